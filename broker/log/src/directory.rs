@@ -1,0 +1,370 @@
+//! One entry of `log.dirs`: its lock and identity, the offset checkpoints over all its logs, the clean-stop
+//! marker, and the flusher.
+//!
+//! A directory is online until the first failed operation; from then on every operation on it and on its logs
+//! answers [`Error::DirectoryOffline`]. The process and its other directories go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use milena_protocol::types::Uuid;
+use parking_lot::Mutex;
+
+use crate::checkpoint::{self, Offsets};
+use crate::disk::Disk;
+pub use crate::disk::OnOffline;
+use crate::durability::Durability;
+use crate::error::Error;
+use crate::files::{self, Files, Lock};
+pub use crate::flusher::Done;
+use crate::flusher::Flusher;
+use crate::{names, properties};
+
+const LOCK: &str = ".lock";
+const IDENTITY: &str = "meta.properties";
+const CLEAN_STOP: &str = ".kafka_cleanshutdown";
+const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+const LOG_STARTS: &str = "log-start-offset-checkpoint";
+const TOPIC_ID: &str = "partition.metadata";
+
+/// Bound on the size of the directory's own property files.
+const PROPERTIES_SIZE_MAX: u64 = 64 << 10;
+
+/// How a directory runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Sync in a thread of the directory, or inline in the caller (simulation).
+    pub flusher_thread: bool,
+    /// Files of sealed segments kept open, over all logs of the directory.
+    pub open_files_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { flusher_thread: true, open_files_max: 1024 }
+    }
+}
+
+/// `meta.properties`: whose directory this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub cluster_id: String,
+    pub node_id: i32,
+    pub directory_id: Uuid,
+}
+
+/// A partition's folder in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub name: String,
+    pub topic: String,
+    pub partition: i32,
+    /// From `partition.metadata`.
+    pub topic_id: Option<Uuid>,
+}
+
+/// One entry of `log.dirs`.
+#[derive(Debug)]
+pub struct Directory {
+    // First, so that the thread has ended before the lock is released.
+    flusher: Flusher,
+    disk: Arc<Disk>,
+    clean_stop: Option<i64>,
+    identity: Mutex<Option<Identity>>,
+    logs: Mutex<Logs>,
+    /// Held while the checkpoints are written: their temporary files have one name.
+    checkpointing: Mutex<()>,
+    _lock: Box<dyn Lock>,
+}
+
+/// What the checkpoints say, and what has changed since.
+#[derive(Debug, Default)]
+struct Logs {
+    open: BTreeMap<Box<str>, Arc<Durability>>,
+    /// What the files on disk say.
+    recovery_points: Offsets,
+    log_starts: Offsets,
+    /// Deleted since the files were written: a new log of that name must not be judged by the old one's.
+    gone: BTreeSet<(String, i32)>,
+}
+
+/// What is known of a log before it is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Checkpointed {
+    pub recovery_point: Option<i64>,
+    pub log_start_offset: Option<i64>,
+    /// Everything was synced and the indexes are complete.
+    pub clean: bool,
+}
+
+impl Directory {
+    /// Locks and opens the directory, creating it if missing, and reads its checkpoints.
+    ///
+    /// Errors: `Locked` when another process has it, `Unreadable` when a file of it makes no sense; a
+    /// directory that cannot be used at all is `DirectoryOffline`.
+    pub fn open(files: Arc<dyn Files>, path: &Path, options: Options) -> Result<Arc<Directory>, Error> {
+        let disk = Arc::new(Disk::new(files, path, options.open_files_max));
+        disk.done("create", path, disk.files.create_dir(path))?;
+        let lock = match disk.files.lock(&path.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Error::Locked { path: path.to_owned() });
+            }
+            Err(error) => return Err(disk.failed("lock", path, &error)),
+        };
+        let identity = read_identity(&disk)?;
+        let logs = Logs {
+            recovery_points: read_offsets(&disk, RECOVERY_POINTS)?,
+            log_starts: read_offsets(&disk, LOG_STARTS)?,
+            ..Logs::default()
+        };
+        let clean_stop = take_clean_stop(&disk)?;
+        let flusher = Flusher::start(disk.clone(), options.flusher_thread);
+        Ok(Arc::new(Directory {
+            flusher: disk.done("start the flusher of", path, flusher)?,
+            disk,
+            clean_stop,
+            identity: Mutex::new(identity),
+            logs: Mutex::new(logs),
+            checkpointing: Mutex::new(()),
+            _lock: lock,
+        }))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.disk.path
+    }
+
+    /// Whose directory this is; `None` for a new one, until it is initialised.
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity.lock().clone()
+    }
+
+    /// Gives the directory its identity, durably.
+    pub fn initialise(&self, identity: &Identity) -> Result<(), Error> {
+        self.disk.check()?;
+        let path = self.disk.path.join(IDENTITY);
+        let text = properties::identity_to_text(identity);
+        self.disk.done("write", &path, files::replace_file(&*self.disk.files, &path, text.as_bytes()))?;
+        *self.identity.lock() = Some(identity.clone());
+        Ok(())
+    }
+
+    /// The broker epoch of the clean-stop marker (-1 when it names none); `None` when the last stop was not
+    /// clean.
+    pub fn clean_stop(&self) -> Option<i64> {
+        self.clean_stop
+    }
+
+    /// Folders of partitions, without those being deleted, by name.
+    pub fn list(&self) -> Result<Vec<Found>, Error> {
+        let mut found = Vec::new();
+        for entry in self.entries()? {
+            let Some((topic, partition)) = names::parse_folder(&entry) else { continue };
+            let topic_id = self.read_topic_id(&entry)?;
+            found.push(Found { topic: topic.to_owned(), partition, topic_id, name: entry });
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// Notes the topic id of a partition whose folder exists.
+    pub fn write_topic_id(&self, name: &str, topic_id: Uuid) -> Result<(), Error> {
+        self.disk.check()?;
+        let path = self.disk.path.join(name).join(TOPIC_ID);
+        let text = properties::topic_id_to_text(topic_id);
+        self.disk.done("write", &path, files::replace_file(&*self.disk.files, &path, text.as_bytes()))
+    }
+
+    pub fn read_topic_id(&self, name: &str) -> Result<Option<Uuid>, Error> {
+        let text = read_text(&self.disk, &self.disk.path.join(name).join(TOPIC_ID))?;
+        Ok(text.and_then(|text| properties::parse_topic_id(&text)))
+    }
+
+    /// Why the directory is offline, if it is.
+    pub fn offline_reason(&self) -> Option<Arc<str>> {
+        self.disk.offline_reason()
+    }
+
+    /// Sets who is told, once, when the directory goes offline.
+    pub fn on_offline(&self, notify: OnOffline) {
+        self.disk.on_offline(notify);
+    }
+
+    /// Asks for a sync of the log and returns at once; many requests are served by one fdatasync. `done` is
+    /// called from the flusher's thread.
+    pub fn request_sync(&self, log: &Arc<Durability>, done: Option<Done>) {
+        self.flusher.request(log, done);
+    }
+
+    /// Writes both offset checkpoints (Kafka does so every minute). Blocks on the disk.
+    pub fn checkpoint(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.checkpointing.lock();
+        self.disk.check()?;
+        let (recovery_points, log_starts, gone) = self.logs.lock().offsets();
+        self.write_offsets(RECOVERY_POINTS, &recovery_points)?;
+        self.write_offsets(LOG_STARTS, &log_starts)?;
+        let mut logs = self.logs.lock();
+        (logs.recovery_points, logs.log_starts) = (recovery_points, log_starts);
+        logs.gone.retain(|name| !gone.contains(name));
+        Ok(())
+    }
+
+    /// Removes the folders of deleted partitions; says how many. Blocks on the disk.
+    pub fn remove_deleted(&self) -> Result<usize, Error> {
+        self.disk.check()?;
+        let mut removed = 0;
+        for name in self.entries()?.iter().filter(|name| names::is_deleted_folder(name)) {
+            let path = self.disk.path.join(name);
+            self.disk.done("remove", &path, self.disk.files.remove_dir_all(&path))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Writes the checkpoints and the clean-stop marker, after every log was closed cleanly.
+    pub fn close_clean(&self, broker_epoch: i64) -> Result<(), Error> {
+        self.checkpoint()?;
+        let path = self.disk.path.join(CLEAN_STOP);
+        let text = properties::clean_stop_to_text(broker_epoch);
+        self.disk.done("write", &path, files::replace_file(&*self.disk.files, &path, text.as_bytes()))
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<Disk> {
+        &self.disk
+    }
+
+    /// What is known of a log that is about to be opened.
+    pub(crate) fn checkpointed(&self, name: &str) -> Checkpointed {
+        let logs = self.logs.lock();
+        if let Some(durability) = logs.open.get(name) {
+            return Checkpointed {
+                recovery_point: Some(durability.durable_offset()),
+                log_start_offset: Some(durability.log_start_offset()),
+                clean: false,
+            };
+        }
+        let Some(key) = names::parse_folder(name).map(|(topic, partition)| (topic.to_owned(), partition))
+        else {
+            return Checkpointed::default();
+        };
+        Checkpointed {
+            recovery_point: logs.recovery_points.get(&key).copied(),
+            log_start_offset: logs.log_starts.get(&key).copied(),
+            clean: self.clean_stop.is_some(),
+        }
+    }
+
+    pub(crate) fn register(&self, durability: &Arc<Durability>) {
+        let mut logs = self.logs.lock();
+        if let Some((topic, partition)) = names::parse_folder(durability.name()) {
+            logs.gone.remove(&(topic.to_owned(), partition));
+        }
+        logs.open.insert(durability.name().into(), durability.clone());
+    }
+
+    /// The log is deleted: the next checkpoints know it no more.
+    pub(crate) fn unregister(&self, name: &str) {
+        let mut logs = self.logs.lock();
+        logs.open.remove(name);
+        if let Some((topic, partition)) = names::parse_folder(name) {
+            logs.gone.insert((topic.to_owned(), partition));
+        }
+    }
+
+    /// A log is created under this name. If the checkpoints know another one of that name they are written
+    /// again first, or a crash would have the new log judged by what the old one had.
+    pub(crate) fn forget_predecessor(&self, name: &str) -> Result<(), Error> {
+        let Some((topic, partition)) = names::parse_folder(name) else { return Ok(()) };
+        let key = (topic.to_owned(), partition);
+        let mut logs = self.logs.lock();
+        if !logs.recovery_points.contains_key(&key) && !logs.log_starts.contains_key(&key) {
+            return Ok(());
+        }
+        if logs.gone.insert(key) {
+            tracing::warn!(log = name, "checkpoints know a log whose folder is gone");
+        }
+        logs.open.remove(name);
+        drop(logs);
+        self.checkpoint()
+    }
+
+    fn entries(&self) -> Result<Vec<String>, Error> {
+        let entries = self.disk.done("list", &self.disk.path, self.disk.files.list(&self.disk.path))?;
+        Ok(entries.into_iter().filter(|entry| entry.is_directory).map(|entry| entry.name).collect())
+    }
+
+    fn write_offsets(&self, name: &str, offsets: &Offsets) -> Result<(), Error> {
+        let path = self.disk.path.join(name);
+        let entries =
+            offsets.iter().map(|((topic, partition), offset)| (topic.as_str(), *partition, *offset));
+        self.disk.done("write", &path, checkpoint::write_offsets(&*self.disk.files, &path, entries))
+    }
+}
+
+impl Logs {
+    /// What to write: what the files say, overridden by the logs that are open; and what that leaves out.
+    fn offsets(&self) -> (Offsets, Offsets, BTreeSet<(String, i32)>) {
+        let (mut recovery_points, mut log_starts) = (self.recovery_points.clone(), self.log_starts.clone());
+        for key in &self.gone {
+            recovery_points.remove(key);
+            log_starts.remove(key);
+        }
+        for (name, durability) in &self.open {
+            let Some((topic, partition)) = names::parse_folder(name) else { continue };
+            let key = (topic.to_owned(), partition);
+            match durability.log_start_offset() {
+                // A log that begins at 0 is what a reader expects anyway.
+                0 => log_starts.remove(&key),
+                offset => log_starts.insert(key.clone(), offset),
+            };
+            recovery_points.insert(key, durability.checkpointing());
+        }
+        (recovery_points, log_starts, self.gone.clone())
+    }
+}
+
+fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, Error> {
+    let path = disk.path.join(name);
+    match checkpoint::read_offsets(&*disk.files, &path) {
+        Ok(offsets) => Ok(offsets),
+        Err(checkpoint::Error::Io { source, .. }) => Err(disk.failed("read", &path, &source)),
+        // Without recovery points everything is checked, without log starts records come back that were
+        // deleted. Both are better than not starting, but a person should know.
+        Err(error @ checkpoint::Error::Damaged { .. }) => {
+            tracing::error!(path = %path.display(), %error, "checkpoint is damaged and not used");
+            Ok(Offsets::new())
+        }
+    }
+}
+
+fn read_identity(disk: &Disk) -> Result<Option<Identity>, Error> {
+    let path = disk.path.join(IDENTITY);
+    let Some(text) = read_text(disk, &path)? else { return Ok(None) };
+    match properties::parse_identity(&text) {
+        Ok(identity) => Ok(Some(identity)),
+        Err(reason) => Err(Error::Unreadable { file: path, reason }),
+    }
+}
+
+/// Reads the clean-stop marker and removes it, durably: from now on a stop is not clean until it says so.
+fn take_clean_stop(disk: &Disk) -> Result<Option<i64>, Error> {
+    let path = disk.path.join(CLEAN_STOP);
+    let Some(text) = read_text(disk, &path)? else { return Ok(None) };
+    disk.remove(&path)?;
+    disk.sync_dir(&disk.path)?;
+    Ok(Some(properties::parse_clean_stop(&text)))
+}
+
+fn read_text(disk: &Disk, path: &Path) -> Result<Option<String>, Error> {
+    match files::read_file(&*disk.files, path, PROPERTIES_SIZE_MAX) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(Error::Unreadable { file: path.to_owned(), reason: error.to_string() })
+        }
+        Err(error) => Err(disk.failed("read", path, &error)),
+    }
+}

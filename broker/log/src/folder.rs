@@ -1,0 +1,65 @@
+//! What a partition's folder holds before its log is opened.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::names::{CLEANED, DELETED, Kind, SWAP, TEMPORARY};
+use crate::segment::Segment;
+
+/// Segments and snapshots, ascending.
+#[derive(Debug, Default)]
+pub(crate) struct Folder {
+    pub segments: Vec<Segment>,
+    pub snapshots: BTreeSet<i64>,
+}
+
+impl Folder {
+    /// Lists a folder, removing what a crash left behind; `None` when there is no folder.
+    pub fn read(disk: &Disk, path: &Path) -> Result<Option<Folder>, Error> {
+        let entries = match disk.files.list(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => disk.done("list", path, result)?,
+        };
+        let mut folder = Folder::default();
+        let mut transaction_indexes = BTreeSet::new();
+        for entry in entries.iter().filter(|entry| !entry.is_directory) {
+            let name = entry.name.as_str();
+            if [DELETED, TEMPORARY, CLEANED].iter().any(|ending| name.ends_with(ending)) {
+                disk.remove(&path.join(name))?;
+            } else if name.ends_with(SWAP) {
+                let reason = "Kafka's log cleaner was interrupted here; start Kafka once to let it finish";
+                return Err(Error::Unreadable { file: path.join(name), reason: reason.to_owned() });
+            } else {
+                match Kind::parse(name) {
+                    Some((base_offset, Kind::Log)) => folder.segments.push(segment(disk, path, base_offset)?),
+                    Some((base_offset, Kind::TransactionIndex)) => {
+                        transaction_indexes.insert(base_offset);
+                    }
+                    Some((offset, Kind::Snapshot)) => {
+                        folder.snapshots.insert(offset);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        folder.segments.sort_by_key(|segment| segment.base_offset);
+        for segment in &mut folder.segments {
+            segment.has_transaction_index = transaction_indexes.contains(&segment.base_offset);
+        }
+        Ok(Some(folder))
+    }
+}
+
+fn segment(disk: &Disk, folder: &Path, base_offset: i64) -> Result<Segment, Error> {
+    let path = Kind::Log.path(folder, base_offset);
+    let metadata = disk.files.metadata(&path);
+    let size = disk.done("look at", &path, metadata)?.size;
+    // Positions are 31 bits in Kafka's index.
+    match u32::try_from(size).ok().filter(|size| *size <= i32::MAX as u32) {
+        Some(size) => Ok(Segment::new(base_offset, size)),
+        None => Err(Error::Unreadable { file: path, reason: format!("a segment cannot have {size} bytes") }),
+    }
+}

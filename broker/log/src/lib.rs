@@ -1,0 +1,47 @@
+//! Partition files: segments, indexes, producer state, recovery, retention.
+//!
+//! A [`Directory`] is one entry of `log.dirs`; a [`Log`] in it is one partition (or the metadata Raft log).
+//! Everything is synchronous and single-writer per log: callers hold a log behind one short lock. Files have
+//! Kafka's names and bytes. What is deliberately absent: replication rules, watermarks, topics, sockets.
+
+mod append;
+pub mod checkpoint;
+mod config;
+pub mod directory;
+mod disk;
+mod durability;
+mod error;
+pub mod files;
+mod flusher;
+mod folder;
+mod index_file;
+pub mod leader_epochs;
+mod log;
+mod lookup;
+pub mod memory_files;
+mod names;
+mod offset_index;
+mod open_files;
+pub mod producer_snapshot;
+pub mod producers;
+mod properties;
+mod real_files;
+mod recovery;
+mod replay;
+mod retention;
+mod roll;
+mod scan;
+mod segment;
+mod slice;
+mod time_index;
+pub mod transaction_index;
+mod truncation;
+
+pub use config::Config;
+pub use directory::{Directory, Identity};
+pub use durability::Durability;
+pub use error::{AppendError, Error, ReadError};
+pub use log::{AppendAs, Appended, Log, Opened};
+pub use lookup::{Read, TimestampOffset};
+pub use real_files::RealFiles;
+pub use slice::{Cold, Slice};

@@ -1,0 +1,183 @@
+//! Producer state and transaction indexes from the log itself: the newest snapshot that reads, and the batches
+//! behind it.
+
+use std::collections::BTreeSet;
+
+use milena_protocol::records::{Batch, BatchHeader};
+
+use crate::append::write_of;
+use crate::error::Error;
+use crate::files;
+use crate::log::Log;
+use crate::names::Kind;
+use crate::producer_snapshot;
+use crate::producers::{Origin, Producer, Producers, Staged};
+use crate::scan::{Located, Scan, ScanError};
+use crate::transaction_index::{self, AbortedTransaction};
+
+/// Bound on a snapshot: more producers than a partition can have in memory.
+const SNAPSHOT_SIZE_MAX: u64 = 1 << 30;
+
+/// A batch met while replaying: its header, and its bytes if they are asked for.
+pub(crate) struct Replayed<'a> {
+    scan: &'a mut Scan,
+    located: Located,
+}
+
+impl Replayed<'_> {
+    pub fn header(&self) -> &BatchHeader {
+        &self.located.header
+    }
+
+    pub fn batch(&mut self) -> Result<Batch<'_>, ScanError> {
+        let position = u64::from(self.located.position);
+        let bytes = self.scan.whole(&self.located)?;
+        let parsed = Batch::parse(bytes);
+        parsed
+            .map(|(batch, _)| batch)
+            .map_err(|error| ScanError::Damaged { position, reason: error.to_string() })
+    }
+}
+
+impl Log {
+    /// Walks all batches from the one that holds `from_offset` to the end of the log.
+    pub(crate) fn replay(
+        &mut self,
+        from_offset: i64,
+        mut each: impl FnMut(&Log, usize, &mut Replayed<'_>) -> Result<(), ScanError>,
+    ) -> Result<(), Error> {
+        for index in self.segment_index(from_offset)..self.segments.len() {
+            let segment = self.segments[index];
+            if segment.size == 0 {
+                continue;
+            }
+            let position = self.position_of(index, from_offset)?;
+            let Some(position) = position else { continue };
+            let file = self.log_file(index)?;
+            let mut scan = Scan::new(file, position, segment.size, segment.base_offset);
+            loop {
+                let next = scan.next().map_err(|error| self.scan_failed_storage(index, error))?;
+                let Some(located) = next else { break };
+                let mut replayed = Replayed { scan: &mut scan, located };
+                each(self, index, &mut replayed).map_err(|error| self.scan_failed_storage(index, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the producers as of the log end offset. Snapshots that do not read, or lie beyond the log, are
+    /// removed.
+    pub(crate) fn load_producers(&mut self, snapshots: BTreeSet<i64>, now_ms: i64) -> Result<(), Error> {
+        let first = self.segments[0].base_offset;
+        self.producers = Producers::new(first);
+        self.snapshot_offset = None;
+        for offset in snapshots.into_iter().rev() {
+            let is_newest = self.snapshot_offset.is_none();
+            if is_newest && (first..=self.log_end_offset).contains(&offset) {
+                if let Some(entries) = self.read_snapshot(offset)? {
+                    let expiration_ms = self.config.producer_id_expiration_ms;
+                    self.producers.restore(entries, offset, now_ms, expiration_ms);
+                    self.snapshot_offset = Some(offset);
+                    continue;
+                }
+            } else if self.segments.iter().any(|segment| segment.base_offset == offset) {
+                // Kept as long as its segment, for a later truncation.
+                continue;
+            }
+            self.disk.remove(&self.path(offset, Kind::Snapshot))?;
+        }
+        self.replay_producers(self.snapshot_offset.unwrap_or(first))
+    }
+
+    fn read_snapshot(&self, offset: i64) -> Result<Option<Vec<(i64, Producer)>>, Error> {
+        let path = self.path(offset, Kind::Snapshot);
+        let bytes = files::read_file(&*self.disk.files, &path, SNAPSHOT_SIZE_MAX);
+        match producer_snapshot::decode(&self.disk.done("read", &path, bytes)?) {
+            Ok(entries) => Ok(Some(entries)),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "producer snapshot is damaged and not used");
+                Ok(None)
+            }
+        }
+    }
+
+    fn replay_producers(&mut self, from_offset: i64) -> Result<(), Error> {
+        if from_offset >= self.log_end_offset {
+            return Ok(());
+        }
+        let mut producers = std::mem::take(&mut self.producers);
+        let mut aborted = Vec::new();
+        self.replay(from_offset, |_, _, replayed| {
+            let header = *replayed.header();
+            if header.base_offset < from_offset {
+                return Ok(());
+            }
+            if header.has_producer_id() {
+                let batch = replayed.batch()?;
+                let write = write_of(&batch, header.base_offset, header.max_timestamp);
+                let mut staged = Staged::default();
+                // Our own file was checked when it was written: what it says counts.
+                if let Err(refusal) = producers.stage(&mut staged, Origin::Replication, &write) {
+                    tracing::warn!(%refusal, offset = header.base_offset, "batch contradicts its producer's state");
+                }
+                let completed = producers.commit(staged);
+                aborted.extend(completed.iter().filter_map(AbortedTransaction::of));
+            }
+            producers.advance_to(header.next_offset());
+            Ok(())
+        })?;
+        producers.advance_to(self.log_end_offset);
+        self.producers = producers;
+        self.restore_transaction_indexes(from_offset, &aborted)
+    }
+
+    /// Makes the transaction indexes say what the replay from `from_offset` found.
+    fn restore_transaction_indexes(
+        &mut self,
+        from_offset: i64,
+        aborted: &[AbortedTransaction],
+    ) -> Result<(), Error> {
+        for index in self.segment_index(from_offset)..self.segments.len() {
+            let segment = self.segments[index];
+            let end = self.segments.get(index + 1).map_or(i64::MAX, |next| next.base_offset);
+            let here = |entry: &&AbortedTransaction| (segment.base_offset..end).contains(&entry.last_offset);
+            let found: Vec<AbortedTransaction> = aborted.iter().filter(here).copied().collect();
+            if segment.has_transaction_index || !found.is_empty() {
+                self.write_transaction_index(index, from_offset, &found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a segment's transaction index below `from_offset` and puts `more` behind.
+    pub(crate) fn write_transaction_index(
+        &mut self,
+        index: usize,
+        from_offset: i64,
+        more: &[AbortedTransaction],
+    ) -> Result<(), Error> {
+        let base_offset = self.segments[index].base_offset;
+        let before = match self.transaction_entries(base_offset) {
+            Ok(entries) => entries,
+            // Only what lies before the replay is lost, and only to readers of that old part.
+            Err(Error::Damaged { file, reason, .. }) => {
+                tracing::warn!(file = %file.display(), reason, "transaction index is damaged and built again");
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        let mut entries = transaction_index::kept_below(&before, from_offset).to_vec();
+        entries.extend_from_slice(more);
+        if entries == before {
+            return Ok(());
+        }
+        let path = self.path(base_offset, Kind::TransactionIndex);
+        let file = self.cached_or_created(base_offset, Kind::TransactionIndex)?;
+        let bytes = transaction_index::encode(&entries);
+        let result = file.truncate(bytes.len() as u64).and_then(|()| files::write_all_at(&*file, &bytes, 0));
+        self.disk.done("write", &path, result)?;
+        self.segments[index].has_transaction_index = true;
+        self.durability.touched(file);
+        Ok(())
+    }
+}

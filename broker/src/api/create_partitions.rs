@@ -1,0 +1,46 @@
+//! CreatePartitions (key 37), versions 0–3.
+//!
+//! Grows topics to a new count (KIP-195); fewer is INVALID_PARTITIONS. The answer waits until this broker serves
+//! the new partitions.
+
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
+use milena_protocol::messages::create_partitions_response::{CreatePartitionsResponse, CreatePartitionsTopicResult};
+use milena_state::metadata::topics::{CreatePartitions, CreatedPartitions, MorePartitions};
+use milena_state::metadata::{Command, Reply as Decided};
+
+use super::controller_call;
+use crate::server::{Reply, RequestContext};
+
+pub async fn handle(cx: &RequestContext, request: CreatePartitionsRequest<'_>) -> Reply {
+    let topics = request.topics.iter().map(more_partitions).collect();
+    let command = Command::CreatePartitions(CreatePartitions { topics, validate_only: request.validate_only });
+    let results = match controller_call::decide(cx, command, request.timeout_ms).await {
+        Ok(Decided::CreatePartitions(grown)) => grown.into_iter().map(result).collect(),
+        Ok(_) => request.topics.iter().map(|topic| failed(topic, ErrorCode::UnknownServerError)).collect(),
+        Err(error) => request.topics.iter().map(|topic| failed(topic, error)).collect(),
+    };
+    cx.reply(&CreatePartitionsResponse { results, ..Default::default() })
+}
+
+fn more_partitions(asked: &CreatePartitionsTopic<'_>) -> MorePartitions {
+    let assignments = asked.assignments.as_ref();
+    MorePartitions {
+        name: asked.name.to_string(),
+        count: asked.count,
+        assignments: assignments.map(|new| new.iter().map(|assignment| assignment.broker_ids.clone()).collect()),
+    }
+}
+
+fn result(grown: CreatedPartitions) -> CreatePartitionsTopicResult<'static> {
+    let error = grown.result.err();
+    CreatePartitionsTopicResult {
+        name: grown.name.into(),
+        error_code: error.as_ref().map_or(ErrorCode::None, |error| error.code).into(),
+        error_message: error.map(|error| error.message.into()),
+    }
+}
+
+fn failed<'a>(topic: &'a CreatePartitionsTopic<'_>, error: ErrorCode) -> CreatePartitionsTopicResult<'a> {
+    CreatePartitionsTopicResult { name: (&*topic.name).into(), error_code: error.into(), ..Default::default() }
+}

@@ -1,0 +1,92 @@
+//! CreateTopics (key 19), versions 2–7.
+//!
+//! The controller decides on all topics of a request as one change; each answers for itself. The answer waits until
+//! this broker serves the new topics. v5 adds the shape and the settings that the topic got (KIP-525), v7 its id.
+//! With ValidateOnly nothing is created.
+
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use milena_protocol::messages::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
+};
+use milena_state::config::describe;
+use milena_state::metadata::topics::{CreateTopics, CreatedTopic, NewTopic, TopicOutcome};
+use milena_state::metadata::{Command, Image, Reply as Decided};
+
+use super::{controller_call, topic_id};
+use crate::server::{Reply, RequestContext};
+
+pub async fn handle(cx: &RequestContext, request: CreateTopicsRequest<'_>) -> Reply {
+    let topics = request.topics.iter().map(new_topic).collect();
+    let command = Command::CreateTopics(CreateTopics { topics, validate_only: request.validate_only });
+    let topics = match controller_call::decide(cx, command, request.timeout_ms).await {
+        Ok(Decided::CreateTopics(outcomes)) => {
+            let image = cx.node.metadata.image_arc();
+            outcomes.into_iter().map(|outcome| result(cx, &image, outcome)).collect()
+        }
+        Ok(_) => request.topics.iter().map(|topic| failed(topic, ErrorCode::UnknownServerError)).collect(),
+        Err(error) => request.topics.iter().map(|topic| failed(topic, error)).collect(),
+    };
+    cx.reply(&CreateTopicsResponse { topics, ..Default::default() })
+}
+
+fn new_topic(asked: &CreatableTopic<'_>) -> NewTopic {
+    let assignments = asked.assignments.iter().map(|a| (a.partition_index, a.broker_ids.clone()));
+    let configs = asked.configs.iter().map(|c| (c.name.to_string(), c.value.as_deref().map(str::to_owned)));
+    NewTopic {
+        name: asked.name.to_string(),
+        topic_id: topic_id::random(),
+        num_partitions: asked.num_partitions,
+        replication_factor: asked.replication_factor,
+        assignments: assignments.collect(),
+        configs: configs.collect(),
+    }
+}
+
+fn result(cx: &RequestContext, image: &Image, outcome: TopicOutcome) -> CreatableTopicResult<'static> {
+    let name = outcome.name.into();
+    match outcome.result {
+        Ok(created) => CreatableTopicResult {
+            name,
+            topic_id: created.topic_id,
+            num_partitions: created.num_partitions,
+            replication_factor: created.replication_factor,
+            configs: (cx.version >= 5).then(|| configs(cx, image, &created)),
+            ..Default::default()
+        },
+        Err(error) => CreatableTopicResult {
+            name,
+            error_code: error.code.into(),
+            error_message: Some(error.message.into()),
+            configs: Some(Vec::new()),
+            ..Default::default()
+        },
+    }
+}
+
+/// Every topic property as it acts on the new topic.
+fn configs(cx: &RequestContext, image: &Image, created: &CreatedTopic) -> Vec<CreatableTopicConfigs<'static>> {
+    let layers = describe::Layers {
+        settings: &cx.node.settings,
+        cluster: image.cluster_config(),
+        broker: image.broker_config(cx.node.settings.node_id),
+    };
+    let rows = describe::topic(&created.configs, layers, None).into_iter();
+    rows.map(|row| CreatableTopicConfigs {
+        name: row.name.into(),
+        value: row.value.map(Into::into),
+        read_only: row.read_only,
+        config_source: row.source as i8,
+        is_sensitive: row.is_sensitive,
+    })
+    .collect()
+}
+
+fn failed<'a>(topic: &'a CreatableTopic<'_>, error: ErrorCode) -> CreatableTopicResult<'a> {
+    CreatableTopicResult {
+        name: (&*topic.name).into(),
+        error_code: error.into(),
+        configs: Some(Vec::new()),
+        ..Default::default()
+    }
+}

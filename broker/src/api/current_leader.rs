@@ -1,0 +1,51 @@
+//! The leader that a client should have asked, told along with the error (KIP-951).
+
+use milena_protocol::ErrorCode;
+
+use crate::server::RequestContext;
+use crate::server::session::TopicKey;
+
+/// How to reach a broker through the listener that the client came in by.
+pub struct NodeEndpoint {
+    pub node_id: i32,
+    pub host: String,
+    pub port: i32,
+    pub rack: Option<String>,
+}
+
+/// Leader and leader epoch, for the errors that a client answers by looking for another leader.
+pub fn of(cx: &RequestContext, topic: &TopicKey, partition: i32, error: ErrorCode) -> Option<(i32, i32)> {
+    if !matches!(error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
+        return None;
+    }
+    let image = cx.node.metadata.image();
+    let topic = match topic {
+        TopicKey::Id(id) => image.topic(*id)?,
+        TopicKey::Name(name) => image.topic_by_name(name)?,
+    };
+    let known = topic.partition(partition)?;
+    Some((known.leader.unwrap_or(-1), known.leader_epoch))
+}
+
+/// The endpoints of the brokers among `node_ids`, each once.
+pub fn endpoints(cx: &RequestContext, node_ids: impl Iterator<Item = i32>) -> Vec<NodeEndpoint> {
+    let mut wanted: Vec<i32> = node_ids.filter(|id| *id >= 0).collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    let image = cx.node.metadata.image();
+    let brokers = wanted.into_iter().filter_map(|id| image.broker(id));
+    brokers
+        .filter_map(|broker| {
+            let endpoint = broker.endpoint(&cx.peer.listener)?;
+            Some(NodeEndpoint {
+                node_id: broker.broker_id,
+                host: endpoint.host.clone(),
+                port: i32::from(endpoint.port),
+                rack: broker.rack.clone(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,101 @@
+//! DescribeConfigs (key 32), versions 1–4.
+//!
+//! Topics, this broker, and the defaults of all brokers (an empty broker name), from the config table and what the
+//! image holds on top of it. A broker answers for itself only. v1 sources and synonyms (KIP-226), v3 types and
+//! documentation (KIP-569). A good answer carries an empty message, not null, as Kafka's does.
+
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
+use milena_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use milena_state::config::describe::{self, Layers, Row};
+use milena_state::metadata::command::ApiError;
+use milena_state::metadata::image::ResourceKind;
+use milena_state::metadata::{Image, topics};
+
+use crate::server::{Reply, RequestContext};
+
+pub async fn handle(cx: &RequestContext, request: DescribeConfigsRequest<'_>) -> Reply {
+    let image = cx.node.metadata.image_arc();
+    let answer = |resource| match rows(cx, &image, resource) {
+        Ok(rows) => DescribeConfigsResult {
+            error_message: Some("".into()),
+            configs: rows.into_iter().map(|row| config(row, &request)).collect(),
+            ..of(resource)
+        },
+        Err(error) => DescribeConfigsResult {
+            error_code: error.code.into(),
+            error_message: Some(error.message.into()),
+            ..of(resource)
+        },
+    };
+    cx.reply(&DescribeConfigsResponse { results: request.resources.iter().map(answer).collect(), ..Default::default() })
+}
+
+fn of<'a>(resource: &'a DescribeConfigsResource<'_>) -> DescribeConfigsResult<'a> {
+    DescribeConfigsResult {
+        resource_type: resource.resource_type,
+        resource_name: (&*resource.resource_name).into(),
+        ..Default::default()
+    }
+}
+
+fn rows(cx: &RequestContext, image: &Image, resource: &DescribeConfigsResource<'_>) -> Result<Vec<Row>, ApiError> {
+    let name = &*resource.resource_name;
+    let keys: Option<Vec<String>> =
+        resource.configuration_keys.as_ref().map(|keys| keys.iter().map(|key| key.to_string()).collect());
+    let settings = &cx.node.settings;
+    let broker = image.broker_config(settings.node_id);
+    let layers = Layers { settings, cluster: image.cluster_config(), broker };
+    match ResourceKind::from_number(resource.resource_type) {
+        Some(ResourceKind::Topic) => {
+            check_topic(image, name)?;
+            Ok(describe::topic(image.topic_config(name), layers, keys.as_deref()))
+        }
+        Some(ResourceKind::Broker) if name.is_empty() => {
+            Ok(describe::all_brokers(image.cluster_config(), keys.as_deref()))
+        }
+        Some(ResourceKind::Broker) if name == settings.node_id.to_string() => {
+            Ok(describe::broker(layers, keys.as_deref()))
+        }
+        Some(ResourceKind::Broker) => {
+            let own = settings.node_id;
+            let message = format!("Unexpected broker id, expected {own} or empty string, but received {name}");
+            Err(ApiError::new(ErrorCode::InvalidRequest, message))
+        }
+        _ => {
+            let message = format!("resource type {} cannot be described here", resource.resource_type);
+            Err(ApiError::new(ErrorCode::InvalidRequest, message))
+        }
+    }
+}
+
+fn check_topic(image: &Image, name: &str) -> Result<(), ApiError> {
+    topics::check_name(name).map_err(|reason| ApiError::new(ErrorCode::InvalidTopicException, reason))?;
+    match image.topic_by_name(name) {
+        Some(_) => Ok(()),
+        None => {
+            let message = "This server does not host this topic-partition.";
+            Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, message))
+        }
+    }
+}
+
+fn config(row: Row, request: &DescribeConfigsRequest<'_>) -> DescribeConfigsResourceResult<'static> {
+    let synonyms = row.synonyms.into_iter().map(|synonym| DescribeConfigsSynonym {
+        name: synonym.name.into(),
+        value: synonym.value.map(Into::into),
+        source: synonym.source as i8,
+    });
+    DescribeConfigsResourceResult {
+        name: row.name.into(),
+        value: row.value.map(Into::into),
+        read_only: row.read_only,
+        config_source: row.source as i8,
+        is_sensitive: row.is_sensitive,
+        synonyms: if request.include_synonyms { synonyms.collect() } else { Vec::new() },
+        config_type: row.kind.number(),
+        documentation: request.include_documentation.then(|| row.documentation.into()),
+    }
+}

@@ -1,0 +1,269 @@
+//! Fetch (key 1), versions 4–18.
+//!
+//! Reads batches as they lie in the log; they leave by sendfile (see `server`). The first partition that has records
+//! gives at least one whole batch even when a limit is smaller, so that a consumer always gets on; all others obey
+//! the limits of the partition, the request and `fetch.max.bytes`. With fewer than MinBytes to give, the answer waits
+//! for the watermarks of all partitions, at most MaxWaitMs. Anything but records (an error, a diverging epoch) does not wait.
+//!
+//! Consumers read below the high watermark, read committed below the last stable offset with the aborted
+//! transactions named. A request that claims to come from a follower is refused unless it is a replica of the
+//! partition. v7 sessions (KIP-227), v9 current leader epoch (KIP-320), v12 last fetched epoch and diverging epochs
+//! (KIP-595), v13 topic ids (KIP-516), v15 replica state (KIP-903), v16 node endpoints (KIP-951), v18 the follower's
+//! high watermark (KIP-1166).
+
+use std::time::Duration;
+
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::fetch_request::FetchRequest;
+use milena_protocol::messages::fetch_response::{
+    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData,
+};
+use milena_protocol::types::{Records, Uuid};
+use tokio::time::Instant;
+
+use super::current_leader;
+use crate::broker::now_ms;
+use crate::partition::{Isolation, Mark, Partition, Read, ReadError, Readout, WaitAny};
+use crate::server::session::{Ask, Begun, Said, TopicKey, Want};
+use crate::server::{FileSlice, Reply, RequestContext};
+
+pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
+    let by_id = cx.version >= 13;
+    let bounds = Bounds::of(cx, &request);
+    let deadline = Instant::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let begun = match cx.node.fetch_sessions.begin(ask(cx.version, request), now_ms()) {
+        Ok(begun) => begun,
+        Err(error) => return cx.reply(&FetchResponse { error_code: error.into(), ..Default::default() }),
+    };
+    let results = read_until_enough(cx, &begun.wants, &bounds, deadline).await;
+    let said: Vec<Said> = results.iter().map(said).collect();
+    let (session_id, include) = cx.node.fetch_sessions.finish(&begun, &said, by_id, now_ms());
+    respond(cx, &begun, results, session_id, &include)
+}
+
+/// What the request limits over all of its partitions.
+struct Bounds {
+    isolation: Isolation,
+    /// From a broker: −1 for a consumer.
+    replica_id: i32,
+    bytes_max: usize,
+    bytes_min: usize,
+}
+
+impl Bounds {
+    fn of(cx: &RequestContext, request: &FetchRequest<'_>) -> Self {
+        let replica_id = if cx.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
+        let isolation = match (replica_id, request.isolation_level) {
+            (0.., _) => Isolation::LogEnd,
+            (_, 1) => Isolation::ReadCommitted,
+            _ => Isolation::ReadUncommitted,
+        };
+        let bytes_max = request.max_bytes.min(cx.node.settings.fetch_max_bytes);
+        let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
+        // More than fits into the answer can never be waited for.
+        let bytes_min = size(request.min_bytes.min(bytes_max));
+        Self { isolation, replica_id, bytes_max: size(bytes_max), bytes_min }
+    }
+}
+
+fn ask(version: i16, request: FetchRequest<'_>) -> Ask {
+    let by_id = version >= 13;
+    let key = |name: &str, id: Uuid| if by_id { TopicKey::Id(id) } else { TopicKey::Name(name.into()) };
+    let mut wants = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
+    for topic in &request.topics {
+        let topic_key = key(&topic.topic, topic.topic_id);
+        wants.extend(topic.partitions.iter().map(|asked| Want {
+            topic: topic_key.clone(),
+            partition: asked.partition,
+            current_leader_epoch: asked.current_leader_epoch,
+            fetch_offset: asked.fetch_offset,
+            last_fetched_epoch: asked.last_fetched_epoch,
+            bytes_max: asked.partition_max_bytes,
+        }));
+    }
+    let mut forgotten = Vec::new();
+    for topic in &request.forgotten_topics_data {
+        let topic_key = key(&topic.topic, topic.topic_id);
+        forgotten.extend(topic.partitions.iter().map(|partition| (topic_key.clone(), *partition)));
+    }
+    Ask { session_id: request.session_id, session_epoch: request.session_epoch, by_id, wants, forgotten }
+}
+
+type Found = Result<(std::sync::Arc<Partition>, Readout), ErrorCode>;
+
+async fn read_until_enough(cx: &RequestContext, wants: &[Want], bounds: &Bounds, deadline: Instant) -> Vec<Found> {
+    loop {
+        let results = read_all(cx, wants, bounds);
+        if wants.is_empty() || is_enough(&results, bounds.bytes_min) || Instant::now() >= deadline {
+            return results;
+        }
+        let waited = {
+            let mut wait = WaitAny::new();
+            for (partition, readout) in results.iter().flatten() {
+                let (mark, seen) = mark(readout, bounds.isolation, partition);
+                wait.add(partition, mark, seen + 1);
+            }
+            drop(results);
+            tokio::time::timeout_at(deadline, wait.any()).await
+        };
+        if waited.is_err() {
+            return read_all(cx, wants, bounds);
+        }
+    }
+}
+
+/// The number that must rise before there is more to read, and what it was when we read.
+fn mark(readout: &Readout, isolation: Isolation, partition: &Partition) -> (Mark, i64) {
+    match isolation {
+        Isolation::ReadUncommitted => (Mark::HighWatermark, readout.high_watermark),
+        Isolation::ReadCommitted => (Mark::LastStable, readout.last_stable_offset),
+        Isolation::LogEnd => (Mark::LogEnd, partition.log_end_offset().get()),
+    }
+}
+
+fn is_enough(results: &[Found], bytes_min: usize) -> bool {
+    let is_notice = |found: &Found| found.as_ref().map_or(true, |(_, readout)| readout.diverging.is_some());
+    let bytes: usize = results.iter().flatten().map(|(_, readout)| readout.bytes()).sum();
+    bytes >= bytes_min || results.iter().any(is_notice)
+}
+
+fn read_all(cx: &RequestContext, wants: &[Want], bounds: &Bounds) -> Vec<Found> {
+    let mut left = bounds.bytes_max;
+    let mut first = true;
+    let read_one = |want: &Want| {
+        let found = read_one(cx, want, bounds, left, first);
+        let bytes = found.as_ref().map_or(0, |(_, readout)| readout.bytes());
+        left = left.saturating_sub(bytes);
+        first &= bytes == 0;
+        found
+    };
+    wants.iter().map(read_one).collect()
+}
+
+fn read_one(cx: &RequestContext, want: &Want, bounds: &Bounds, left: usize, first: bool) -> Found {
+    let partition = match &want.topic {
+        TopicKey::Id(id) => cx.node.partitions.by_id(*id, want.partition)?,
+        TopicKey::Name(name) => cx.node.partitions.by_name(name, want.partition)?,
+    };
+    if bounds.replica_id >= 0 && !is_replica(cx, &partition, bounds.replica_id) {
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
+    let read = Read {
+        offset: want.fetch_offset,
+        bytes_max: left.min(usize::try_from(want.bytes_max).unwrap_or(0)),
+        first_batch_whole: first,
+        isolation: bounds.isolation,
+        current_leader_epoch: want.current_leader_epoch,
+        last_fetched_epoch: want.last_fetched_epoch,
+    };
+    let readout = partition.read(read).map_err(ReadError::code)?;
+    Ok((partition, readout))
+}
+
+/// Only another broker that holds a replica may fetch as one: a client that pretends would disturb replication.
+fn is_replica(cx: &RequestContext, partition: &Partition, replica_id: i32) -> bool {
+    let image = cx.node.metadata.image();
+    let known = image.partition(partition.topic_id(), partition.index());
+    replica_id != cx.node.settings.node_id && known.is_some_and(|known| known.replicas.contains(&replica_id))
+}
+
+fn said(found: &Found) -> Said {
+    match found {
+        Ok((_, readout)) => Said {
+            has_records: readout.bytes() > 0,
+            error: false,
+            notice: readout.diverging.is_some(),
+            high_watermark: readout.high_watermark,
+            log_start_offset: readout.log_start_offset,
+        },
+        Err(_) => Said { has_records: false, error: true, notice: false, high_watermark: -1, log_start_offset: -1 },
+    }
+}
+
+fn respond(cx: &RequestContext, begun: &Begun, results: Vec<Found>, session_id: i32, include: &[bool]) -> Reply {
+    let mut response = FetchResponse { session_id, ..Default::default() };
+    let mut files = Vec::new();
+    for ((want, found), _) in begun.wants.iter().zip(results).zip(include).filter(|(_, include)| **include) {
+        let data = partition_data(cx, want, found, &mut files);
+        // Partitions stay in the order in which they were read, so a topic may appear more than once.
+        match response.responses.last_mut() {
+            Some(last) if is_same_topic(last, &want.topic) => last.partitions.push(data),
+            _ => response.responses.push(topic_response(&want.topic, data)),
+        }
+    }
+    if cx.version >= 16 {
+        let leaders = response.responses.iter().flat_map(|topic| &topic.partitions).map(|data| data.current_leader.leader_id);
+        response.node_endpoints = current_leader::endpoints(cx, leaders)
+            .into_iter()
+            .map(|endpoint| milena_protocol::messages::fetch_response::NodeEndpoint {
+                node_id: endpoint.node_id,
+                host: endpoint.host.into(),
+                port: endpoint.port,
+                rack: endpoint.rack.map(Into::into),
+            })
+            .collect();
+    }
+    cx.reply_with_files(&response, files)
+}
+
+fn topic_response<'a>(topic: &'a TopicKey, data: PartitionData<'a>) -> FetchableTopicResponse<'a> {
+    let partitions = vec![data];
+    match topic {
+        TopicKey::Id(id) => FetchableTopicResponse { topic_id: *id, partitions, ..Default::default() },
+        TopicKey::Name(name) => FetchableTopicResponse { topic: (&**name).into(), partitions, ..Default::default() },
+    }
+}
+
+fn is_same_topic(response: &FetchableTopicResponse<'_>, topic: &TopicKey) -> bool {
+    match topic {
+        TopicKey::Id(id) => response.topic_id == *id,
+        TopicKey::Name(name) => response.topic == **name,
+    }
+}
+
+fn partition_data<'a>(cx: &RequestContext, want: &Want, found: Found, files: &mut Vec<FileSlice>) -> PartitionData<'a> {
+    let (partition, readout) = match found {
+        Ok(found) => found,
+        Err(error) => return refused(cx, want, error),
+    };
+    let mut data = PartitionData {
+        partition_index: partition.index(),
+        high_watermark: readout.high_watermark,
+        last_stable_offset: readout.last_stable_offset,
+        log_start_offset: readout.log_start_offset,
+        aborted_transactions: readout.aborted.map(|aborted| {
+            let named = aborted.iter().map(|aborted| AbortedTransaction {
+                producer_id: aborted.producer_id,
+                first_offset: aborted.first_offset,
+            });
+            named.collect()
+        }),
+        records: Some(Records::Bytes((&[][..]).into())),
+        ..Default::default()
+    };
+    if let Some(diverging) = readout.diverging {
+        data.diverging_epoch = EpochEndOffset { epoch: diverging.leader_epoch, end_offset: diverging.end_offset };
+    }
+    if let Some(slice) = readout.records {
+        data.records = Some(Records::Detached(slice.length));
+        files.push(slice);
+    }
+    data
+}
+
+fn refused<'a>(cx: &RequestContext, want: &Want, error: ErrorCode) -> PartitionData<'a> {
+    let mut data = PartitionData {
+        partition_index: want.partition,
+        error_code: error.into(),
+        high_watermark: -1,
+        last_stable_offset: -1,
+        log_start_offset: -1,
+        records: Some(Records::Bytes((&[][..]).into())),
+        ..Default::default()
+    };
+    if let Some((leader_id, leader_epoch)) = current_leader::of(cx, &want.topic, want.partition, error) {
+        data.current_leader.leader_id = leader_id;
+        data.current_leader.leader_epoch = leader_epoch;
+    }
+    data
+}

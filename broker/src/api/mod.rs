@@ -1,0 +1,192 @@
+//! The route table: one row per API key that this broker serves, one file per API.
+//!
+//! A handler is
+//!
+//! ```ignore
+//! pub async fn handle(cx: &RequestContext, request: MetadataRequest<'_>) -> Reply {
+//!     let response = …;
+//!     cx.reply(&response)
+//! }
+//! ```
+//!
+//! The request was decoded in `cx.version` and borrows from the frame. The future is polled at once, in
+//! the order in which requests arrived on the connection, and is not `Send`: it stays on the reactor of
+//! its connection. Whatever must happen in arrival order (appends) happens before the first `.await`
+//! that waits. A handler always answers; errors are error codes in the response. It must not block:
+//! slow file work goes to the background runtime. `Reply::Nothing` is for acks=0.
+//!
+//! Dropping the future (the client went away) must not leave anything half done.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use milena_protocol::{ApiKey, DecodeError, decode_exact};
+
+use crate::server::{Reply, RequestContext};
+
+pub mod api_versions;
+mod authorized_operations;
+mod auto_create;
+mod controller_call;
+pub mod create_partitions;
+pub mod create_topics;
+mod current_leader;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_topic_partitions;
+pub mod fetch;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+mod topic_id;
+mod topic_metadata;
+
+/// A handler at work. Fails when the body cannot be decoded.
+pub type Running = Pin<Box<dyn Future<Output = Result<Reply, DecodeError>>>>;
+
+/// One API: which versions are served, and by what.
+#[derive(Debug)]
+pub struct Route {
+    pub key: ApiKey,
+    /// First and last version that is served.
+    pub versions: (i16, i16),
+    /// The first version that ApiVersions names. Differs for Produce only: librdkafka takes a broker whose
+    /// Produce begins above 0 for one without compression, so Apache Kafka says 0 and serves from 3.
+    pub advertised_first: i16,
+    pub run: fn(RequestContext) -> Running,
+}
+
+macro_rules! route {
+    ($key:ident, $first:literal ..= $last:literal, $handler:path) => {
+        Route {
+            key: ApiKey::$key,
+            versions: ($first, $last),
+            advertised_first: $first,
+            run: |cx| {
+                Box::pin(async move {
+                    let request = decode_exact(cx.body(), cx.version)?;
+                    Ok($handler(&cx, request).await)
+                })
+            },
+        }
+    };
+}
+
+/// Every API that this broker serves, by ascending key. `docs/apis.md` is made from it.
+pub static ROUTES: &[Route] = &[
+    Route { advertised_first: 0, ..route!(Produce, 3..=13, produce::handle) },
+    route!(Fetch, 4..=18, fetch::handle),
+    route!(ListOffsets, 1..=11, list_offsets::handle),
+    route!(Metadata, 0..=13, metadata::handle),
+    route!(ApiVersions, 0..=4, api_versions::handle),
+    route!(CreateTopics, 2..=7, create_topics::handle),
+    route!(DeleteTopics, 1..=6, delete_topics::handle),
+    route!(DeleteRecords, 0..=2, delete_records::handle),
+    route!(InitProducerId, 0..=5, init_producer_id::handle),
+    route!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
+    route!(DescribeConfigs, 1..=4, describe_configs::handle),
+    route!(CreatePartitions, 0..=3, create_partitions::handle),
+    route!(DescribeCluster, 0..=2, describe_cluster::handle),
+    route!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),
+];
+
+/// Keys below this are looked up; Kafka's last is 94.
+const KEYS_MAX: usize = 128;
+
+/// Place in `ROUTES` by key; `u8::MAX` where there is none.
+static PLACES: [u8; KEYS_MAX] = places();
+
+const fn places() -> [u8; KEYS_MAX] {
+    let mut places = [u8::MAX; KEYS_MAX];
+    let mut place = 0;
+    while place < ROUTES.len() {
+        places[ROUTES[place].key.as_i16() as usize] = place as u8;
+        place += 1;
+    }
+    places
+}
+
+/// The row of an API key as read from the wire.
+pub fn find(key: i16) -> Option<&'static Route> {
+    let place = *PLACES.get(usize::try_from(key).ok()?)?;
+    ROUTES.get(usize::from(place))
+}
+
+impl Route {
+    pub fn serves(&self, version: i16) -> bool {
+        (self.versions.0..=self.versions.1).contains(&version)
+    }
+
+    /// Place in [`ROUTES`], for tables that go with it.
+    pub fn place(&self) -> usize {
+        usize::from(PLACES[self.key.as_i16() as usize])
+    }
+}
+
+/// The page `docs/apis.md`.
+pub fn reference() -> String {
+    use std::fmt::Write as _;
+
+    let mut page = String::from(
+        "# APIs\n\nGenerated from the route table in `broker/src/api/mod.rs`; a test compares the two.\n\n\
+         | key | API | versions | Apache Kafka 4.3.1 |\n|---|---|---|---|\n",
+    );
+    for route in ROUTES {
+        let (first, last) = route.versions;
+        let kafka = milena_protocol::versions::broker_4_3_1(route.key);
+        let kafka = kafka.map_or(String::from("–"), |(first, last)| format!("{first}–{last}"));
+        let note = if route.advertised_first == first {
+            String::new()
+        } else {
+            format!(" (advertised from {})", route.advertised_first)
+        };
+        let _ = writeln!(
+            page,
+            "| {} | {} | {first}–{last}{note} | {kafka} |",
+            route.key.as_i16(),
+            route.key.name(),
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_protocol::versions::broker_4_3_1;
+
+    use super::*;
+
+    #[test]
+    fn routes_are_in_order_and_found_by_key() {
+        assert!(ROUTES.windows(2).all(|pair| pair[0].key.as_i16() < pair[1].key.as_i16()));
+        for route in ROUTES {
+            assert_eq!(find(route.key.as_i16()).map(|found| found.key), Some(route.key));
+        }
+        for absent in [i16::MIN, -1, 4, 127, 128, i16::MAX] {
+            assert!(find(absent).is_none(), "{absent}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_advertised_beyond_apache_kafka_4_3_1() {
+        for route in ROUTES {
+            let (first, last) = broker_4_3_1(route.key).expect("a 4.3.1 broker answers this key");
+            assert!(
+                route.advertised_first >= first && route.versions.1 <= last,
+                "{} {}..={} is not within {first}..={last}",
+                route.key,
+                route.advertised_first,
+                route.versions.1,
+            );
+        }
+    }
+
+    #[test]
+    fn reference_page_is_up_to_date() {
+        crate::reference::check("docs/apis.md", &reference());
+    }
+}

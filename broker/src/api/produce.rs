@@ -1,0 +1,198 @@
+//! Produce (key 0), versions 3–13; ApiVersions says 0–13 because older librdkafka looks for 0 (KAFKA-18659).
+//!
+//! Each partition's batch is judged by `state::partition::validate`, appended under the partition's lock before anything
+//! is awaited (so that pipelined requests keep their order), and answered when `acks` is met: 0 has no answer, 1 is met by
+//! the append, −1 (all) when the high watermark passes the last record, or fails with REQUEST_TIMED_OUT.
+//! acks=0 cannot carry an error: the connection is closed instead, so that the producer looks again.
+//!
+//! Topics of the coordinators are not for clients: INVALID_TOPIC_EXCEPTION. v5 log start offset, v8 errors per record
+//! (KIP-467), v10 current leader (KIP-951), v13 topic ids (KIP-516).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use milena_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
+    TopicProduceResponse,
+};
+use milena_protocol::types::Records;
+use milena_state::metadata::image::is_internal_topic;
+use milena_state::partition::validate::{Origin, Rules, Verdict, validate};
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::current_leader;
+use crate::broker::now_ms;
+use crate::partition::{AppendAs, Appended, Partition};
+use crate::server::session::TopicKey;
+use crate::server::{Reply, RequestContext};
+
+const ACKS_ALL: i16 = -1;
+
+pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
+    let mut waits = SmallVec::new();
+    let mut response = append_all(cx, &request, &mut waits);
+    if request.acks == 0 {
+        let failed = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+        return if failed.into_iter().any(|partition| partition.error_code != 0) { Reply::Close } else { Reply::Nothing };
+    }
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    await_replication(&mut response, waits, timeout).await;
+    name_leaders(cx, &mut response);
+    cx.reply(&response)
+}
+
+/// A partition whose answer depends on the high watermark, and its place in the response.
+struct Wait {
+    partition: Arc<Partition>,
+    offset: i64,
+    place: (usize, usize),
+}
+
+type Waits = SmallVec<[Wait; 1]>;
+
+fn append_all<'a>(cx: &RequestContext, request: &'a ProduceRequest<'_>, waits: &mut Waits) -> ProduceResponse<'a> {
+    let mut response = ProduceResponse { responses: Vec::with_capacity(request.topic_data.len()), ..Default::default() };
+    let now_ms = now_ms();
+    for topic in &request.topic_data {
+        let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
+        for data in &topic.partition_data {
+            let place = (response.responses.len(), partition_responses.len());
+            partition_responses.push(match append(cx, request, topic, data, now_ms) {
+                Ok((partition, appended)) => {
+                    if request.acks == ACKS_ALL {
+                        waits.push(Wait { partition, offset: appended.last_offset + 1, place });
+                    }
+                    stored(data.index, &appended)
+                }
+                Err(refusal) => refusal.into_response(cx, topic, data.index),
+            });
+        }
+        response.responses.push(TopicProduceResponse {
+            name: (&*topic.name).into(),
+            topic_id: topic.topic_id,
+            partition_responses,
+        });
+    }
+    response
+}
+
+/// Why a partition's records were not stored.
+struct Refusal {
+    error: ErrorCode,
+    message: Option<String>,
+    record_errors: Vec<(i32, String)>,
+    log_start_offset: i64,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(error: ErrorCode) -> Self {
+        Self { error, message: None, record_errors: Vec::new(), log_start_offset: -1 }
+    }
+}
+
+fn append(
+    cx: &RequestContext,
+    request: &ProduceRequest<'_>,
+    topic: &TopicProduceData<'_>,
+    data: &PartitionProduceData<'_>,
+    now_ms: i64,
+) -> Result<(Arc<Partition>, Appended), Refusal> {
+    if !matches!(request.acks, -1..=1) {
+        return Err(ErrorCode::InvalidRequiredAcks.into());
+    }
+    let partition = if cx.version >= 13 {
+        cx.node.partitions.by_id(topic.topic_id, data.index)?
+    } else {
+        cx.node.partitions.by_name(&topic.name, data.index)?
+    };
+    if is_internal_topic(partition.topic()) {
+        return Err(ErrorCode::InvalidTopicException.into());
+    }
+    let Some(Records::Bytes(batches)) = &data.records else {
+        return Err(ErrorCode::InvalidRecord.into());
+    };
+    let rules = Rules::from(&*partition.settings());
+    let stored_as = |log_append_time| AppendAs { acks_all: request.acks == ACKS_ALL, log_append_time };
+    let appended = match validate(batches, &rules, Origin::Client { produce_version: cx.version }, now_ms) {
+        Verdict::AsSent => partition.append(batches, stored_as(None), now_ms),
+        Verdict::Stamp { log_append_time } => partition.append(batches, stored_as(Some(log_append_time)), now_ms),
+        Verdict::Rewritten(rewritten) => partition.append(&rewritten, stored_as(None), now_ms),
+        Verdict::Rejected { error, record_errors, message } => {
+            let log_start_offset = partition.log_start_offset();
+            return Err(Refusal { error, message: Some(message), record_errors, log_start_offset });
+        }
+    };
+    let appended = appended.map_err(|error| Refusal { message: Some(error.message), ..error.code.into() })?;
+    Ok((partition, appended))
+}
+
+fn stored<'a>(index: i32, appended: &Appended) -> PartitionProduceResponse<'a> {
+    PartitionProduceResponse {
+        index,
+        base_offset: appended.base_offset,
+        log_append_time_ms: appended.log_append_time_ms,
+        log_start_offset: appended.log_start_offset,
+        ..Default::default()
+    }
+}
+
+impl Refusal {
+    fn into_response<'a>(
+        self,
+        cx: &RequestContext,
+        topic: &TopicProduceData<'_>,
+        index: i32,
+    ) -> PartitionProduceResponse<'a> {
+        let key = if cx.version >= 13 { TopicKey::Id(topic.topic_id) } else { TopicKey::Name((&*topic.name).into()) };
+        let (leader_id, leader_epoch) = current_leader::of(cx, &key, index, self.error).unwrap_or((-1, -1));
+        let record_errors = self.record_errors.into_iter().map(|(batch_index, message)| BatchIndexAndErrorMessage {
+            batch_index,
+            batch_index_error_message: Some(message.into()),
+        });
+        PartitionProduceResponse {
+            index,
+            error_code: self.error.into(),
+            base_offset: -1,
+            log_append_time_ms: -1,
+            log_start_offset: self.log_start_offset,
+            record_errors: record_errors.collect(),
+            error_message: self.message.map(Into::into),
+            current_leader: LeaderIdAndEpoch { leader_id, leader_epoch },
+        }
+    }
+}
+
+/// acks=all: one deadline for all partitions of the request.
+async fn await_replication(response: &mut ProduceResponse<'_>, waits: Waits, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    for Wait { partition, offset, place: (topic, index) } in waits {
+        if partition.high_watermark().get() >= offset {
+            continue;
+        }
+        let error = match tokio::time::timeout_at(deadline, partition.high_watermark().reached(offset)).await {
+            Ok(Ok(_)) => continue,
+            // No longer ours to answer for: deleted, moved, or its directory went offline.
+            Ok(Err(_)) => partition.leader_epoch().err().unwrap_or(ErrorCode::NotLeaderOrFollower),
+            Err(_) => ErrorCode::RequestTimedOut,
+        };
+        response.responses[topic].partition_responses[index].error_code = error.into();
+    }
+}
+
+fn name_leaders(cx: &RequestContext, response: &mut ProduceResponse<'_>) {
+    if cx.version < 10 {
+        return;
+    }
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let endpoints = current_leader::endpoints(cx, partitions.map(|partition| partition.current_leader.leader_id));
+    let endpoints = endpoints.into_iter().map(|endpoint| NodeEndpoint {
+        node_id: endpoint.node_id,
+        host: endpoint.host.into(),
+        port: endpoint.port,
+        rack: endpoint.rack.map(Into::into),
+    });
+    response.node_endpoints = endpoints.collect();
+}

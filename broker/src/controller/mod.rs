@@ -1,0 +1,13 @@
+//! The controller: the only place where metadata is decided, on the leader of the Raft quorum.
+//!
+//! [`Client`] is the handle that API handlers use: a command goes into a bounded mailbox, [`writer`] decides
+//! everything that is queued against one image, proposes the records as one Raft entry and answers each command
+//! when the entry is applied. What the rules are is `milena_state::metadata`; what is kept on disk is [`raft`].
+
+pub mod client;
+pub mod producer_ids;
+pub mod raft;
+pub mod writer;
+
+pub use client::{Client, Committed, SubmitError};
+pub use producer_ids::ProducerIds;

@@ -1,0 +1,254 @@
+//! The running quorum member: openraft started on our stores, and the few calls the controller makes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use milena_state::metadata::Applied as Position;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::ClientWriteError;
+use openraft::impls::ProgressResponder;
+use openraft::{Config, Raft};
+use tokio::sync::watch;
+
+use super::log_store::{LogReader, LogStore};
+use super::network::NoPeers;
+use super::state_machine::{State, StateMachine};
+use super::types::{Entry, LeaderId, Proposal, TypeConfig, VoterAddress, VoterId};
+
+/// Entries that stay in the log behind a snapshot, so that a broker that was away for a while need not load it.
+const LOG_ENTRIES_KEPT: u64 = 10_000;
+/// How often the policy looks.
+const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// A node that is not a leader of a quorum of one after this long has a problem that waiting does not solve.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Writes refused for want of a lease are tried again this often, for as long as leadership lasts.
+const LEASE_RETRY: Duration = Duration::from_millis(1);
+
+/// This node's member of the Raft quorum; cheap to clone.
+#[derive(Clone)]
+pub struct Quorum {
+    raft: Raft<TypeConfig, StateMachine>,
+    state: watch::Receiver<State>,
+    log: LogReader,
+}
+
+/// When a snapshot is written.
+#[derive(Debug, Clone, Copy)]
+pub struct SnapshotPolicy {
+    /// When this many bytes of records were applied since the last one.
+    pub bytes: u64,
+    /// When this much time has passed since the last one and anything was applied.
+    pub interval: Option<Duration>,
+}
+
+/// Why a member could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("raft settings are impossible: {0}")]
+    Config(#[from] openraft::ConfigError),
+    #[error("metadata quorum could not start: {0}")]
+    Raft(String),
+    #[error("metadata quorum had no leader after {0:?}")]
+    NoLeader(Duration),
+}
+
+/// Why a proposal was not committed, or is not known to be.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// Not appended: leadership was lost before.
+    #[error("this node does not lead the metadata quorum")]
+    NotLeader,
+    /// May be committed later or never.
+    #[error("leadership of the metadata quorum was lost while an entry was under way")]
+    Unknown,
+    /// The log or vote could not be written; this member has stopped for good.
+    #[error("metadata quorum member has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Figures for metrics and DescribeQuorum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub term: u64,
+    /// Node id of the leader.
+    pub leader: Option<i32>,
+    pub last_log_index: Option<u64>,
+    pub committed: Option<u64>,
+    pub applied: Option<u64>,
+    pub snapshot: Option<u64>,
+}
+
+impl Quorum {
+    /// Starts the member; returns when the image is recovered and, in a quorum of one, this node leads it.
+    ///
+    /// A quorum of one asks itself for its vote at once: there is nobody whose election timeout to wait for.
+    pub async fn start(
+        voter: VoterId,
+        address: VoterAddress,
+        log: LogStore,
+        machine: StateMachine,
+        policy: SnapshotPolicy,
+    ) -> Result<Self, StartError> {
+        let state = machine.subscribe();
+        let reader = log.reader();
+        let bytes_since_snapshot = machine.bytes_since_snapshot();
+        let config = Arc::new(settings().validate()?);
+        let fatal = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
+        let raft = Raft::build(voter, config, NoPeers, log, machine).await.map_err(|e| fatal(&e))?;
+        raft.run();
+        if !raft.is_initialized().await.map_err(|e| fatal(&e))? {
+            let members = std::collections::BTreeMap::from([(voter, address)]);
+            raft.initialize(members).await.map_err(|e| fatal(&e))?;
+        }
+        let mut quorum = Self { raft, state, log: reader };
+        if quorum.is_sole_voter(voter) {
+            quorum.raft.trigger().elect(false).await.map_err(|e| fatal(&e))?;
+            let leads = tokio::time::timeout(START_TIMEOUT, quorum.wait_to_lead());
+            leads.await.map_err(|_| StartError::NoLeader(START_TIMEOUT))?;
+        }
+        tokio::spawn(quorum.clone().snapshot_when_due(bytes_since_snapshot, policy));
+        Ok(quorum)
+    }
+
+    fn is_sole_voter(&self, voter: VoterId) -> bool {
+        self.raft.voter_ids().eq([voter])
+    }
+
+    /// Waits until the first entry of our own leadership is applied: everything before it is committed then.
+    async fn wait_to_lead(&mut self) {
+        let raft = self.raft.clone();
+        let leads = |state: &State| raft.as_leader().is_ok_and(|leader| state.leader.as_ref() == Some(leader.leader_id()));
+        // The sender lives in the state machine, which `self.raft` keeps alive.
+        let _ = self.state.wait_for(leads).await;
+    }
+
+    /// The leadership under which this node may decide: it leads, and has applied everything committed before.
+    pub fn leadership(&self) -> Option<LeaderId> {
+        let leader = self.raft.as_leader().ok()?;
+        let applied = self.state.borrow().leader;
+        (applied.as_ref() == Some(leader.leader_id())).then(|| *leader.leader_id())
+    }
+
+    /// The committed state.
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// The committed state and its changes.
+    pub fn subscribe(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Commits `records` as one entry under `leader` and gives its index once it is applied here.
+    pub async fn propose(&self, leader: LeaderId, records: Bytes, now_ms: i64) -> Result<i64, ProposeError> {
+        let proposal = Proposal { append_time_ms: now_ms, records };
+        loop {
+            let (responder, completed) = ProgressResponder::complete_only();
+            let write = self.raft.write(proposal.clone()).with_leader(leader).responder(responder);
+            write.await.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))?;
+            match completed.await {
+                Ok(Ok(response)) => return Ok(response.data.index),
+                // Refused before it was appended.
+                Ok(Err(ClientWriteError::ForwardToLeader(_))) if self.leadership() == Some(leader) => {
+                    // A fresh leader has no lease until its quorum has answered once; nothing was appended.
+                    tokio::time::sleep(LEASE_RETRY).await;
+                }
+                Ok(Err(ClientWriteError::ForwardToLeader(_))) => return Err(ProposeError::NotLeader),
+                // Discarded, not a data entry, or the member stopped before it answered.
+                Ok(Err(_)) | Err(_) => {
+                    return Err(match self.stopped() {
+                        Some(reason) => ProposeError::Stopped(reason),
+                        None => ProposeError::Unknown,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Why this member has stopped for good, when it has.
+    pub fn stopped(&self) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.running_state.as_ref().err().map(ToString::to_string)
+    }
+
+    /// Committed entries after `after`, oldest first, at most `count_max`; `None` when the log no longer reaches back
+    /// so far and the reader has to start from [`Self::state`].
+    pub fn entries_after(&self, after: Position, count_max: usize) -> std::io::Result<Option<Vec<Entry>>> {
+        let applied = self.state.borrow().image.applied();
+        let first = (after.index + 1).max(0) as u64;
+        let end = (applied.index + 1).max(0) as u64;
+        self.log.committed(first, end.min(first.saturating_add(count_max as u64)))
+    }
+
+    pub fn progress(&self) -> Progress {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        Progress {
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(|leader| leader.id),
+            last_log_index: metrics.last_log_index,
+            committed: metrics.cluster_committed.map(|id| id.index),
+            applied: metrics.last_applied.map(|id| id.index),
+            snapshot: metrics.snapshot.map(|id| id.index),
+        }
+    }
+
+    /// Writes a snapshot now and lets the log be purged behind it.
+    pub async fn snapshot(&self) -> Result<(), StartError> {
+        self.raft.trigger().snapshot().await.map_err(|error| StartError::Raft(error.to_string()))
+    }
+
+    /// Syncs the log of a member that has stopped. Blocks on the disk.
+    pub fn close_log(&self) {
+        if let Err(error) = self.log.close() {
+            tracing::error!(%error, "metadata log was not closed cleanly");
+        }
+    }
+
+    /// Stops the member. Nothing is lost by not calling it.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "metadata quorum member did not stop in order");
+        }
+    }
+
+    async fn snapshot_when_due(self, bytes: Arc<AtomicU64>, policy: SnapshotPolicy) {
+        let mut checks = tokio::time::interval(SNAPSHOT_CHECK_INTERVAL);
+        let mut last = tokio::time::Instant::now();
+        loop {
+            checks.tick().await;
+            let bytes = bytes.load(Ordering::Relaxed);
+            let is_old = policy.interval.is_some_and(|interval| last.elapsed() >= interval);
+            if bytes >= policy.bytes || (bytes > 0 && is_old) {
+                last = tokio::time::Instant::now();
+                // An error means that the member has stopped, and then this has nothing left to do.
+                if self.snapshot().await.is_err() {
+                    return;
+                }
+            }
+            if self.stopped().is_some() {
+                return;
+            }
+        }
+    }
+}
+
+/// Timing from `docs/adr/0001`: a failed leader is replaced in well under a second, and one that stalls on its disk
+/// for a moment is not.
+fn settings() -> Config {
+    Config {
+        cluster_name: "metadata".to_owned(),
+        heartbeat_interval: 80,
+        election_timeout_min: 200,
+        election_timeout_max: 400,
+        enable_pre_vote: Some(true),
+        quorum_loss_probe_interval: Some(1_000),
+        install_snapshot_timeout: 60_000,
+        snapshot_policy: openraft::SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: LOG_ENTRIES_KEPT,
+        ..Config::default()
+    }
+}

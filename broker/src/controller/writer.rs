@@ -1,0 +1,243 @@
+//! The controller's writer: the one task that decides.
+//!
+//! It takes everything that is queued, decides each command against a working image (the committed one and the
+//! records decided before it), proposes the records as one entry fenced to its leadership, and answers when the
+//! entry is applied. One entry is under way at a time, so no decision is ever made on a state that may be taken
+//! back. Soft state that only the leader has (broker sessions) starts anew with each leadership.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use milena_state::config::broker::Settings;
+use milena_state::metadata::brokers::{FenceBroker, Sessions};
+use milena_state::metadata::record::BATCH_RECORDS_MAX;
+use milena_state::metadata::{self, Applied, Command, Context, Image, Record, Reply};
+use tokio::sync::{mpsc, oneshot};
+
+use super::client::{Client, Committed, MAILBOX_COMMANDS_MAX, Submission, SubmitError};
+use super::raft::quorum::{ProposeError, Quorum};
+use super::raft::types::LeaderId;
+use crate::broker::now_ms;
+
+/// Commands decided for one entry; more wait for the next.
+const ENTRY_COMMANDS_MAX: usize = 256;
+/// How often the writer looks for brokers whose session ran out.
+const SESSION_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+type Answer = oneshot::Sender<Result<Committed, SubmitError>>;
+
+struct Writer {
+    quorum: Quorum,
+    settings: Arc<Settings>,
+    /// The broker in this process: it lives as long as we do, so its session cannot run out.
+    local_broker: Option<i32>,
+    leadership: Option<LeaderId>,
+    sessions: Sessions,
+    /// Index at which each broker's controlled shutdown began.
+    leaving_since: BTreeMap<i32, i64>,
+}
+
+/// Starts the writer on the current runtime. It ends when the last client is dropped.
+pub fn start(quorum: Quorum, settings: Arc<Settings>, local_broker: Option<i32>) -> Client {
+    let (mailbox, submissions) = mpsc::channel(MAILBOX_COMMANDS_MAX);
+    let writer = Writer {
+        quorum,
+        settings,
+        local_broker,
+        leadership: None,
+        sessions: Sessions::default(),
+        leaving_since: BTreeMap::new(),
+    };
+    tokio::spawn(writer.run(submissions));
+    Client::new(mailbox)
+}
+
+/// Records decided and not committed yet, and who waits for them.
+struct Entry {
+    leader: LeaderId,
+    /// The committed image with `records` applied.
+    working: Image,
+    records: Vec<Record>,
+    waiting: Vec<(Answer, Reply, Note)>,
+}
+
+/// What the writer remembers of a command once it is committed.
+enum Note {
+    Nothing,
+    Registered { broker_id: i32 },
+    Leaving { broker_id: i32 },
+}
+
+impl Writer {
+    async fn run(mut self, mut submissions: mpsc::Receiver<Submission>) {
+        let mut session_check = tokio::time::interval(SESSION_CHECK_INTERVAL);
+        let mut queued = Vec::with_capacity(ENTRY_COMMANDS_MAX);
+        loop {
+            tokio::select! {
+                biased;
+                count = submissions.recv_many(&mut queued, ENTRY_COMMANDS_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.decide(queued.drain(..)).await;
+                }
+                _ = session_check.tick() => self.fence_expired().await,
+            }
+        }
+    }
+
+    /// The leadership to decide under. A new one begins with what only the committed image says.
+    fn lead(&mut self) -> Option<LeaderId> {
+        let leadership = self.quorum.leadership();
+        if leadership != self.leadership {
+            self.leadership = leadership;
+            self.sessions = Sessions::seeded(&self.quorum.state().image, now_ms());
+            self.leaving_since.clear();
+        }
+        leadership
+    }
+
+    async fn decide(&mut self, queued: impl Iterator<Item = Submission>) {
+        let Some(leader) = self.lead() else {
+            let error = if self.quorum.stopped().is_some() { SubmitError::Storage } else { SubmitError::NotController };
+            queued.for_each(|submission| answer(submission.answer, Err(error)));
+            return;
+        };
+        let mut entry = self.begin(leader);
+        for Submission { command, answer: waiting } in queued {
+            let command = self.inform(command, &entry.working);
+            let closes = command.closes_entry();
+            let note = note(&command);
+            let context = Context { now_ms: now_ms(), settings: &self.settings };
+            let decision = metadata::decide(&entry.working, &command, context);
+            if entry.records.len() + decision.records.len() > BATCH_RECORDS_MAX {
+                match self.commit(entry).await {
+                    Ok(()) => entry = self.begin(leader),
+                    // What was decided after a batch that failed was decided on a state that never was.
+                    Err(error) => {
+                        answer(waiting, Err(error));
+                        entry = self.begin(leader);
+                        continue;
+                    }
+                }
+            }
+            for record in &decision.records {
+                if let Err(misfit) = entry.working.apply(record) {
+                    tracing::error!(%misfit, "decided a metadata record that does not fit");
+                }
+            }
+            entry.records.extend(decision.records);
+            entry.waiting.push((waiting, decision.reply, note));
+            if closes {
+                // A failure has been answered to those who waited.
+                let _ = self.commit(entry).await;
+                entry = self.begin(leader);
+            }
+        }
+        let _ = self.commit(entry).await;
+    }
+
+    fn begin(&self, leader: LeaderId) -> Entry {
+        let mut working = Image::clone(&self.quorum.state().image);
+        let next = Applied { index: working.applied().index + 1, term: leader.term as i64 };
+        working.begin_entry(next);
+        Entry { leader, working, records: Vec::new(), waiting: Vec::new() }
+    }
+
+    /// Adds to a command what only the active controller knows.
+    fn inform(&mut self, mut command: Command, working: &Image) -> Command {
+        let now_ms = now_ms();
+        match &mut command {
+            Command::RegisterBroker(c) => {
+                let timeout = self.settings.broker_session_timeout_ms;
+                // The broker in our own process is not registered by anyone else while we run.
+                let local = Some(c.broker_id) == self.local_broker;
+                c.session_is_live = !local && self.sessions.is_live(c.broker_id, timeout, now_ms);
+            }
+            Command::BrokerHeartbeat(c) => {
+                self.sessions.touch(c.broker_id, c.broker_epoch, c.current_metadata_offset, now_ms);
+                let since = self.leaving_since.get(&c.broker_id);
+                c.others_caught_up = since.is_some_and(|index| self.sessions.all_reached(working, c.broker_id, *index));
+            }
+            _ => {}
+        }
+        command
+    }
+
+    /// Commits what an entry holds and answers everyone who waited for it.
+    async fn commit(&mut self, entry: Entry) -> Result<(), SubmitError> {
+        let Entry { leader, records, waiting, .. } = entry;
+        let outcome = self.propose(leader, &records).await;
+        for (waiting, reply, note) in waiting {
+            let outcome = outcome.map(|index| {
+                self.remember(note, index);
+                Committed { reply, index }
+            });
+            answer(waiting, outcome);
+        }
+        outcome.map(|_| ())
+    }
+
+    /// The index at which `records` are applied, or of the state they were decided on when there are none.
+    async fn propose(&self, leader: LeaderId, records: &[Record]) -> Result<i64, SubmitError> {
+        let mut index = self.quorum.state().image.applied().index;
+        // A decision alone may exceed the bound (fencing a broker that leads very much); its records are safe to
+        // apply in steps, in their order.
+        for chunk in records.chunks(BATCH_RECORDS_MAX) {
+            let bytes = Bytes::from(metadata::encode_batch(chunk));
+            index = self.quorum.propose(leader, bytes, now_ms()).await.map_err(|error| match error {
+                ProposeError::NotLeader => SubmitError::NotController,
+                ProposeError::Unknown => SubmitError::TimedOut,
+                ProposeError::Stopped(_) => SubmitError::Storage,
+            })?;
+        }
+        Ok(index)
+    }
+
+    fn remember(&mut self, note: Note, index: i64) {
+        match note {
+            Note::Nothing => {}
+            Note::Registered { broker_id } => {
+                let epoch = self.quorum.state().image.broker(broker_id).map_or(-1, |broker| broker.broker_epoch);
+                self.sessions.touch(broker_id, epoch, -1, now_ms());
+                self.leaving_since.remove(&broker_id);
+            }
+            Note::Leaving { broker_id } => {
+                self.leaving_since.entry(broker_id).or_insert(index);
+            }
+        }
+    }
+
+    async fn fence_expired(&mut self) {
+        let Some(leader) = self.lead() else { return };
+        let state = self.quorum.state();
+        let expired = self.sessions.expired(&state.image, self.settings.broker_session_timeout_ms, now_ms());
+        let others = expired.into_iter().filter(|fence| Some(fence.broker_id) != self.local_broker);
+        for fence in others.collect::<Vec<FenceBroker>>() {
+            tracing::info!(broker = fence.broker_id, "session of a broker ran out, it is fenced");
+            let mut entry = self.begin(leader);
+            let context = Context { now_ms: now_ms(), settings: &self.settings };
+            // One broker at a time, each decided on the state that the last one left.
+            entry.records = metadata::decide(&entry.working, &Command::FenceBroker(fence), context).records;
+            if let Err(error) = self.commit(entry).await {
+                tracing::warn!(broker = fence.broker_id, %error, "broker could not be fenced");
+                return;
+            }
+        }
+    }
+}
+
+fn note(command: &Command) -> Note {
+    match command {
+        Command::RegisterBroker(c) => Note::Registered { broker_id: c.broker_id },
+        Command::BrokerHeartbeat(c) if c.want_shut_down => Note::Leaving { broker_id: c.broker_id },
+        _ => Note::Nothing,
+    }
+}
+
+/// A caller that gave up does not want the answer any more.
+fn answer(waiting: Answer, outcome: Result<Committed, SubmitError>) {
+    let _ = waiting.send(outcome);
+}

@@ -1,0 +1,18 @@
+//! Why the broker cannot start.
+
+use std::io;
+
+/// Each one ends the process with exit code 1 and its message.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] crate::config::Error),
+    #[error("property {property}: cannot listen on {address}: {source}")]
+    Listen { property: &'static str, address: String, source: io::Error },
+    #[error("property milena.log.level: {0}")]
+    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    #[error("cannot start a thread or runtime: {0}")]
+    Thread(#[source] io::Error),
+    #[error(transparent)]
+    Lifecycle(#[from] crate::lifecycle::Error),
+}

@@ -1,0 +1,22 @@
+//! The broker process: sockets, files, timers and threads around the rules of `milena-state`.
+//!
+//! A request's way is `server::connection` (reads a frame) → `server::dispatch` (finds the row of
+//! `api`) → `api/<name>.rs` (the handler) → `partition` or `controller` → the reply, in request order.
+//! `broker::Broker` starts and stops all of it and is what tests use.
+
+pub mod admin;
+pub mod api;
+pub mod broker;
+pub mod config;
+pub mod controller;
+pub mod error;
+pub mod lifecycle;
+pub mod metadata;
+pub mod metrics;
+pub mod partition;
+#[cfg(test)]
+mod reference;
+pub mod server;
+pub mod shutdown;
+mod system;
+pub mod telemetry;

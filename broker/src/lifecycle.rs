@@ -1,0 +1,387 @@
+//! The broker's life in the cluster: open the directories, follow the metadata, register, unfence, heartbeat, leave.
+//!
+//! [`Lifecycle::start`] opens directories, metadata and partitions, registers the broker under its advertised
+//! listeners and returns when clients may use it; [`Lifecycle::stop`] takes it out in order: leadership is given up,
+//! logs are closed, the clean-stop marker is written. A process that dies instead loses nothing that was
+//! acknowledged: its next start recovers the logs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use milena_log::{Directory, RealFiles};
+use milena_log::files::Files;
+use milena_protocol::types::Uuid;
+use milena_state::config::broker::Settings;
+use milena_state::config::listener::Listener;
+use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer, RegisterBroker};
+use milena_state::metadata::record::Endpoint;
+use milena_state::metadata::{Command, Reply, features};
+use tokio::task::JoinHandle;
+
+use crate::controller::raft::log_store::{LOG_NAME, LogStore};
+use crate::controller::raft::quorum::{self, Quorum};
+use crate::controller::raft::snapshot::Snapshots;
+use crate::controller::raft::state_machine::StateMachine;
+use crate::controller::raft::types::{VoterAddress, VoterId};
+use crate::controller::{Client, ProducerIds, SubmitError, writer};
+use crate::metadata::follow::{self, Source};
+use crate::metadata::publish::Publisher;
+use crate::metadata::Metadata;
+use crate::metrics::Metrics;
+use crate::partition::directories::OpenError;
+use crate::partition::{Directories, Table, upkeep};
+
+/// A controlled shutdown that takes longer is given up; the logs are closed all the same.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Everything of a node that lives below its listeners.
+pub struct Lifecycle {
+    settings: Arc<Settings>,
+    metadata: Arc<Metadata>,
+    partitions: Arc<Table>,
+    directories: Arc<Directories>,
+    controller: Client,
+    quorum: Quorum,
+    producer_ids: Arc<ProducerIds>,
+    incarnation_id: Uuid,
+    broker_epoch: Arc<AtomicI64>,
+    is_unfenced: Arc<AtomicBool>,
+    tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Directories(#[from] OpenError),
+    #[error("metadata log directory {0} (metadata.log.dir) cannot be used: {1}")]
+    MetadataDirectory(std::path::PathBuf, String),
+    #[error(transparent)]
+    Quorum(#[from] quorum::StartError),
+    #[error("controller did not answer: {0}")]
+    Controller(#[from] SubmitError),
+    #[error("broker registration was refused: {0}")]
+    Refused(String),
+}
+
+impl Lifecycle {
+    /// Starts the node and returns when it leads what it should. Must be called on the background runtime, where its
+    /// tasks stay. The listeners are bound before: the advertised ones must name their ports.
+    pub async fn start(settings: Arc<Settings>, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        let lifecycle = Self::open(settings, Arc::new(RealFiles)).await?;
+        let report = report_quorum(lifecycle.quorum.clone(), metrics);
+        lifecycle.tasks.lock().push(tokio::spawn(report));
+        lifecycle.join().await?;
+        Ok(lifecycle)
+    }
+
+    pub fn metadata(&self) -> &Arc<Metadata> {
+        &self.metadata
+    }
+
+    pub fn partitions(&self) -> &Arc<Table> {
+        &self.partitions
+    }
+
+    pub fn directories(&self) -> &Arc<Directories> {
+        &self.directories
+    }
+
+    pub fn controller(&self) -> &Client {
+        &self.controller
+    }
+
+    pub fn quorum(&self) -> &Quorum {
+        &self.quorum
+    }
+
+    pub fn producer_ids(&self) -> &Arc<ProducerIds> {
+        &self.producer_ids
+    }
+
+    /// Opens directories, metadata and partitions. When it returns, [`Metadata`] has its first image and the
+    /// partitions of this broker are recovered, but lead nothing.
+    async fn open(settings: Arc<Settings>, files: Arc<dyn Files>) -> Result<Self, Error> {
+        let opened = {
+            let (settings, files) = (Arc::clone(&settings), Arc::clone(&files));
+            tokio::task::spawn_blocking(move || open_directories(&settings, files))
+        };
+        let (directories, metadata_directory) = opened.await.expect("opening directories does not panic")?;
+        let directories = Arc::new(directories);
+        let quorum = start_quorum(&settings, files, &metadata_directory).await?;
+        let controller = writer::start(quorum.clone(), Arc::clone(&settings), Some(settings.node_id));
+        bootstrap(&quorum, &controller).await?;
+
+        let incarnation_id = new_id();
+        let partitions = Arc::new(Table::new());
+        let source = Source::local(quorum.clone());
+        let image = source.current();
+        let publisher =
+            Publisher::new(Arc::clone(&settings), incarnation_id, Arc::clone(&partitions), Arc::clone(&directories));
+        let publisher = publisher.first(Arc::clone(&image)).await;
+        let metadata = Arc::new(Metadata::new(Arc::clone(&image)));
+        let index = image.applied().index;
+        metadata.publish(image, index);
+
+        let background = tokio::runtime::Handle::current();
+        let producer_ids =
+            ProducerIds::new(controller.clone(), Arc::clone(&metadata), settings.node_id, background.clone());
+        let tasks = vec![
+            background.spawn(follow::run(source, Arc::clone(&metadata), publisher)),
+            background.spawn(upkeep::run(Arc::clone(&partitions), Arc::clone(&directories), Arc::clone(&settings))),
+        ];
+        watch_directories(&directories, &partitions);
+        Ok(Self {
+            settings,
+            metadata,
+            partitions,
+            directories,
+            controller,
+            quorum,
+            producer_ids,
+            incarnation_id,
+            broker_epoch: Arc::new(AtomicI64::new(-1)),
+            is_unfenced: Arc::default(),
+            tasks: parking_lot::Mutex::new(tasks),
+        })
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        self.directories.cluster_id()
+    }
+
+    /// Epoch of our registration, −1 before it.
+    pub fn broker_epoch(&self) -> i64 {
+        self.broker_epoch.load(Ordering::Acquire)
+    }
+
+    /// Whether the controller lets this broker lead partitions.
+    pub fn is_unfenced(&self) -> bool {
+        self.is_unfenced.load(Ordering::Acquire)
+    }
+
+    /// Registers this broker and returns once it is unfenced and leads what it should.
+    async fn join(&self) -> Result<(), Error> {
+        let endpoints = self.settings.advertised_listeners.iter().map(endpoint).collect();
+        let registration = RegisterBroker {
+            broker_id: self.settings.node_id,
+            incarnation_id: self.incarnation_id,
+            endpoints,
+            features: features::supported(),
+            rack: self.settings.rack.clone(),
+            log_dirs: self.directories.ids(),
+            previous_broker_epoch: self.directories.previous_broker_epoch(),
+            session_is_live: false,
+        };
+        let committed = self.controller.submit(Command::RegisterBroker(registration)).await?;
+        let registered = match committed.reply {
+            Reply::RegisterBroker(Ok(registered)) => registered,
+            Reply::RegisterBroker(Err(error)) => return Err(Error::Refused(error.to_string())),
+            other => return Err(Error::Refused(format!("unexpected reply {other:?}"))),
+        };
+        self.broker_epoch.store(registered.epoch_at(committed.index), Ordering::Release);
+        // Our own registration must be in our image before we ask to lead under it.
+        let _ = self.metadata.reached(committed.index).await;
+        let heartbeats = self.heartbeats();
+        let (_, index) = heartbeats.beat(false).await.map_err(Error::Refused)?;
+        let _ = self.metadata.reached(index).await;
+        self.producer_ids.prefetch();
+        self.tasks.lock().push(tokio::spawn(heartbeats.run()));
+        Ok(())
+    }
+
+    /// Leaves the cluster in order and closes the logs. Called when no request is under way any more.
+    pub async fn stop(self) {
+        if tokio::time::timeout(LEAVE_TIMEOUT, self.give_up_leadership()).await.is_err() {
+            tracing::warn!(timeout = ?LEAVE_TIMEOUT, "controlled shutdown took too long and was given up");
+        }
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        self.quorum.stop().await;
+        let (partitions, directories, quorum) =
+            (Arc::clone(&self.partitions), Arc::clone(&self.directories), self.quorum.clone());
+        let broker_epoch = self.broker_epoch();
+        let closing = tokio::task::spawn_blocking(move || {
+            for partition in partitions.all() {
+                let Some(log) = partition.take_log() else { continue };
+                if let Err(error) = log.close_clean() {
+                    tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "log was not closed cleanly");
+                }
+            }
+            quorum.close_log();
+            directories.close_clean(broker_epoch);
+        });
+        if closing.await.is_err() {
+            tracing::error!("closing the logs panicked; the next start recovers them");
+        }
+    }
+
+    async fn give_up_leadership(&self) {
+        if self.broker_epoch() < 0 {
+            return;
+        }
+        let heartbeats = self.heartbeats();
+        loop {
+            match heartbeats.beat(true).await {
+                Ok((answer, _)) if answer.should_shut_down => return,
+                Ok((_, index)) => {
+                    // The answer changes when everybody has applied what the last one began; we are somebody.
+                    if self.metadata.reached(index).await.is_err() {
+                        return;
+                    }
+                }
+                Err(reason) => {
+                    tracing::warn!(%reason, "controller did not let this broker leave in order");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn heartbeats(&self) -> Heartbeats {
+        Heartbeats {
+            controller: self.controller.clone(),
+            metadata: Arc::clone(&self.metadata),
+            broker_id: self.settings.node_id,
+            broker_epoch: Arc::clone(&self.broker_epoch),
+            is_unfenced: Arc::clone(&self.is_unfenced),
+            interval: Duration::from_millis(self.settings.broker_heartbeat_interval_ms),
+        }
+    }
+}
+
+/// Tells the controller that this broker lives.
+struct Heartbeats {
+    controller: Client,
+    metadata: Arc<Metadata>,
+    broker_id: i32,
+    broker_epoch: Arc<AtomicI64>,
+    is_unfenced: Arc<AtomicBool>,
+    interval: Duration,
+}
+
+impl Heartbeats {
+    /// One heartbeat; the answer and the index at which it holds.
+    async fn beat(&self, want_shut_down: bool) -> Result<(HeartbeatAnswer, i64), String> {
+        let command = Command::BrokerHeartbeat(Heartbeat {
+            broker_id: self.broker_id,
+            broker_epoch: self.broker_epoch.load(Ordering::Acquire),
+            current_metadata_offset: self.metadata.published_index(),
+            want_fence: false,
+            want_shut_down,
+            others_caught_up: false,
+        });
+        let committed = self.controller.submit(command).await.map_err(|error| error.to_string())?;
+        match committed.reply {
+            Reply::BrokerHeartbeat(Ok(answer)) => {
+                self.is_unfenced.store(!answer.is_fenced, Ordering::Release);
+                Ok((answer, committed.index))
+            }
+            Reply::BrokerHeartbeat(Err(error)) => Err(error.to_string()),
+            other => Err(format!("unexpected reply {other:?}")),
+        }
+    }
+
+    async fn run(self) {
+        let mut beats = tokio::time::interval(self.interval);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut is_failing = false;
+        loop {
+            beats.tick().await;
+            match self.beat(false).await {
+                Ok(_) => is_failing = false,
+                // Once, not with every beat: the controller may be away for long.
+                Err(reason) if !is_failing => {
+                    is_failing = true;
+                    tracing::warn!(%reason, "heartbeat was not answered by the controller");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn open_directories(
+    settings: &Settings,
+    files: Arc<dyn Files>,
+) -> Result<(Directories, Arc<Directory>), Error> {
+    let mut paths = settings.log_dirs.clone();
+    if !paths.contains(&settings.metadata_log_dir) {
+        paths.push(settings.metadata_log_dir.clone());
+    }
+    let directories = Directories::open(files, &paths, settings.node_id, settings.cluster_id.as_deref(), new_id)?;
+    let metadata = directories.at(&settings.metadata_log_dir).map(Arc::clone);
+    let unusable = || Error::MetadataDirectory(settings.metadata_log_dir.clone(), "see above".to_owned());
+    Ok((directories, metadata.ok_or_else(unusable)?))
+}
+
+async fn start_quorum(
+    settings: &Settings,
+    files: Arc<dyn Files>,
+    directory: &Arc<Directory>,
+) -> Result<Quorum, Error> {
+    let unusable = |reason: String| Error::MetadataDirectory(directory.path().to_path_buf(), reason);
+    let identity = directory.identity().ok_or_else(|| unusable("it has no meta.properties".to_owned()))?;
+    let voter = VoterId { id: settings.node_id, directory: identity.directory_id };
+    let log = {
+        let (files, directory) = (Arc::clone(&files), Arc::clone(directory));
+        tokio::task::spawn_blocking(move || LogStore::open(files, &directory)).await.expect("opening does not panic")
+    };
+    let log = log.map_err(|error| unusable(error.to_string()))?;
+    let machine = StateMachine::new(Snapshots::new(files, directory.path().join(LOG_NAME)));
+    let policy = quorum::SnapshotPolicy {
+        bytes: settings.metadata_max_bytes_between_snapshots,
+        interval: settings.metadata_max_snapshot_interval_ms.map(Duration::from_millis),
+    };
+    Ok(Quorum::start(voter, VoterAddress::default(), log, machine, policy).await?)
+}
+
+fn endpoint(listener: &Listener) -> Endpoint {
+    Endpoint {
+        name: listener.name.clone(),
+        host: listener.host.clone(),
+        port: listener.port,
+        security_protocol: listener.security_protocol as i16,
+    }
+}
+
+/// Keeps the figures of the quorum in the metrics up to date.
+async fn report_quorum(quorum: Quorum, metrics: Arc<Metrics>) {
+    let index = |index: Option<u64>| index.map_or(-1, |index| i64::try_from(index).unwrap_or(i64::MAX));
+    let mut changes = quorum.subscribe();
+    loop {
+        let progress = quorum.progress();
+        metrics.raft(progress.term, index(progress.committed), index(progress.applied));
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Gives an empty cluster its feature levels.
+async fn bootstrap(quorum: &Quorum, controller: &Client) -> Result<(), Error> {
+    if quorum.state().image.features().is_empty() {
+        controller.submit(Command::Bootstrap).await?;
+    }
+    Ok(())
+}
+
+/// Whoever waits for a partition of a directory that fails gets an answer at once.
+fn watch_directories(directories: &Directories, partitions: &Arc<Table>) {
+    for directory in directories.online() {
+        let (path, partitions) = (directory.path().to_path_buf(), Arc::downgrade(partitions));
+        directory.on_offline(Box::new(move |_reason| {
+            let Some(partitions) = partitions.upgrade() else { return };
+            let affected = partitions.all().into_iter().filter(|partition| partition.directory().path() == path);
+            affected.for_each(|partition| partition.interrupt());
+        }));
+    }
+}
+
+fn new_id() -> Uuid {
+    Uuid::from_bytes(*uuid::Uuid::new_v4().as_bytes())
+}
+
+#[cfg(test)]
+#[path = "lifecycle_test.rs"]
+mod tests;

@@ -1,0 +1,78 @@
+//! The program `milena-broker`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use milena_broker::broker::Broker;
+use milena_broker::error::StartError;
+use milena_broker::shutdown::Signals;
+use milena_broker::{config, telemetry};
+use milena_state::config::broker::Settings;
+
+/// Small requests allocate and free small pieces: mimalloc does that faster than the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Milena: a Kafka-compatible streaming broker.
+///
+/// Without arguments it listens on 127.0.0.1:9092 and keeps its data in ./data.
+#[derive(Debug, Parser)]
+#[command(name = "milena-broker", version)]
+struct Arguments {
+    /// Properties file with Apache Kafka's names.
+    #[arg(value_name = "server.properties")]
+    file: Option<PathBuf>,
+
+    /// Sets a property, over the file. May be given many times.
+    #[arg(long = "override", value_name = "name=value")]
+    overrides: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("milena-broker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), StartError> {
+    let settings = config::load(arguments.file.as_deref(), &arguments.overrides)?;
+    telemetry::start(&settings)?;
+    for property in settings.without_effect() {
+        tracing::warn!(property, "property is accepted and has no effect");
+    }
+    let broker = Broker::start(settings)?;
+    print!("{}", banner(&broker));
+    let signal = broker.background().block_on(async { Ok(Signals::new()?.received().await) });
+    tracing::info!(signal = signal.map_err(StartError::Thread)?, "stopping");
+    broker.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What a new user wants to know.
+fn banner(broker: &Broker) -> String {
+    let settings: &Settings = &broker.node().settings;
+    let listeners = settings.listeners.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let dirs = settings.log_dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ");
+    let http = match broker.http_address() {
+        Some(address) => format!("http://{address}/metrics, /healthz, /readyz"),
+        None => "off".to_owned(),
+    };
+    let bootstrap = broker.address();
+    format!(
+        "Milena {version}, node {node}\n  \
+           listens on  {listeners}\n  \
+           data        {dirs}\n  \
+           HTTP        {http}\n\n\
+         Try it:\n  \
+           echo hello | kcat -P -b {bootstrap} -t greetings\n  \
+           kcat -C -b {bootstrap} -t greetings -e\n",
+        version = env!("CARGO_PKG_VERSION"),
+        node = settings.node_id,
+    )
+}

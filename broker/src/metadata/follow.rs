@@ -1,0 +1,107 @@
+//! Tails the committed metadata log into this broker's own image.
+//!
+//! A broker is an observer of the quorum, not a member (ADR 4): it asks a [`Source`] for what was committed after the
+//! entry it stands at and gets entries, or a whole image when the log no longer reaches back so far. The source of a
+//! combined node is the member in its own process; nothing else differs.
+
+use std::io;
+use std::sync::Arc;
+
+use milena_state::metadata::{self, Applied, Delta, Image, Record};
+use tokio::sync::watch;
+
+use super::Metadata;
+use super::publish::Publisher;
+use crate::controller::raft::quorum::Quorum;
+use crate::controller::raft::state_machine::State;
+use crate::controller::raft::types::{Entry, Payload};
+
+/// Entries taken at a time; the image is published after each such batch.
+const BATCH_ENTRIES_MAX: usize = 256;
+
+/// Where committed metadata comes from.
+pub enum Source {
+    /// The quorum member in this process.
+    Local { quorum: Quorum, state: watch::Receiver<State> },
+}
+
+/// What a source has after some entry.
+pub enum Update {
+    Entries(Vec<(Applied, Vec<Record>)>),
+    /// The log does not reach back so far: begin from here.
+    Image(Arc<Image>),
+}
+
+impl Source {
+    pub fn local(quorum: Quorum) -> Self {
+        let state = quorum.subscribe();
+        Self::Local { quorum, state }
+    }
+
+    /// The committed state as of now, to begin with.
+    pub fn current(&self) -> Arc<Image> {
+        match self {
+            Self::Local { state, .. } => Arc::clone(&state.borrow().image),
+        }
+    }
+
+    /// Waits until something is committed after `after`. `None` when the source is gone for good.
+    pub async fn next(&mut self, after: Applied) -> Option<io::Result<Update>> {
+        match self {
+            Self::Local { quorum, state } => {
+                let newer = |state: &State| state.image.applied().index > after.index;
+                let image = Arc::clone(&state.wait_for(newer).await.ok()?.image);
+                Some(match quorum.entries_after(after, BATCH_ENTRIES_MAX) {
+                    Ok(Some(entries)) => entries.into_iter().map(records_of).collect::<io::Result<_>>().map(Update::Entries),
+                    Ok(None) => Ok(Update::Image(image)),
+                    Err(error) => Err(error),
+                })
+            }
+        }
+    }
+}
+
+fn records_of(entry: Entry) -> io::Result<(Applied, Vec<Record>)> {
+    let applied = Applied { index: entry.log_id.index as i64, term: entry.log_id.leader_id.term as i64 };
+    let records = match &entry.payload {
+        Payload::Normal(proposal) => metadata::decode_batch(&proposal.records)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?,
+        Payload::Blank | Payload::Membership(_) => Vec::new(),
+    };
+    Ok((applied, records))
+}
+
+/// Follows `source` from the image that was published first, until the source ends.
+///
+/// An entry that cannot be read is not passed over: this broker goes on serving its last image and says so.
+pub async fn run(mut source: Source, metadata: Arc<Metadata>, mut publisher: Publisher) {
+    let mut image = Image::clone(&metadata.image());
+    while let Some(update) = source.next(image.applied()).await {
+        let before = Arc::new(image.clone());
+        let delta = match update {
+            Ok(Update::Entries(entries)) => apply(&mut image, entries),
+            Ok(Update::Image(newer)) => {
+                image = Image::clone(&newer);
+                Delta::between(&before, &image)
+            }
+            Err(error) => {
+                tracing::error!(index = image.applied().index, %error, "metadata log cannot be followed any further");
+                return;
+            }
+        };
+        let after = Arc::new(image.clone());
+        publisher = publisher.apply(Arc::clone(&after), delta).await;
+        let index = after.applied().index;
+        metadata.publish(after, index);
+    }
+}
+
+fn apply(image: &mut Image, entries: Vec<(Applied, Vec<Record>)>) -> Delta {
+    let mut delta = Delta::default();
+    for (applied, records) in entries {
+        if let Err(misfit) = image.apply_entry(applied, &records, &mut delta) {
+            tracing::error!(index = applied.index, %misfit, "metadata record does not fit and was skipped");
+        }
+    }
+    delta
+}

@@ -1,0 +1,53 @@
+//! The broker's view of the cluster: an image that follows the committed metadata log.
+//!
+//! [`Metadata`] is what request handlers read, without a lock. [`follow`] tails the log and [`publish`] makes each
+//! new image visible and acts on what changed. A broker follows its own controller by the path that it would follow
+//! a remote one.
+
+pub mod follow;
+pub mod publish;
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use milena_state::metadata::Image;
+
+use crate::partition::{Interrupted, Watermark};
+
+/// The image that this broker serves from, replaced as a whole by [`publish`].
+pub struct Metadata {
+    image: ArcSwap<Image>,
+    published: Watermark,
+}
+
+impl Metadata {
+    pub(crate) fn new(image: Arc<Image>) -> Self {
+        Self { image: ArcSwap::new(image), published: Watermark::new(-1) }
+    }
+
+    /// The current image for one short look. Do not hold the guard across an await; use [`Self::image_arc`] then.
+    pub fn image(&self) -> Guard<Arc<Image>> {
+        self.image.load()
+    }
+
+    /// The current image to keep for a while.
+    pub fn image_arc(&self) -> Arc<Image> {
+        self.image.load_full()
+    }
+
+    /// Waits until this broker serves the state as of `index`, partitions included. Combine with a timeout.
+    pub async fn reached(&self, index: i64) -> Result<(), Interrupted> {
+        self.published.reached(index).await.map(|_| ())
+    }
+
+    /// Index of the metadata log that is published; −1 before the first image.
+    pub fn published_index(&self) -> i64 {
+        self.published.get()
+    }
+
+    /// Makes `image` the one that is served. The partition table must have followed it before.
+    pub(crate) fn publish(&self, image: Arc<Image>, index: i64) {
+        self.image.store(image);
+        self.published.advance(index);
+    }
+}

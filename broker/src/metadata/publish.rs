@@ -1,0 +1,282 @@
+//! Acts on what changed between two images: creates, assigns, configures and removes the partitions of this broker.
+//!
+//! Runs before the image is published, so that whoever sees a topic in the image can use it. The work blocks on the
+//! disk and runs on the blocking pool; logs are opened by a few threads at once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use milena_log::Config;
+use milena_protocol::types::Uuid;
+use milena_state::config::broker::Settings;
+use milena_state::config::topic;
+use milena_state::metadata::{self, ConfigResource, Delta, Image, ResourceKind};
+use parking_lot::Mutex;
+
+use crate::broker::now_ms;
+use crate::partition::table::{Slot, Topic};
+use crate::partition::{Directories, Myself, Partition, Table};
+
+/// Keeps the partition table in step with the image.
+pub struct Publisher {
+    settings: Arc<Settings>,
+    /// Topic defaults with the dynamic broker configuration laid over them.
+    defaults: topic::Settings,
+    incarnation_id: Uuid,
+    /// The image has our own registration: from then on it may make us a leader.
+    is_registered: bool,
+    /// Partitions of the first image existed before this start.
+    is_first: bool,
+    table: Arc<Table>,
+    directories: Arc<Directories>,
+}
+
+impl Publisher {
+    pub fn new(
+        settings: Arc<Settings>,
+        incarnation_id: Uuid,
+        table: Arc<Table>,
+        directories: Arc<Directories>,
+    ) -> Self {
+        let defaults = settings.topic.clone();
+        Self { settings, defaults, incarnation_id, is_registered: false, is_first: true, table, directories }
+    }
+
+    /// Opens everything that the first image gives to this broker, and sets aside what it does not know.
+    pub async fn first(self, image: Arc<Image>) -> Self {
+        let delta = Delta::between(&Image::default(), &image);
+        let mut publisher = self.apply(image, delta).await;
+        publisher.is_first = false;
+        publisher.directories.set_strays_aside();
+        publisher
+    }
+
+    /// Brings the table to the state of `image`, in which `delta` changed.
+    pub async fn apply(mut self, image: Arc<Image>, delta: Delta) -> Self {
+        if delta.topics_changed.is_empty()
+            && delta.topics_removed.is_empty()
+            && delta.configs_changed.is_empty()
+            && delta.brokers_changed.is_empty()
+        {
+            return self;
+        }
+        let work = tokio::task::spawn_blocking(move || {
+            self.apply_blocking(&image, &delta);
+            self
+        });
+        work.await.expect("applying an image does not panic, and its runtime outlives it")
+    }
+
+    fn apply_blocking(&mut self, image: &Image, delta: &Delta) {
+        self.remove_topics(delta);
+        let mut topics = delta.topics_changed.clone();
+        let mut configured = self.configured_topics(image, delta);
+        if self.take_registration(image) {
+            topics.extend(image.topics().map(|topic| topic.id));
+        }
+        configured.retain(|id| !topics.contains(id));
+        let myself = self.myself(image);
+        let placed: Vec<_> = topics.iter().filter_map(|id| image.topic(*id)).map(|t| self.plan(image, t)).collect();
+        self.open_all(&placed);
+        for plan in placed {
+            self.put(plan, myself);
+        }
+        for id in configured {
+            self.configure(image, id, myself);
+        }
+    }
+
+    /// Whether our registration has come into the image with this change.
+    fn take_registration(&mut self, image: &Image) -> bool {
+        let was_registered = self.is_registered;
+        let own = image.broker(self.settings.node_id);
+        self.is_registered = own.is_some_and(|broker| broker.incarnation_id == self.incarnation_id);
+        self.is_registered && !was_registered
+    }
+
+    fn myself(&self, image: &Image) -> Myself {
+        let own = image.broker(self.settings.node_id);
+        // An image from before our registration names our predecessor: nobody leads under its epochs.
+        let broker_id = if self.is_registered { self.settings.node_id } else { -1 };
+        Myself {
+            broker_id,
+            broker_epoch: own.map_or(-1, |broker| broker.broker_epoch),
+            replica_lag_time_max_ms: self.settings.replica_lag_time_max_ms,
+        }
+    }
+
+    fn remove_topics(&self, delta: &Delta) {
+        for id in delta.topics_removed.keys() {
+            let Some(topic) = self.table.remove(*id) else { continue };
+            for partition in topic.partitions() {
+                let Some(log) = partition.take_log() else { continue };
+                self.directories.forget(partition.directory());
+                let unique = uuid::Uuid::new_v4().simple().to_string();
+                if let Err(error) = log.delete(&unique) {
+                    tracing::error!(topic = %topic.name, partition = partition.index(), %error, "log of a deleted topic remains");
+                }
+            }
+            tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");
+        }
+    }
+
+    /// Topics whose settings may have changed.
+    fn configured_topics(&mut self, image: &Image, delta: &Delta) -> BTreeSet<Uuid> {
+        let own = [ConfigResource::all_brokers(), ConfigResource::broker(self.settings.node_id)];
+        if own.iter().any(|resource| delta.configs_changed.contains(resource)) {
+            let dynamic = [image.cluster_config(), image.broker_config(self.settings.node_id)];
+            match self.settings.with_dynamic(&dynamic) {
+                Ok(settings) => self.defaults = settings.topic,
+                Err(error) => tracing::error!(%error, "dynamic broker configuration is not usable and was passed over"),
+            }
+            return image.topics().map(|topic| topic.id).collect();
+        }
+        let topics = delta.configs_changed.iter().filter(|resource| resource.kind == ResourceKind::Topic);
+        topics.filter_map(|resource| image.topic_by_name(&resource.name)).map(|topic| topic.id).collect()
+    }
+
+    fn settings_of(&self, image: &Image, topic: &str) -> (Arc<topic::Settings>, Arc<Config>) {
+        let settings = topic::Settings::resolve(image.topic_config(topic), &self.defaults);
+        let config = log_config(&settings, self.settings.producer_id_expiration_ms);
+        (Arc::new(settings), Arc::new(config))
+    }
+
+    /// What becomes of one topic: the partitions it has here, and those still to be opened.
+    fn plan(&self, image: &Image, assigned: &Arc<metadata::Topic>) -> Plan {
+        let (settings, log_config) = self.settings_of(image, &assigned.name);
+        let known = self.table.topic(assigned.id);
+        let slots = assigned.partitions.iter().enumerate().map(|(index, partition)| {
+            if !partition.replicas.contains(&self.settings.node_id) {
+                return Planned::Known(Slot::Elsewhere);
+            }
+            match known.as_ref().and_then(|topic| topic.slots.get(index)) {
+                Some(slot @ (Slot::Here(_) | Slot::Failed)) => Planned::Known(slot.clone()),
+                Some(Slot::Elsewhere) | None => Planned::ToOpen(Mutex::new(Slot::Failed)),
+            }
+        });
+        Plan { assigned: Arc::clone(assigned), settings, log_config, slots: slots.collect() }
+    }
+
+    /// Opens what the plans lack, by as many threads as `num.recovery.threads.per.data.dir` allows.
+    fn open_all(&self, plans: &[Plan]) {
+        let to_open: Vec<(&Plan, usize, &Mutex<Slot>)> = plans.iter().flat_map(Plan::to_open).collect();
+        let next = AtomicUsize::new(0);
+        let open_some = || {
+            while let Some((plan, index, slot)) = to_open.get(next.fetch_add(1, Ordering::Relaxed)) {
+                *slot.lock() = self.open(plan, *index);
+            }
+        };
+        let threads = self.settings.num_recovery_threads_per_data_dir * self.directories.online().len();
+        let threads = threads.min(to_open.len());
+        if threads <= 1 {
+            return open_some();
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(open_some);
+            }
+        });
+    }
+
+    fn open(&self, plan: &Plan, index: usize) -> Slot {
+        let topic = &plan.assigned;
+        if self.is_first && self.directories.may_be_offline(topic.id, index as i32) {
+            tracing::error!(topic = %topic.name, partition = index, "partition is in a log directory that is offline");
+            return Slot::Failed;
+        }
+        let preferred = topic.partitions[index].directory_of(self.settings.node_id);
+        let opened = self.directories.open_partition(
+            (&topic.name, topic.id),
+            index as i32,
+            preferred,
+            &plan.settings,
+            &plan.log_config,
+        );
+        match opened {
+            Ok(partition) => Slot::Here(partition),
+            Err(error) => {
+                tracing::error!(topic = %topic.name, partition = index, %error, "partition cannot be opened");
+                Slot::Failed
+            }
+        }
+    }
+
+    fn put(&self, plan: Plan, myself: Myself) {
+        let now_ms = now_ms();
+        let Plan { assigned, settings, log_config, slots } = plan;
+        let slots: Box<[Slot]> = slots.into_iter().map(Planned::into_slot).collect();
+        for (slot, assigned) in slots.iter().zip(&assigned.partitions) {
+            if let Slot::Here(partition) = slot {
+                if *partition.settings() != *settings {
+                    partition.configure(&settings, &log_config, myself, now_ms);
+                }
+                partition.assign(assigned, myself, now_ms);
+            }
+        }
+        self.table.put(Topic { id: assigned.id, name: Arc::clone(&assigned.name), settings, log_config, slots });
+    }
+
+    fn configure(&self, image: &Image, id: Uuid, myself: Myself) {
+        let Some(topic) = self.table.topic(id) else { return };
+        let (settings, log_config) = self.settings_of(image, &topic.name);
+        if *settings == *topic.settings {
+            return;
+        }
+        topic.partitions().for_each(|partition: &Arc<Partition>| {
+            partition.configure(&settings, &log_config, myself, now_ms());
+        });
+        let name = Arc::clone(&topic.name);
+        self.table.put(Topic { id, name, settings, log_config, slots: topic.slots.clone() });
+    }
+}
+
+/// A topic on its way into the table.
+struct Plan {
+    assigned: Arc<metadata::Topic>,
+    settings: Arc<topic::Settings>,
+    log_config: Arc<Config>,
+    slots: Vec<Planned>,
+}
+
+enum Planned {
+    Known(Slot),
+    /// Filled in by the thread that opens it.
+    ToOpen(Mutex<Slot>),
+}
+
+impl Plan {
+    fn to_open(&self) -> impl Iterator<Item = (&Plan, usize, &Mutex<Slot>)> {
+        self.slots.iter().enumerate().filter_map(move |(index, planned)| match planned {
+            Planned::ToOpen(slot) => Some((self, index, slot)),
+            Planned::Known(_) => None,
+        })
+    }
+}
+
+impl Planned {
+    fn into_slot(self) -> Slot {
+        match self {
+            Self::Known(slot) => slot,
+            Self::ToOpen(slot) => slot.into_inner(),
+        }
+    }
+}
+
+/// The part of a topic's settings that its logs act on.
+pub fn log_config(settings: &topic::Settings, producer_id_expiration_ms: i64) -> Config {
+    let unsigned = |number: i32| u32::try_from(number).unwrap_or(0);
+    Config {
+        segment_bytes: unsigned(settings.segment_bytes),
+        segment_ms: settings.segment_ms,
+        segment_jitter_ms: settings.segment_jitter_ms,
+        index_interval_bytes: unsigned(settings.index_interval_bytes),
+        segment_index_bytes: unsigned(settings.segment_index_bytes),
+        retention_ms: settings.retention_ms,
+        retention_bytes: settings.retention_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
+        delete: settings.cleanup.delete,
+        compact: settings.cleanup.compact,
+        file_delete_delay_ms: settings.file_delete_delay_ms,
+        producer_id_expiration_ms,
+    }
+}

@@ -1,0 +1,122 @@
+//! The table of metrics: names, kinds, labels, and one sentence each.
+
+/// One metric family.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+macro_rules! definitions {
+    ($($constant:ident = $name:literal $kind:ident [$($label:literal),*] $help:literal;)*) => {
+        $(pub const $constant: Definition = Definition {
+            name: $name,
+            kind: Kind::$kind,
+            labels: &[$($label),*],
+            help: $help,
+        };)*
+
+        /// All of them, in the order of the reference page.
+        pub const ALL: &[Definition] = &[$($constant),*];
+    };
+}
+
+definitions! {
+    REQUEST_DURATION = "milena_request_duration_seconds" Histogram ["api", "version"]
+        "Time from a complete request frame to its answer standing in the output of its connection.";
+    REQUEST_FAILURES = "milena_request_failures_total" Counter ["reason"]
+        "Requests that closed their connection instead of being answered.";
+    RECEIVED_BYTES = "milena_received_bytes_total" Counter []
+        "Bytes read from client connections.";
+    SENT_BYTES = "milena_sent_bytes_total" Counter []
+        "Bytes written to client connections, file bytes included.";
+    CONNECTIONS = "milena_connections" Gauge []
+        "Open client connections.";
+    CONNECTIONS_ACCEPTED = "milena_connections_accepted_total" Counter []
+        "Client connections that were accepted.";
+    LIMIT_REACHED = "milena_limit_reached_total" Counter ["limit"]
+        "How often a bound made something wait or closed a connection.";
+    REACTOR_STALLS = "milena_reactor_stalls_total" Counter ["reactor"]
+        "Turns of a connection that kept their reactor for 10 ms or longer.";
+    REACTOR_STALL_SECONDS = "milena_reactor_stall_seconds_total" Counter ["reactor"]
+        "Time spent in such turns.";
+    LOG_SIZE = "milena_log_size_bytes" Gauge ["topic", "partition"]
+        "Bytes of the segments of a partition.";
+    LOG_START_OFFSET = "milena_log_start_offset" Gauge ["topic", "partition"]
+        "First offset that a client may read.";
+    LOG_END_OFFSET = "milena_log_end_offset" Gauge ["topic", "partition"]
+        "Next offset to be written.";
+    HIGH_WATERMARK = "milena_high_watermark" Gauge ["topic", "partition"]
+        "Offset below which every in-sync replica holds the records.";
+    PARTITIONS = "milena_partitions" Gauge []
+        "Partitions with a replica on this broker.";
+    LOG_DIRECTORIES_OFFLINE = "milena_log_directories_offline" Gauge []
+        "Data directories that failed and are not used until the next start.";
+    RAFT_TERM = "milena_raft_term" Gauge []
+        "Term of the metadata quorum as this node knows it.";
+    RAFT_COMMITTED_INDEX = "milena_raft_committed_index" Gauge []
+        "Last index of the metadata log that a majority holds.";
+    RAFT_APPLIED_INDEX = "milena_raft_applied_index" Gauge []
+        "Last index of the metadata log that this node applied.";
+    METADATA_PUBLISHED_INDEX = "milena_metadata_published_index" Gauge []
+        "Index of the metadata log that this broker answers requests from.";
+    PROCESS_CPU = "process_cpu_seconds_total" Counter []
+        "User and system time of the process.";
+    PROCESS_RSS = "process_resident_memory_bytes" Gauge []
+        "Resident memory of the process.";
+    PROCESS_OPEN_FDS = "process_open_fds" Gauge []
+        "Open file descriptors.";
+    PROCESS_MAX_FDS = "process_max_fds" Gauge []
+        "File descriptors that the process may open.";
+    PROCESS_THREADS = "process_threads" Gauge []
+        "Threads of the process.";
+    PROCESS_START_TIME = "process_start_time_seconds" Gauge []
+        "Start of the process, in seconds since 1970.";
+}
+
+/// The page `docs/metrics.md`.
+pub fn reference() -> String {
+    use std::fmt::Write as _;
+
+    let mut page = String::from(
+        "# Metrics\n\nServed at `/metrics` of `milena.http.listener`. Generated from the table in \
+         `broker/src/metrics/definitions.rs`; a test compares the two.\n\n\
+         | metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for Definition { name, kind, labels, help } in ALL {
+        let kind = format!("{kind:?}").to_lowercase();
+        let labels = if labels.is_empty() { String::from("–") } else { labels.join(", ") };
+        let _ = writeln!(page, "| `{name}` | {kind} | {labels} | {help} |");
+    }
+    let limits = super::Limit::ALL.map(super::Limit::name).join("`, `");
+    let failures = super::Failure::ALL.map(super::Failure::name).join("`, `");
+    let _ = writeln!(page, "\nValues of `limit`: `{limits}`. Values of `reason`: `{failures}`.");
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_end_in_total_and_nothing_else_does() {
+        for definition in ALL {
+            let total = definition.name.ends_with("_total");
+            assert_eq!(total, definition.kind == Kind::Counter, "{}", definition.name);
+        }
+    }
+
+    #[test]
+    fn reference_page_is_up_to_date() {
+        crate::reference::check("docs/metrics.md", &reference());
+    }
+}

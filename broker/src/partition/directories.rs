@@ -1,0 +1,279 @@
+//! The log directories of this broker: opening them, giving partitions a place, closing them in order.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use milena_log::directory::{Found, Options};
+use milena_log::files::Files;
+use milena_log::{Config, Directory, Error, Identity, Log};
+use milena_protocol::types::Uuid;
+use milena_state::config::topic::Settings;
+use parking_lot::Mutex;
+
+use super::partition::Partition;
+use crate::broker::now_ms;
+use crate::controller::raft::log_store::LOG_NAME;
+
+/// The directories that could be opened.
+pub struct Directories {
+    files: Arc<dyn Files>,
+    cluster_id: String,
+    online: Vec<Arc<Directory>>,
+    /// Directories that could not be opened: a partition that is not found may be in one of them.
+    offline_count: usize,
+    /// Where each partition lies that was found at start and has not been opened yet, by topic id and index.
+    found: Mutex<HashMap<(Uuid, i32), (Arc<Directory>, Found)>>,
+    /// Partitions per directory, to place new ones where there are fewest.
+    counts: Mutex<BTreeMap<Uuid, usize>>,
+}
+
+/// Why the directories as a whole cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("none of the log directories can be used; the last problem: {0}")]
+    None(Error),
+    #[error("log directory {} belongs to cluster {found}, not to {expected}", path.display())]
+    OtherCluster { path: PathBuf, found: String, expected: String },
+    #[error("log directory {} belongs to node {found}, not to {expected} (node.id)", path.display())]
+    OtherNode { path: PathBuf, found: i32, expected: i32 },
+    #[error("log directories {} and {} have the same directory id", first.display(), second.display())]
+    SameId { first: PathBuf, second: PathBuf },
+}
+
+impl Directories {
+    /// Opens `paths`, gives new ones an identity, and finds the partitions in them. A directory that cannot be read
+    /// is left out with an error in the log, as long as another one can: its partitions answer KAFKA_STORAGE_ERROR.
+    ///
+    /// The cluster id is the one that the directories have, else `cluster_id`, else a new one.
+    pub fn open(
+        files: Arc<dyn Files>,
+        paths: &[PathBuf],
+        node_id: i32,
+        cluster_id: Option<&str>,
+        new_id: impl Fn() -> Uuid,
+    ) -> Result<Self, OpenError> {
+        let mut online: Vec<Arc<Directory>> = Vec::new();
+        let mut problem = None;
+        for path in paths {
+            match Directory::open(Arc::clone(&files), path, Options::default()) {
+                Ok(directory) => online.push(directory),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "log directory cannot be used");
+                    problem = Some(error);
+                }
+            }
+        }
+        if let (true, Some(problem)) = (online.is_empty(), problem.take()) {
+            return Err(OpenError::None(problem));
+        }
+        let known = online.iter().find_map(|directory| directory.identity()).map(|identity| identity.cluster_id);
+        let cluster_id = known.or(cluster_id.map(str::to_owned)).unwrap_or_else(|| new_id().to_string());
+        identify(&mut online, node_id, &cluster_id, new_id)?;
+        let offline_count = paths.len() - online.len();
+        let directories = Self { files, cluster_id, online, offline_count, found: Mutex::default(), counts: Mutex::default() };
+        directories.find_partitions();
+        Ok(directories)
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    pub fn online(&self) -> &[Arc<Directory>] {
+        &self.online
+    }
+
+    /// The ids of all usable directories, as the broker registers them.
+    pub fn ids(&self) -> Vec<Uuid> {
+        self.online.iter().map(|directory| id_of(directory)).collect()
+    }
+
+    /// The directory at `path`, if it is usable.
+    pub fn at(&self, path: &std::path::Path) -> Option<&Arc<Directory>> {
+        self.online.iter().find(|directory| directory.path() == path)
+    }
+
+    /// The broker epoch of the last stop if that was clean everywhere, −1 otherwise.
+    pub fn previous_broker_epoch(&self) -> i64 {
+        let epochs: Vec<_> = self.online.iter().map(|directory| directory.clean_stop()).collect();
+        match epochs.first() {
+            Some(Some(epoch)) if epochs.iter().all(|other| *other == Some(*epoch)) => *epoch,
+            _ => -1,
+        }
+    }
+
+    fn find_partitions(&self) {
+        let (mut found, mut counts) = (self.found.lock(), self.counts.lock());
+        for directory in &self.online {
+            let listed = match directory.list() {
+                Ok(listed) => listed,
+                Err(error) => {
+                    tracing::error!(path = %directory.path().display(), %error, "log directory cannot be listed");
+                    continue;
+                }
+            };
+            let partitions = listed.into_iter().filter(|found| found.name != LOG_NAME);
+            for partition in partitions {
+                *counts.entry(id_of(directory)).or_default() += 1;
+                // A folder without an id was created by a process that died right then: it holds nothing.
+                if let Some(topic_id) = partition.topic_id {
+                    found.insert((topic_id, partition.partition), (Arc::clone(directory), partition));
+                }
+            }
+        }
+    }
+
+    /// Whether a partition that existed before this start may lie in a directory that could not be opened: it was
+    /// not found in any other. It must not begin anew with an empty log.
+    pub fn may_be_offline(&self, topic_id: Uuid, index: i32) -> bool {
+        self.offline_count > 0 && !self.found.lock().contains_key(&(topic_id, index))
+    }
+
+    /// Opens the replica of a partition where it lies, or creates it: in the directory `preferred` if that is one of
+    /// ours, else in the one with the fewest partitions. Blocks on the disk.
+    pub fn open_partition(
+        &self,
+        topic: (&Arc<str>, Uuid),
+        index: i32,
+        preferred: Option<Uuid>,
+        settings: &Arc<Settings>,
+        config: &Arc<Config>,
+    ) -> Result<Arc<Partition>, Error> {
+        let (name, topic_id) = topic;
+        let folder = format!("{name}-{index}");
+        let found = self.found.lock().remove(&(topic_id, index));
+        let directory = match &found {
+            Some((directory, _)) => Arc::clone(directory),
+            None => {
+                let directory = self.place(preferred);
+                self.move_aside(&directory, &folder)?;
+                directory
+            }
+        };
+        let (log, opened) = Log::open(&directory, &folder, Arc::clone(config), now_ms())?;
+        if opened.truncated_bytes > 0 {
+            tracing::warn!(partition = %folder, bytes = opened.truncated_bytes, "torn tail of the log was cut");
+        }
+        if found.is_none() {
+            directory.write_topic_id(&folder, topic_id)?;
+        }
+        Ok(Partition::new(Arc::clone(name), topic_id, index, directory, log, Arc::clone(settings)))
+    }
+
+    fn place(&self, preferred: Option<Uuid>) -> Arc<Directory> {
+        let mut counts = self.counts.lock();
+        let usable = || self.online.iter().filter(|directory| directory.offline_reason().is_none());
+        let directory = usable()
+            .find(|directory| Some(id_of(directory)) == preferred)
+            .or_else(|| usable().min_by_key(|directory| counts.get(&id_of(directory)).copied().unwrap_or(0)))
+            // All are offline: the first one says so when it is used.
+            .unwrap_or(&self.online[0]);
+        *counts.entry(id_of(directory)).or_default() += 1;
+        Arc::clone(directory)
+    }
+
+    /// A partition was deleted from its directory.
+    pub fn forget(&self, directory: &Directory) {
+        if let Some(count) = self.counts.lock().get_mut(&id_of(directory)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Renames what was found at start and belongs to no topic of the image, so that it is neither served nor in the
+    /// way. It is kept: only a person can know that nobody wants it.
+    pub fn set_strays_aside(&self) {
+        let strays = std::mem::take(&mut *self.found.lock());
+        for (directory, found) in strays.into_values() {
+            if let Err(error) = self.rename_stray(&directory, &found.name) {
+                tracing::error!(partition = %found.name, %error, "stray partition cannot be renamed");
+            }
+        }
+    }
+
+    /// Makes way for a new partition where a folder of its name is left over from another topic.
+    fn move_aside(&self, directory: &Directory, folder: &str) -> Result<(), Error> {
+        let path = directory.path().join(folder);
+        if self.files.list(&path).is_err() {
+            return Ok(());
+        }
+        self.rename_stray(directory, folder).map_err(|error| Error::Unreadable {
+            file: path,
+            reason: format!("folder of another topic cannot be renamed: {error}"),
+        })
+    }
+
+    fn rename_stray(&self, directory: &Directory, folder: &str) -> std::io::Result<()> {
+        let stray = format!("{folder}.{}-stray", uuid::Uuid::new_v4().simple());
+        self.files.rename(&directory.path().join(folder), &directory.path().join(&stray))?;
+        self.files.sync_dir(directory.path())?;
+        tracing::warn!(partition = %folder, renamed = %stray, "partition belongs to no topic and was set aside");
+        Ok(())
+    }
+
+    /// Writes the offset checkpoints of every directory. Blocks on the disk.
+    pub fn checkpoint(&self) {
+        for directory in self.usable() {
+            if let Err(error) = directory.checkpoint() {
+                tracing::error!(path = %directory.path().display(), %error, "offset checkpoint failed");
+            }
+        }
+    }
+
+    /// Removes the folders of deleted partitions. Blocks on the disk.
+    pub fn remove_deleted(&self) {
+        for directory in self.usable() {
+            if let Err(error) = directory.remove_deleted() {
+                tracing::error!(path = %directory.path().display(), %error, "deleted partitions cannot be removed");
+            }
+        }
+    }
+
+    /// Marks every directory as cleanly stopped; its logs were closed before. Blocks on the disk.
+    pub fn close_clean(&self, broker_epoch: i64) {
+        for directory in self.usable() {
+            if let Err(error) = directory.close_clean(broker_epoch) {
+                tracing::error!(path = %directory.path().display(), %error, "log directory was not closed cleanly");
+            }
+        }
+    }
+
+    fn usable(&self) -> impl Iterator<Item = &Arc<Directory>> {
+        self.online.iter().filter(|directory| directory.offline_reason().is_none())
+    }
+}
+
+fn identify(
+    online: &mut [Arc<Directory>],
+    node_id: i32,
+    cluster_id: &str,
+    new_id: impl Fn() -> Uuid,
+) -> Result<(), OpenError> {
+    let mut seen: BTreeMap<Uuid, PathBuf> = BTreeMap::new();
+    for directory in online {
+        let path = directory.path().to_path_buf();
+        let identity = match directory.identity() {
+            Some(identity) => identity,
+            None => {
+                let identity =
+                    Identity { cluster_id: cluster_id.to_owned(), node_id, directory_id: new_id() };
+                directory.initialise(&identity).map_err(OpenError::None)?;
+                identity
+            }
+        };
+        if identity.cluster_id != cluster_id {
+            return Err(OpenError::OtherCluster { path, found: identity.cluster_id, expected: cluster_id.to_owned() });
+        }
+        if identity.node_id != node_id {
+            return Err(OpenError::OtherNode { path, found: identity.node_id, expected: node_id });
+        }
+        if let Some(first) = seen.insert(identity.directory_id, path.clone()) {
+            return Err(OpenError::SameId { first, second: path });
+        }
+    }
+    Ok(())
+}
+
+fn id_of(directory: &Directory) -> Uuid {
+    directory.identity().map(|identity| identity.directory_id).unwrap_or_default()
+}

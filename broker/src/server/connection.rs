@@ -1,0 +1,278 @@
+//! One client connection: frames in, answers out in the same order, many requests at once.
+//!
+//! The task of an idle connection is a socket and a few words. Everything else is in a [`Busy`], which exists
+//! while something is read, answered or written, and is lent by the reactor. A request's handler is polled as
+//! soon as its frame is complete, so requests begin in the order of their arrival; an answer that is ready
+//! before those ahead of it waits for them.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use super::budget::Permit;
+use super::dispatch::{self, Malformed, Started};
+use super::input::{Input, Next};
+use super::limits::{BYTES_PER_TURN_MAX, OUTPUT_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, STALL};
+use super::output::Output;
+use super::reactor::Reactor;
+use super::reply::Reply;
+use super::request::Peer;
+use super::vitals::{Turn, Vitals};
+use crate::api::{Route, Running};
+use crate::metrics::Failure;
+
+/// What a connection keeps when idle.
+pub struct Connection {
+    pub reactor: Rc<Reactor>,
+    pub stream: TcpStream,
+    pub peer: Rc<Peer>,
+    pub vitals: Rc<Vitals>,
+}
+
+/// Serves the connection until one side closes it.
+pub async fn serve(mut connection: Connection) {
+    let mut expected = 0;
+    while poll_fn(|cx| connection.stream.poll_read_ready(cx)).await.is_ok() {
+        let mut busy = connection.reactor.lend_busy();
+        busy.input.reset(expected);
+        match poll_fn(|cx| busy.poll(cx, &mut connection)).await {
+            End::Idle => {
+                expected = busy.input.expected();
+                connection.reactor.take_back_busy(busy);
+            }
+            End::Closed => return,
+        }
+    }
+}
+
+enum End {
+    /// Everything was answered and written.
+    Idle,
+    Closed,
+}
+
+/// The state of a connection with something to do.
+#[derive(Default)]
+pub struct Busy {
+    input: Input,
+    in_flight: VecDeque<InFlight>,
+    output: Output,
+    /// The client will send no more, or nothing that we could understand: the connection ends when what was
+    /// asked before is answered.
+    reading_ended: bool,
+    /// The connection ends when the output is written.
+    closing: bool,
+    /// Nothing is read before memory was given back.
+    paused: bool,
+}
+
+struct InFlight {
+    state: State,
+    began: Instant,
+    route: &'static Route,
+    version: i16,
+    /// Given back when the request is answered.
+    _permit: Option<Permit>,
+}
+
+enum State {
+    Running(Running),
+    Done(Reply),
+}
+
+/// What happened in one turn.
+#[derive(Default)]
+struct Moved {
+    read: usize,
+    written: u64,
+}
+
+impl Busy {
+    /// One turn: does what can be done without waiting, and reports it.
+    fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<End> {
+        let began = Instant::now();
+        let mut moved = Moved::default();
+        let end = self.turn(cx, connection, &mut moved).unwrap_or_else(|error| {
+            tracing::debug!(peer = %connection.peer.address, %error, "connection broke");
+            Poll::Ready(End::Closed)
+        });
+        self.input.release(&connection.reactor.buffers);
+        let now = Instant::now();
+        self.report(connection, &moved, now);
+        if now - began >= STALL {
+            connection.reactor.shard.stalled(now - began);
+        }
+        end
+    }
+
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        moved: &mut Moved,
+    ) -> io::Result<Poll<End>> {
+        self.poll_running(cx, connection);
+        loop {
+            self.collect(connection);
+            let written = self.output.poll_write(cx, &mut connection.stream, &mut moved.written)?;
+            if let Some(end) = self.ended(connection) {
+                return Ok(Poll::Ready(end));
+            }
+            if self.closing || self.reading_ended {
+                return Ok(Poll::Pending);
+            }
+            if self.start_requests(cx, connection) {
+                continue;
+            }
+            if self.paused || self.is_full() {
+                return Ok(Poll::Pending);
+            }
+            if moved.read >= BYTES_PER_TURN_MAX {
+                cx.waker().wake_by_ref();
+                return Ok(Poll::Pending);
+            }
+            match self.input.poll_fill(cx, &mut connection.stream, &connection.reactor.buffers) {
+                Poll::Ready(Ok(0)) => self.reading_ended = true,
+                Poll::Ready(Ok(read)) => moved.read += read,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending if written.is_ready() && self.in_flight.is_empty() && self.input.is_empty() => {
+                    return Ok(Poll::Ready(End::Idle));
+                }
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+        }
+    }
+
+    /// Whether the connection is over now that the output was written as far as possible.
+    fn ended(&self, connection: &Connection) -> Option<End> {
+        let answered = self.in_flight.is_empty() && self.output.is_empty();
+        let over = (self.closing && self.output.is_empty())
+            || (answered && (self.reading_ended || connection.reactor.is_draining()));
+        over.then_some(End::Closed)
+    }
+
+    fn is_full(&self) -> bool {
+        self.in_flight.len() >= REQUESTS_IN_FLIGHT_MAX || self.output.pending_bytes() >= OUTPUT_BYTES_MAX
+    }
+
+    /// Polls the handlers that wait for something.
+    fn poll_running(&mut self, cx: &mut Context<'_>, connection: &Connection) {
+        for request in &mut self.in_flight {
+            let State::Running(running) = &mut request.state else { continue };
+            match running.as_mut().poll(cx) {
+                Poll::Ready(Ok(reply)) => request.state = State::Done(reply),
+                Poll::Ready(Err(error)) => {
+                    refuse(connection, &Malformed::Body(error));
+                    request.state = State::Done(Reply::Close);
+                }
+                Poll::Pending => {}
+            }
+        }
+    }
+
+    /// Moves the answers that are next in order to the output.
+    fn collect(&mut self, connection: &Connection) {
+        while !self.closing
+            && let Some(InFlight { state: State::Done(_), .. }) = self.in_flight.front()
+            && let Some(request) = self.in_flight.pop_front()
+            && let State::Done(reply) = request.state
+        {
+            connection.reactor.shard.answered(request.route, request.version, request.began.elapsed());
+            self.answer(reply);
+        }
+    }
+
+    fn answer(&mut self, reply: Reply) {
+        match reply {
+            Reply::Frame { bytes, files } => self.output.push(bytes, files),
+            Reply::Nothing => {}
+            Reply::Close => {
+                self.closing = true;
+                self.in_flight.clear();
+            }
+        }
+    }
+
+    /// Starts the requests that are complete in the input; whether there were any.
+    fn start_requests(&mut self, cx: &mut Context<'_>, connection: &Connection) -> bool {
+        let reactor = &connection.reactor;
+        let size_max = reactor.limits.request_bytes_max as usize;
+        let mut started = false;
+        self.paused = false;
+        while !self.is_full() && !self.closing && !self.reading_ended {
+            match self.input.next(size_max, reactor.budget.as_ref(), cx.waker()) {
+                Ok(Next::Frame(frame, permit)) => {
+                    started = true;
+                    self.start(cx, connection, frame, permit);
+                }
+                Ok(Next::Unfinished) => break,
+                Ok(Next::Paused) => {
+                    self.paused = true;
+                    reactor.node.metrics.refused(crate::metrics::Limit::RequestMemory);
+                    break;
+                }
+                Err(error) => {
+                    started = true;
+                    self.end_reading(connection, &Malformed::Frame(error));
+                }
+            }
+        }
+        started
+    }
+
+    fn start(&mut self, cx: &mut Context<'_>, connection: &Connection, frame: Bytes, permit: Option<Permit>) {
+        let began = Instant::now();
+        let reactor = &connection.reactor;
+        let Started { route, version, mut running } = match dispatch::start(&reactor.node, &connection.peer, frame) {
+            Ok(started) => started,
+            Err(malformed) => return self.end_reading(connection, &malformed),
+        };
+        let state = match running.as_mut().poll(cx) {
+            Poll::Ready(Ok(reply)) if self.in_flight.is_empty() => {
+                reactor.shard.answered(route, version, began.elapsed());
+                return self.answer(reply);
+            }
+            Poll::Ready(Ok(reply)) => State::Done(reply),
+            Poll::Ready(Err(error)) => return self.end_reading(connection, &Malformed::Body(error)),
+            Poll::Pending => State::Running(running),
+        };
+        self.in_flight.push_back(InFlight { state, began, route, version, _permit: permit });
+    }
+
+    /// Ends a connection whose next bytes cannot be trusted; what was asked before is still answered.
+    fn end_reading(&mut self, connection: &Connection, malformed: &Malformed) {
+        refuse(connection, malformed);
+        self.reading_ended = true;
+    }
+
+    fn report(&self, connection: &Connection, moved: &Moved, now: Instant) {
+        connection.reactor.shard.moved(moved.read as u64, moved.written);
+        let reads_on = !self.reading_ended && !self.paused && !self.is_full();
+        let waits = !self.output.is_empty() || self.reading_ended;
+        connection.vitals.note(Turn {
+            now,
+            in_flight: self.in_flight.len(),
+            moved: moved.read > 0 || moved.written > 0,
+            unfinished: (reads_on && !self.input.is_empty()).then_some(self.input.len()),
+            blocked: waits.then_some(moved.written),
+        });
+    }
+}
+
+/// One line for a client that does not speak the protocol, unless there are too many.
+fn refuse(connection: &Connection, malformed: &Malformed) {
+    let metrics = &connection.reactor.node.metrics;
+    metrics.request_failed(match malformed {
+        Malformed::NotServed(_) | Malformed::UnsupportedVersion { .. } => Failure::Unsupported,
+        _ => Failure::Malformed,
+    });
+    if let Some(suppressed) = connection.reactor.quiet.permit(Instant::now()) {
+        tracing::warn!(peer = %connection.peer.address, error = %malformed, suppressed, "closing a connection");
+    }
+}

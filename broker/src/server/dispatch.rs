@@ -1,0 +1,81 @@
+//! From a frame to a running handler.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use milena_protocol::frame::FrameError;
+use milena_protocol::{ApiKey, DecodeError, Reader, header};
+use tracing::Instrument as _;
+
+use super::request::{Peer, RequestContext};
+use crate::api::{self, Route, Running, api_versions};
+use crate::broker::Node;
+
+/// A request whose handler may run.
+pub struct Started {
+    pub route: &'static Route,
+    pub version: i16,
+    pub running: Running,
+}
+
+/// Why a frame closes its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("request header: {0}")]
+    Header(DecodeError),
+    #[error("request body: {0}")]
+    Body(#[from] DecodeError),
+    #[error("{0} is not served here")]
+    NotServed(ApiKey),
+    #[error("{api} has no version {version} here")]
+    UnsupportedVersion { api: ApiKey, version: i16 },
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// Where the client id begins: after key, version, correlation id and its own length, in every version.
+const CLIENT_ID_BEGINS: u32 = 10;
+
+/// Reads the header and makes the future that answers the request. Nothing runs before it is polled.
+pub fn start(node: &Arc<Node>, peer: &Rc<Peer>, frame: Bytes) -> Result<Started, Malformed> {
+    let mut r = Reader::new(&frame);
+    let incoming = header::decode_request(&mut r).map_err(Malformed::Header)?;
+    let route = api::find(incoming.api.as_i16()).ok_or(Malformed::NotServed(incoming.api))?;
+    let mut cx = RequestContext {
+        node: Arc::clone(node),
+        peer: Rc::clone(peer),
+        api: incoming.api,
+        version: incoming.version,
+        correlation_id: incoming.correlation_id,
+        client_id: CLIENT_ID_BEGINS..CLIENT_ID_BEGINS + incoming.client_id.len() as u32,
+        body: r.position() as u32,
+        frame: frame.clone(),
+    };
+    if route.serves(cx.version) {
+        return Ok(Started { route, version: cx.version, running: run(route, cx) });
+    }
+    // A client newer than we are must learn what we speak: the oldest answer with error 35. The rest of its
+    // request may look like nothing that we know, so it is not read.
+    if route.key == ApiKey::ApiVersions {
+        cx.version = 0;
+        return Ok(Started { route, version: 0, running: Box::pin(async move { Ok(api_versions::unsupported(&cx)) }) });
+    }
+    Err(Malformed::UnsupportedVersion { api: cx.api, version: cx.version })
+}
+
+/// One span per request, which costs nothing unless somebody looks at debug level.
+fn run(route: &'static Route, cx: RequestContext) -> Running {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return (route.run)(cx);
+    }
+    let span = tracing::debug_span!(
+        "request",
+        api = route.key.name(),
+        version = cx.version,
+        client_id = super::quiet::printable(cx.client_id()),
+        correlation_id = cx.correlation_id,
+        peer = %cx.peer.address,
+    );
+    Box::pin((route.run)(cx).instrument(span))
+}

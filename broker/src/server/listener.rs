@@ -1,0 +1,141 @@
+//! Listening sockets: accept, count, hand to a reactor.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::TcpListener;
+
+use super::limits::{Connections, Limits};
+use super::quiet::Quiet;
+use super::reactor::{Accepted, Reactors};
+use crate::metrics::{Limit, Metrics};
+
+/// Pause after the system refused a new descriptor: the condition lasts longer than a moment.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+static CONNECTION_IDS: AtomicU64 = AtomicU64::new(0);
+
+/// How sockets are set up: `socket.*` properties; `None` leaves the choice to the system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SocketOptions {
+    pub backlog: i32,
+    pub receive_buffer_bytes: Option<usize>,
+    pub send_buffer_bytes: Option<usize>,
+}
+
+/// A socket that listens and accepts nothing yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: std::net::TcpListener,
+    name: Arc<str>,
+    address: SocketAddr,
+}
+
+/// What accepting needs to know.
+#[derive(Clone)]
+pub struct Acceptor {
+    pub reactors: Arc<Reactors>,
+    pub connections: Arc<Connections>,
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Listener {
+    /// Binds the first address that `host` stands for; an empty host is every interface.
+    pub fn bind(name: &str, host: &str, port: u16, options: SocketOptions) -> io::Result<Self> {
+        let address = resolve(host, port)?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        // Accepted sockets inherit the sizes; the window is agreed on before accept returns.
+        if let Some(bytes) = options.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = options.send_buffer_bytes {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(options.backlog)?;
+        socket.set_nonblocking(true)?;
+        let socket = std::net::TcpListener::from(socket);
+        let address = socket.local_addr()?;
+        Ok(Self { socket, name: Arc::from(name), address })
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Where it listens, with the port that the system chose for port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts until the future is dropped, which closes the socket.
+    pub async fn accept(self, acceptor: Acceptor) {
+        let quiet = Quiet::new(Instant::now());
+        let listener = match TcpListener::from_std(self.socket) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(listener = &*self.name, %error, "listener cannot be registered"),
+        };
+        loop {
+            if acceptor.connections.total() >= acceptor.limits.connections_max {
+                acceptor.metrics.refused(Limit::Connections);
+                acceptor.connections.below(acceptor.limits.connections_max).await;
+            }
+            let accepted = listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
+            match accepted {
+                Ok((socket, address)) => acceptor.admit(socket, address, &self.name, &quiet).await,
+                Err(error) => {
+                    acceptor.metrics.refused(Limit::Descriptors);
+                    if let Some(suppressed) = quiet.permit(Instant::now()) {
+                        tracing::warn!(listener = &*self.name, %error, suppressed, "connection cannot be accepted");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Acceptor {
+    async fn admit(&self, socket: std::net::TcpStream, address: SocketAddr, listener: &Arc<str>, quiet: &Quiet) {
+        let Some(admission) = self.connections.admit(address.ip().to_canonical(), &self.limits) else {
+            self.metrics.refused(Limit::ConnectionsPerIp);
+            if let Some(suppressed) = quiet.permit(Instant::now()) {
+                tracing::warn!(peer = %address, suppressed, "too many connections from this address");
+            }
+            return;
+        };
+        let local_address = match prepare(&socket) {
+            Ok(local_address) => local_address,
+            Err(error) => return tracing::debug!(peer = %address, %error, "connection went away"),
+        };
+        let connection_id = CONNECTION_IDS.fetch_add(1, Ordering::Relaxed);
+        let listener = Arc::clone(listener);
+        self.metrics.connection_accepted();
+        self.reactors
+            .adopt(Accepted { socket, address, local_address, listener, connection_id, admission })
+            .await;
+    }
+}
+
+/// Answers leave at once, and a peer that vanished is noticed in the end.
+fn prepare(socket: &std::net::TcpStream) -> io::Result<SocketAddr> {
+    socket.set_nodelay(true)?;
+    SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new())?;
+    socket.local_addr()
+}
+
+fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    if host.is_empty() {
+        return Ok(SocketAddr::from(([0, 0, 0, 0], port)));
+    }
+    (host, port).to_socket_addrs()?.next().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+}

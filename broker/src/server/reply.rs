@@ -1,0 +1,65 @@
+//! What a handler hands back: encoded bytes, and slices of files that go between them.
+
+use std::sync::Arc;
+
+use milena_log::files::File;
+use milena_protocol::{Encode, Message, Splice, Writer, header};
+
+use super::buffers;
+use super::request::RequestContext;
+
+/// Bytes of a file that are sent as a part of a reply without passing through our memory.
+///
+/// The file stays open as long as the slice lives, also when its segment was deleted meanwhile.
+#[derive(Debug, Clone)]
+pub struct FileSlice {
+    pub file: Arc<dyn File>,
+    pub position: u64,
+    pub length: u32,
+}
+
+/// The answer to one request.
+#[derive(Debug)]
+pub enum Reply {
+    /// A frame: length, header and body, and the file slices with the place in `bytes` where each goes.
+    Frame { bytes: Vec<u8>, files: Vec<(u32, FileSlice)> },
+    /// Nothing is sent: Produce with acks=0.
+    Nothing,
+    /// Nothing is sent and the connection is closed: Produce with acks=0 that failed, so that the
+    /// producer notices, and requests that cannot be answered.
+    Close,
+}
+
+impl Reply {
+    pub(super) fn encode<M: Encode + Message>(cx: &RequestContext, response: &M, files: Vec<FileSlice>) -> Reply {
+        let mut w = Writer::from_vec(buffers::take_reply());
+        if let Err(error) = header::response_frame(&mut w, cx.api, cx.version, cx.correlation_id, response) {
+            return broken(cx, M::NAME, &error);
+        }
+        let (bytes, splices) = w.into_parts();
+        match place_files(&splices, files) {
+            Some(files) => Reply::Frame { bytes, files },
+            None => broken(cx, M::NAME, &"its detached records and its files differ"),
+        }
+    }
+}
+
+/// Gives every file its place, or nothing when lengths or numbers differ: the client would read on at the
+/// wrong byte.
+fn place_files(splices: &[Splice], files: Vec<FileSlice>) -> Option<Vec<(u32, FileSlice)>> {
+    let fits = splices.len() == files.len()
+        && splices.iter().zip(&files).all(|(splice, file)| splice.size == file.length);
+    fits.then(|| {
+        let places = splices.iter().map(|splice| splice.position as u32);
+        places.zip(files).filter(|(_, file)| file.length > 0).collect()
+    })
+}
+
+/// A response that cannot be encoded is a mistake of ours; the client is better off with a closed connection
+/// than waiting.
+fn broken(cx: &RequestContext, message: &str, problem: &dyn std::fmt::Display) -> Reply {
+    debug_assert!(false, "{message} version {} cannot be sent: {problem}", cx.version);
+    tracing::error!(message, version = cx.version, %problem, "response cannot be encoded");
+    cx.node.metrics.request_failed(crate::metrics::Failure::Unencodable);
+    Reply::Close
+}

@@ -1,0 +1,38 @@
+//! System calls that std does not offer: the only unsafe code of this crate.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::RawFd;
+
+/// Sends up to `length` bytes of `file` from `position` to `socket`; 0 when the file ends there.
+pub fn sendfile(socket: RawFd, file: RawFd, position: u64, length: usize) -> io::Result<usize> {
+    let mut offset = libc::off_t::try_from(position).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    loop {
+        // SAFETY: both descriptors are plain numbers that the callers keep open for the time of the call, and
+        // `offset` lives on our stack. The kernel writes nothing else.
+        let sent = unsafe { libc::sendfile(socket, file, &raw mut offset, length) };
+        if let Ok(sent) = usize::try_from(sent) {
+            return Ok(sent);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Lets the process open as many files and sockets as its hard limit allows, as a JVM does by itself.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for the kernel to write to.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is read and was filled by the kernel.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
+}

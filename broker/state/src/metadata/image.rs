@@ -1,0 +1,603 @@
+//! The metadata of the cluster at one index of the metadata log.
+//!
+//! An image is what the records add up to, and nothing else: two images at the same index are
+//! equal, whether they were built record by record or from a snapshot. Clones share their memory,
+//! so the broker can publish one after every entry. Decisions live in the area files beside this
+//! one; here records are applied and questions are answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use milena_protocol::types::Uuid;
+
+use super::cow_map::CowMap;
+use super::delta::Delta;
+use super::record::{
+    BrokerRegistrationChange, ConfigRecord, Endpoint, FeatureLevel, PartitionChange, PartitionRecord,
+    ProducerIds, Record, RecoveryState, RegisterBroker, SupportedFeature, TopicRecord,
+};
+
+/// The entry of the metadata log that an image stands at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Applied {
+    pub index: i64,
+    pub term: i64,
+}
+
+/// A topic and its partitions, numbered from 0 without gaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    pub id: Uuid,
+    pub name: Arc<str>,
+    pub partitions: Vec<Arc<Partition>>,
+}
+
+/// One partition as the controller knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    pub replicas: Vec<i32>,
+    pub isr: Vec<i32>,
+    pub removing_replicas: Vec<i32>,
+    pub adding_replicas: Vec<i32>,
+    pub leader: Option<i32>,
+    pub leader_recovery_state: RecoveryState,
+    pub leader_epoch: i32,
+    pub partition_epoch: i32,
+    pub directories: Vec<Uuid>,
+    pub eligible_leader_replicas: Vec<i32>,
+    pub last_known_elr: Vec<i32>,
+}
+
+/// A registered broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    pub broker_id: i32,
+    pub broker_epoch: i64,
+    pub incarnation_id: Uuid,
+    pub endpoints: Vec<Endpoint>,
+    pub features: Vec<SupportedFeature>,
+    pub rack: Option<String>,
+    pub fenced: bool,
+    pub in_controlled_shutdown: bool,
+    pub log_dirs: Vec<Uuid>,
+}
+
+/// What a configuration belongs to. The broker named "" stands for all brokers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConfigResource {
+    pub kind: ResourceKind,
+    pub name: String,
+}
+
+/// Kafka's resource types that can carry configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(i8)]
+pub enum ResourceKind {
+    Topic = 2,
+    Broker = 4,
+    BrokerLogger = 8,
+    ClientMetrics = 16,
+    Group = 32,
+}
+
+/// A record that does not fit the image: a bug of whoever decided it. The image is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    #[error("metadata record names topic id {topic_id}, which does not exist")]
+    UnknownTopic { topic_id: Uuid },
+    #[error("metadata record names partition {partition_id} of topic id {topic_id}, which does not exist")]
+    UnknownPartition { topic_id: Uuid, partition_id: i32 },
+    #[error("metadata record adds partition {partition_id} of topic id {topic_id} out of order")]
+    PartitionGap { topic_id: Uuid, partition_id: i32 },
+    #[error("metadata record creates topic {name} ({topic_id}), which exists")]
+    TopicExists { name: String, topic_id: Uuid },
+    #[error("metadata record names broker {broker_id} with epoch {broker_epoch}, which is not registered")]
+    UnknownBroker { broker_id: i32, broker_epoch: i64 },
+    #[error("metadata record configures resource type {resource_type}, which does not exist")]
+    UnknownResourceType { resource_type: i8 },
+}
+
+type Configs = Arc<BTreeMap<String, String>>;
+
+/// The metadata of the cluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Image {
+    applied: Applied,
+    topics: CowMap<Uuid, Arc<Topic>>,
+    topic_ids: CowMap<Arc<str>, Uuid>,
+    brokers: CowMap<i32, Arc<Broker>>,
+    configs: CowMap<ConfigResource, Configs>,
+    features: Arc<BTreeMap<String, i16>>,
+    next_producer_id: i64,
+}
+
+impl Image {
+    /// The last entry whose records are in this image.
+    pub fn applied(&self) -> Applied {
+        self.applied
+    }
+
+    pub fn topic(&self, id: Uuid) -> Option<&Arc<Topic>> {
+        self.topics.get(&id)
+    }
+
+    pub fn topic_by_name(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.get(self.topic_ids.get(name)?)
+    }
+
+    /// All topics in the order of their names.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topic_ids.iter().filter_map(|(_, id)| self.topics.get(id))
+    }
+
+    /// Topics from the first name that is not less than `name`, in the order of their names.
+    pub fn topics_from<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Topic>> {
+        self.topic_ids.iter_from(name).filter_map(|(_, id)| self.topics.get(id))
+    }
+
+    pub fn topics_count(&self) -> usize {
+        self.topics.len()
+    }
+
+    pub fn partition(&self, topic_id: Uuid, partition_id: i32) -> Option<&Arc<Partition>> {
+        self.topic(topic_id)?.partition(partition_id)
+    }
+
+    pub fn broker(&self, broker_id: i32) -> Option<&Arc<Broker>> {
+        self.brokers.get(&broker_id)
+    }
+
+    /// All registered brokers, fenced ones too, in the order of their ids.
+    pub fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.brokers.iter().map(|(_, broker)| broker)
+    }
+
+    /// Whether the broker is registered and neither fenced nor leaving: it may lead and join an ISR.
+    pub fn is_active(&self, broker_id: i32) -> bool {
+        self.broker(broker_id).is_some_and(|broker| broker.is_active())
+    }
+
+    /// The values set on a resource; none when nothing is set.
+    pub fn config(&self, resource: &ConfigResource) -> Option<&BTreeMap<String, String>> {
+        self.configs.get(resource).map(|values| &**values)
+    }
+
+    /// The values set on a topic, empty when nothing is set.
+    pub fn topic_config(&self, name: &str) -> &BTreeMap<String, String> {
+        self.config_or_empty(&ConfigResource::topic(name))
+    }
+
+    /// The values set on one broker, empty when nothing is set.
+    pub fn broker_config(&self, broker_id: i32) -> &BTreeMap<String, String> {
+        self.config_or_empty(&ConfigResource::broker(broker_id))
+    }
+
+    /// The values set for all brokers, empty when nothing is set.
+    pub fn cluster_config(&self) -> &BTreeMap<String, String> {
+        self.config_or_empty(&ConfigResource::all_brokers())
+    }
+
+    fn config_or_empty(&self, resource: &ConfigResource) -> &BTreeMap<String, String> {
+        static EMPTY: BTreeMap<String, String> = BTreeMap::new();
+        self.config(resource).unwrap_or(&EMPTY)
+    }
+
+    /// Every resource with values, ordered.
+    pub fn configs(&self) -> impl Iterator<Item = (&ConfigResource, &BTreeMap<String, String>)> {
+        self.configs.iter().map(|(resource, values)| (resource, &**values))
+    }
+
+    /// The finalized level of every feature that has one.
+    pub fn features(&self) -> &BTreeMap<String, i16> {
+        &self.features
+    }
+
+    /// The finalized level of a feature, 0 when it has none.
+    pub fn feature_level(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
+    }
+
+    /// First producer id that was never given to a broker.
+    pub fn next_producer_id(&self) -> i64 {
+        self.next_producer_id
+    }
+
+    /// Moves the image to the entry whose records follow. Registrations in it get its index as
+    /// their epoch.
+    pub fn begin_entry(&mut self, applied: Applied) {
+        debug_assert!(
+            applied >= self.applied,
+            "entries apply in order: {applied:?} >= {:?}",
+            self.applied
+        );
+        self.applied = applied;
+    }
+
+    /// Applies the records of one entry and notes in `delta` what changed. A record that does not
+    /// fit is skipped the same way on every node; the first one is returned for the log.
+    pub fn apply_entry(
+        &mut self,
+        applied: Applied,
+        records: &[Record],
+        delta: &mut Delta,
+    ) -> Result<(), Misfit> {
+        self.begin_entry(applied);
+        let mut outcome = Ok(());
+        for record in records {
+            let applied = self.apply_noting(record, delta);
+            if outcome.is_ok() {
+                outcome = applied;
+            }
+        }
+        outcome
+    }
+
+    /// Applies one record of the current entry.
+    pub fn apply(&mut self, record: &Record) -> Result<(), Misfit> {
+        self.apply_noting(record, &mut Delta::default())
+    }
+
+    fn apply_noting(&mut self, record: &Record, delta: &mut Delta) -> Result<(), Misfit> {
+        match record {
+            Record::RegisterBroker(r) => self.apply_register(r, delta),
+            Record::UnregisterBroker(r) => {
+                self.known_broker(r.broker_id, r.broker_epoch)?;
+                self.brokers.remove(&r.broker_id);
+                delta.brokers_changed.insert(r.broker_id);
+            }
+            Record::BrokerRegistrationChange(r) => self.apply_registration_change(r, delta)?,
+            Record::Topic(r) => self.apply_topic(r, delta)?,
+            Record::Partition(r) => self.apply_partition(r, delta)?,
+            Record::PartitionChange(r) => self.apply_partition_change(r, delta)?,
+            Record::RemoveTopic(r) => self.apply_remove_topic(r.topic_id, delta)?,
+            Record::Config(r) => self.apply_config(r, delta)?,
+            Record::FeatureLevel(r) => self.apply_feature(r, delta),
+            Record::ProducerIds(r) => self.apply_producer_ids(r, delta),
+            Record::NoOp => {}
+            Record::ClearElr(r) => self.apply_clear_elr(&r.topic_name, delta),
+        }
+        Ok(())
+    }
+
+    fn apply_register(&mut self, r: &RegisterBroker, delta: &mut Delta) {
+        let broker_epoch = if r.broker_epoch < 0 { self.applied.index } else { r.broker_epoch };
+        let broker = Broker {
+            broker_id: r.broker_id,
+            broker_epoch,
+            incarnation_id: r.incarnation_id,
+            endpoints: r.endpoints.clone(),
+            features: r.features.clone(),
+            rack: r.rack.clone(),
+            fenced: r.fenced,
+            in_controlled_shutdown: r.in_controlled_shutdown,
+            log_dirs: r.log_dirs.clone(),
+        };
+        self.brokers.insert(r.broker_id, Arc::new(broker));
+        delta.brokers_changed.insert(r.broker_id);
+    }
+
+    fn known_broker(&mut self, broker_id: i32, broker_epoch: i64) -> Result<&mut Broker, Misfit> {
+        match self.brokers.get_mut(&broker_id) {
+            Some(broker) if broker.broker_epoch == broker_epoch => Ok(Arc::make_mut(broker)),
+            _ => Err(Misfit::UnknownBroker { broker_id, broker_epoch }),
+        }
+    }
+
+    fn apply_registration_change(
+        &mut self,
+        r: &BrokerRegistrationChange,
+        delta: &mut Delta,
+    ) -> Result<(), Misfit> {
+        let broker = self.known_broker(r.broker_id, r.broker_epoch)?;
+        broker.fenced = r.fenced.unwrap_or(broker.fenced);
+        broker.in_controlled_shutdown = r.in_controlled_shutdown.unwrap_or(broker.in_controlled_shutdown);
+        if let Some(log_dirs) = &r.log_dirs {
+            broker.log_dirs.clone_from(log_dirs);
+        }
+        delta.brokers_changed.insert(r.broker_id);
+        Ok(())
+    }
+
+    fn apply_topic(&mut self, r: &TopicRecord, delta: &mut Delta) -> Result<(), Misfit> {
+        if self.topic_ids.get(r.name.as_str()).is_some() || self.topics.get(&r.topic_id).is_some() {
+            return Err(Misfit::TopicExists { name: r.name.clone(), topic_id: r.topic_id });
+        }
+        let name: Arc<str> = r.name.as_str().into();
+        self.topic_ids.insert(name.clone(), r.topic_id);
+        self.topics.insert(r.topic_id, Arc::new(Topic { id: r.topic_id, name, partitions: Vec::new() }));
+        delta.topics_changed.insert(r.topic_id);
+        Ok(())
+    }
+
+    fn known_topic(&mut self, topic_id: Uuid) -> Result<&mut Topic, Misfit> {
+        let topic = self.topics.get_mut(&topic_id).ok_or(Misfit::UnknownTopic { topic_id })?;
+        Ok(Arc::make_mut(topic))
+    }
+
+    fn apply_partition(&mut self, r: &PartitionRecord, delta: &mut Delta) -> Result<(), Misfit> {
+        let topic = self.known_topic(r.topic_id)?;
+        let partition = Arc::new(Partition::from(r));
+        let gap = Misfit::PartitionGap { topic_id: r.topic_id, partition_id: r.partition_id };
+        let index = usize::try_from(r.partition_id).map_err(|_| gap.clone())?;
+        match index.cmp(&topic.partitions.len()) {
+            std::cmp::Ordering::Less => topic.partitions[index] = partition,
+            std::cmp::Ordering::Equal => topic.partitions.push(partition),
+            std::cmp::Ordering::Greater => return Err(gap),
+        }
+        delta.partition_changed(r.topic_id, r.partition_id);
+        Ok(())
+    }
+
+    fn apply_partition_change(&mut self, r: &PartitionChange, delta: &mut Delta) -> Result<(), Misfit> {
+        let unknown = Misfit::UnknownPartition { topic_id: r.topic_id, partition_id: r.partition_id };
+        let index = usize::try_from(r.partition_id).map_err(|_| unknown.clone())?;
+        let topic = self.known_topic(r.topic_id)?;
+        let partition = topic.partitions.get_mut(index).ok_or(unknown)?;
+        Arc::make_mut(partition).change(r);
+        delta.partition_changed(r.topic_id, r.partition_id);
+        Ok(())
+    }
+
+    fn apply_remove_topic(&mut self, topic_id: Uuid, delta: &mut Delta) -> Result<(), Misfit> {
+        let topic = self.topics.remove(&topic_id).ok_or(Misfit::UnknownTopic { topic_id })?;
+        self.topic_ids.remove(&*topic.name);
+        let resource = ConfigResource::topic(&topic.name);
+        // A topic of the same name created later must not inherit settings.
+        if self.configs.remove(&resource).is_some() {
+            delta.configs_changed.insert(resource);
+        }
+        delta.topic_removed(topic_id, topic.name.clone());
+        Ok(())
+    }
+
+    fn apply_config(&mut self, r: &ConfigRecord, delta: &mut Delta) -> Result<(), Misfit> {
+        let kind = ResourceKind::from_number(r.resource_type)
+            .ok_or(Misfit::UnknownResourceType { resource_type: r.resource_type })?;
+        let resource = ConfigResource { kind, name: r.resource_name.clone() };
+        let mut values = self.configs.get(&resource).cloned().unwrap_or_default();
+        match &r.value {
+            Some(value) => Arc::make_mut(&mut values).insert(r.name.clone(), value.clone()),
+            None => Arc::make_mut(&mut values).remove(&r.name),
+        };
+        if values.is_empty() {
+            self.configs.remove(&resource);
+        } else {
+            self.configs.insert(resource.clone(), values);
+        }
+        delta.configs_changed.insert(resource);
+        Ok(())
+    }
+
+    fn apply_feature(&mut self, r: &FeatureLevel, delta: &mut Delta) {
+        let features = Arc::make_mut(&mut self.features);
+        if r.level == 0 {
+            features.remove(&r.name);
+        } else {
+            features.insert(r.name.clone(), r.level);
+        }
+        delta.features_changed = true;
+    }
+
+    fn apply_producer_ids(&mut self, r: &ProducerIds, delta: &mut Delta) {
+        // Never downwards, whatever the log says: a producer id is given out once.
+        self.next_producer_id = self.next_producer_id.max(r.next_producer_id);
+        delta.producer_ids_changed = true;
+    }
+
+    fn apply_clear_elr(&mut self, topic_name: &str, delta: &mut Delta) {
+        let ids: Vec<Uuid> = if topic_name.is_empty() {
+            self.topics.iter().map(|(id, _)| *id).collect()
+        } else {
+            self.topic_ids.get(topic_name).copied().into_iter().collect()
+        };
+        for id in ids {
+            let Some(topic) = self.topics.get(&id) else { continue };
+            if topic.partitions.iter().all(|partition| partition.has_no_elr()) {
+                continue;
+            }
+            let topic = Arc::make_mut(self.topics.get_mut(&id).expect("looked up above"));
+            for (index, partition) in topic.partitions.iter_mut().enumerate() {
+                if !partition.has_no_elr() {
+                    let partition = Arc::make_mut(partition);
+                    partition.eligible_leader_replicas.clear();
+                    partition.last_known_elr.clear();
+                    delta.partition_changed(id, index as i32);
+                }
+            }
+        }
+    }
+
+    /// Records that rebuild this image from an empty one, in an order in which they fit.
+    pub fn snapshot(&self) -> impl Iterator<Item = Record> {
+        let features = self
+            .features
+            .iter()
+            .map(|(name, level)| Record::FeatureLevel(FeatureLevel { name: name.clone(), level: *level }));
+        let brokers = self.brokers().map(|broker| Record::RegisterBroker(broker.to_record()));
+        let topics = self.topics().flat_map(|topic| topic.to_records());
+        let configs = self.configs().flat_map(|(resource, values)| {
+            values.iter().map(|(name, value)| resource.record(name, Some(value.clone())))
+        });
+        let producer_ids = (self.next_producer_id > 0).then(|| {
+            Record::ProducerIds(ProducerIds {
+                broker_id: -1,
+                broker_epoch: -1,
+                next_producer_id: self.next_producer_id,
+            })
+        });
+        features.chain(brokers).chain(topics).chain(configs).chain(producer_ids)
+    }
+
+    /// The image that a snapshot taken at `applied` describes.
+    pub fn from_snapshot(
+        applied: Applied,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<Self, Misfit> {
+        let mut image = Self { applied, ..Self::default() };
+        records.into_iter().try_for_each(|record| image.apply(&record))?;
+        Ok(image)
+    }
+}
+
+impl Topic {
+    pub fn partition(&self, partition_id: i32) -> Option<&Arc<Partition>> {
+        self.partitions.get(usize::try_from(partition_id).ok()?)
+    }
+
+    /// Kafka's own topics, which clients may not write as they like.
+    pub fn is_internal(&self) -> bool {
+        is_internal_topic(&self.name)
+    }
+
+    fn to_records(&self) -> impl Iterator<Item = Record> {
+        let topic = Record::Topic(TopicRecord { name: self.name.to_string(), topic_id: self.id });
+        let partitions = self.partitions.iter().enumerate();
+        std::iter::once(topic).chain(
+            partitions.map(|(index, partition)| Record::Partition(partition.to_record(self.id, index as i32))),
+        )
+    }
+}
+
+/// Whether Kafka marks the topic as internal: the logs of its coordinators.
+pub fn is_internal_topic(name: &str) -> bool {
+    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+}
+
+impl From<&PartitionRecord> for Partition {
+    fn from(r: &PartitionRecord) -> Self {
+        Self {
+            replicas: r.replicas.clone(),
+            isr: r.isr.clone(),
+            removing_replicas: r.removing_replicas.clone(),
+            adding_replicas: r.adding_replicas.clone(),
+            leader: r.leader,
+            leader_recovery_state: r.leader_recovery_state,
+            leader_epoch: r.leader_epoch,
+            partition_epoch: r.partition_epoch,
+            directories: r.directories.clone(),
+            eligible_leader_replicas: r.eligible_leader_replicas.clone(),
+            last_known_elr: r.last_known_elr.clone(),
+        }
+    }
+}
+
+impl Partition {
+    pub fn to_record(&self, topic_id: Uuid, partition_id: i32) -> PartitionRecord {
+        PartitionRecord {
+            topic_id,
+            partition_id,
+            replicas: self.replicas.clone(),
+            isr: self.isr.clone(),
+            removing_replicas: self.removing_replicas.clone(),
+            adding_replicas: self.adding_replicas.clone(),
+            leader: self.leader,
+            leader_recovery_state: self.leader_recovery_state,
+            leader_epoch: self.leader_epoch,
+            partition_epoch: self.partition_epoch,
+            directories: self.directories.clone(),
+            eligible_leader_replicas: self.eligible_leader_replicas.clone(),
+            last_known_elr: self.last_known_elr.clone(),
+        }
+    }
+
+    fn has_no_elr(&self) -> bool {
+        self.eligible_leader_replicas.is_empty() && self.last_known_elr.is_empty()
+    }
+
+    /// The directory that holds `broker_id`'s replica, when it is one.
+    pub fn directory_of(&self, broker_id: i32) -> Option<Uuid> {
+        let index = self.replicas.iter().position(|replica| *replica == broker_id)?;
+        self.directories.get(index).copied()
+    }
+
+    fn change(&mut self, r: &PartitionChange) {
+        let set = |field: &mut Vec<i32>, change: &Option<Vec<i32>>| {
+            if let Some(values) = change {
+                field.clone_from(values);
+            }
+        };
+        set(&mut self.isr, &r.isr);
+        set(&mut self.replicas, &r.replicas);
+        set(&mut self.removing_replicas, &r.removing_replicas);
+        set(&mut self.adding_replicas, &r.adding_replicas);
+        set(&mut self.eligible_leader_replicas, &r.eligible_leader_replicas);
+        set(&mut self.last_known_elr, &r.last_known_elr);
+        if let Some(directories) = &r.directories {
+            self.directories.clone_from(directories);
+        }
+        if let Some(state) = r.leader_recovery_state {
+            self.leader_recovery_state = state;
+        }
+        if let Some(leader) = r.leader {
+            self.leader = leader;
+            self.leader_epoch += 1;
+        }
+        self.partition_epoch += 1;
+    }
+}
+
+impl Broker {
+    /// Neither fenced nor leaving.
+    pub fn is_active(&self) -> bool {
+        !self.fenced && !self.in_controlled_shutdown
+    }
+
+    pub fn endpoint(&self, listener_name: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.name == listener_name)
+    }
+
+    pub(super) fn to_record(&self) -> RegisterBroker {
+        RegisterBroker {
+            broker_id: self.broker_id,
+            incarnation_id: self.incarnation_id,
+            broker_epoch: self.broker_epoch,
+            endpoints: self.endpoints.clone(),
+            features: self.features.clone(),
+            rack: self.rack.clone(),
+            fenced: self.fenced,
+            in_controlled_shutdown: self.in_controlled_shutdown,
+            log_dirs: self.log_dirs.clone(),
+        }
+    }
+}
+
+impl ResourceKind {
+    pub fn from_number(number: i8) -> Option<Self> {
+        Some(match number {
+            2 => Self::Topic,
+            4 => Self::Broker,
+            8 => Self::BrokerLogger,
+            16 => Self::ClientMetrics,
+            32 => Self::Group,
+            _ => return None,
+        })
+    }
+}
+
+impl ConfigResource {
+    pub fn topic(name: &str) -> Self {
+        Self { kind: ResourceKind::Topic, name: name.to_owned() }
+    }
+
+    pub fn broker(broker_id: i32) -> Self {
+        Self { kind: ResourceKind::Broker, name: broker_id.to_string() }
+    }
+
+    pub fn all_brokers() -> Self {
+        Self { kind: ResourceKind::Broker, name: String::new() }
+    }
+
+    /// The record that sets or removes one value of this resource.
+    pub fn record(&self, name: &str, value: Option<String>) -> Record {
+        Record::Config(ConfigRecord {
+            resource_type: self.kind as i8,
+            resource_name: self.name.clone(),
+            name: name.to_owned(),
+            value,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "image_test.rs"]
+mod tests;

@@ -1,0 +1,27 @@
+//! The metadata machine: what the controller decides and every node applies.
+//!
+//! [`record`] is the vocabulary of the metadata log, [`image`] is what the records add up to, and
+//! one file per area holds its commands: each is a pure function from an image and a command to
+//! records and a reply. [`decide`](decide()) is the front door that the controller's writer uses.
+
+pub mod brokers;
+mod codec;
+pub mod command;
+pub mod configs;
+mod cow_map;
+pub mod delta;
+pub mod features;
+pub mod image;
+pub mod partitions;
+pub mod placement;
+pub mod producer_ids;
+pub mod record;
+pub mod topics;
+
+pub use command::{ApiError, Command, Context, Decision, Reply, decide};
+pub use delta::Delta;
+pub use image::{Applied, Broker, ConfigResource, Image, Partition, ResourceKind, Topic};
+pub use record::{DecodeError, Record, decode_batch, encode_batch};
+
+#[cfg(test)]
+mod machine_test;

@@ -1,0 +1,11 @@
+//! The rules of one partition: what the log's ends, the followers and the controller's word mean.
+//!
+//! The log itself is the hard state and belongs to `milena-log`; here are the numbers around it.
+//! [`leader`] moves the high watermark and proposes changes of the in-sync replicas, [`isr`] holds
+//! the rules both need, [`follower`] decides where a follower truncates, [`validate`] checks what
+//! producers send.
+
+pub mod follower;
+pub mod isr;
+pub mod leader;
+pub mod validate;
