@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 
 #[path = "build/api_keys.rs"]
 mod api_keys;
+#[path = "build/decode.rs"]
+mod decode;
 #[path = "build/emit.rs"]
 mod emit;
+#[path = "build/encode.rs"]
+mod encode;
 #[path = "build/names.rs"]
 mod names;
 #[path = "build/schema.rs"]

@@ -23,6 +23,7 @@ use crate::server::limits::{Connections, Limits};
 use crate::server::listener::{Acceptor, Listener, SocketOptions};
 use crate::server::reactor::{self, Reactors};
 use crate::server::session::Sessions;
+use crate::system;
 
 /// Raft, timers, retention and HTTP need little; the data path does not run here.
 const BACKGROUND_THREADS: usize = 2;
@@ -69,6 +70,9 @@ impl Broker {
 
     /// As [`Broker::start`], with bounds that need not come from the settings.
     pub fn start_with(mut settings: Settings, limits: Limits) -> Result<Self, StartError> {
+        if let Err(error) = system::raise_descriptor_limit() {
+            tracing::warn!(%error, "limit of open files stays as it is");
+        }
         // Ports first: when another process has them, our data must not be touched.
         let listeners = bind(&mut settings)?;
         let http = bind_http(&settings)?;
@@ -181,9 +185,10 @@ fn bind(settings: &mut Settings) -> Result<Vec<Listener>, StartError> {
     };
     let mut bound = Vec::with_capacity(settings.listeners.len());
     for listener in &mut settings.listeners {
-        let socket = Listener::bind(&listener.name, &listener.host, listener.port, options).map_err(|source| {
-            StartError::Listen { property: "listeners", address: listener.to_string(), source }
-        })?;
+        let socket =
+            Listener::bind(&listener.name, &listener.host, listener.port, options).map_err(|source| {
+                StartError::Listen { property: "listeners", address: listener.to_string(), source }
+            })?;
         listener.port = socket.address().port();
         for advertised in &mut settings.advertised_listeners {
             if advertised.name == listener.name && advertised.port == 0 {

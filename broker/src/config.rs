@@ -36,8 +36,8 @@ pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Settings, Error
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, String>, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
     parse(&text).map_err(|(line, reason)| Error::Syntax { path: path.to_path_buf(), line, reason })
 }
 
@@ -137,7 +137,10 @@ mod tests {
 
     #[test]
     fn separators_and_blanks_are_javas() {
-        check("a=1\nb = 2\nc:3\nd 4\n\te\t=\t5 ", &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5 ")]);
+        check(
+            "a=1\nb = 2\nc:3\nd 4\n\te\t=\t5 ",
+            &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5 ")],
+        );
         check("listeners=PLAINTEXT://:9092", &[("listeners", "PLAINTEXT://:9092")]);
         check("a\\=b = c=d", &[("a=b", "c=d")]);
         check("alone", &[("alone", "")]);

@@ -69,7 +69,16 @@ impl Lifecycle {
     /// Starts the node and returns when it leads what it should. Must be called on the background runtime, where its
     /// tasks stay. The listeners are bound before: the advertised ones must name their ports.
     pub async fn start(settings: Arc<Settings>, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        let lifecycle = Self::open(settings, Arc::new(RealFiles)).await?;
+        Self::start_on(Arc::new(RealFiles), settings, metrics).await
+    }
+
+    /// As [`start`](Self::start), on any file system.
+    pub async fn start_on(
+        files: Arc<dyn Files>,
+        settings: Arc<Settings>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, Error> {
+        let lifecycle = Self::open(settings, files).await?;
         let report = report_quorum(lifecycle.quorum.clone(), metrics);
         lifecycle.tasks.lock().push(tokio::spawn(report));
         lifecycle.join().await?;
@@ -325,7 +334,12 @@ async fn start_quorum(
     let voter = VoterId { id: settings.node_id, directory: identity.directory_id };
     let log = {
         let (files, directory) = (Arc::clone(&files), Arc::clone(directory));
-        tokio::task::spawn_blocking(move || LogStore::open(files, &directory)).await.expect("opening does not panic")
+        let open = move || {
+            let mut log = LogStore::open(files, &directory)?;
+            log.bootstrap(voter, VoterAddress::default())?;
+            Ok::<_, std::io::Error>(log)
+        };
+        tokio::task::spawn_blocking(open).await.expect("opening does not panic")
     };
     let log = log.map_err(|error| unusable(error.to_string()))?;
     let machine = StateMachine::new(Snapshots::new(files, directory.path().join(LOG_NAME)));
@@ -333,7 +347,7 @@ async fn start_quorum(
         bytes: settings.metadata_max_bytes_between_snapshots,
         interval: settings.metadata_max_snapshot_interval_ms.map(Duration::from_millis),
     };
-    Ok(Quorum::start(voter, VoterAddress::default(), log, machine, policy).await?)
+    Ok(Quorum::start(voter, log, machine, policy).await?)
 }
 
 fn endpoint(listener: &Listener) -> Endpoint {
@@ -366,14 +380,14 @@ async fn bootstrap(quorum: &Quorum, controller: &Client) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whoever waits for a partition of a directory that fails gets an answer at once.
+/// Takes the partitions of a directory that fails offline: whoever waits there gets an answer at once.
 fn watch_directories(directories: &Directories, partitions: &Arc<Table>) {
     for directory in directories.online() {
         let (path, partitions) = (directory.path().to_path_buf(), Arc::downgrade(partitions));
         directory.on_offline(Box::new(move |_reason| {
             let Some(partitions) = partitions.upgrade() else { return };
             let affected = partitions.all().into_iter().filter(|partition| partition.directory().path() == path);
-            affected.for_each(|partition| partition.interrupt());
+            affected.for_each(|partition| partition.fail());
         }));
     }
 }
@@ -383,5 +397,13 @@ fn new_id() -> Uuid {
 }
 
 #[cfg(test)]
+#[path = "lifecycle_test_node.rs"]
+mod test_node;
+
+#[cfg(test)]
 #[path = "lifecycle_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "lifecycle_fault_test.rs"]
+mod fault_tests;

@@ -7,7 +7,8 @@ use std::os::fd::RawFd;
 
 /// Sends up to `length` bytes of `file` from `position` to `socket`; 0 when the file ends there.
 pub fn sendfile(socket: RawFd, file: RawFd, position: u64, length: usize) -> io::Result<usize> {
-    let mut offset = libc::off_t::try_from(position).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut offset =
+        libc::off_t::try_from(position).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     loop {
         // SAFETY: both descriptors are plain numbers that the callers keep open for the time of the call, and
         // `offset` lives on our stack. The kernel writes nothing else.

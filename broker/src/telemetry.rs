@@ -9,8 +9,8 @@ use milena_state::config::broker::{LogFormat, Settings};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// openraft tells every step of every round at info; an operator cares for ours.
-const QUIET: &str = "openraft=warn";
+/// openraft tells steps of its rounds at info and warns of stale messages at every start; an operator cares for ours.
+const QUIET: &str = "openraft=error";
 
 /// Starts logging for this process. Later calls change nothing, so that several brokers may live in one test.
 pub fn start(settings: &Settings) -> Result<(), ParseError> {

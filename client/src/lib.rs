@@ -1,1 +1,17 @@
-//! Placeholder
+//! A native Kafka client: admin, producer, consumer. It talks to any Kafka cluster.
+//!
+//! `connection` is one socket, `cluster` knows brokers and leaders, `admin`, `producer` and `consumer` know what the
+//! requests mean. The `milena` command line is built on these and nothing else.
+
+pub mod admin;
+pub mod cluster;
+pub mod config;
+pub mod connection;
+pub mod consumer;
+pub mod error;
+pub mod net;
+pub mod producer;
+
+pub use cluster::Cluster;
+pub use config::ClientConfig;
+pub use error::{Error, Result};

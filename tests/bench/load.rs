@@ -149,7 +149,7 @@ pub fn catch_up(bootstrap: &str, topic: &str, count: u64) -> Result<u64, Failure
     while read < count {
         match consumer.poll(Duration::from_millis(100)) {
             Some(message) => {
-                bytes += rdkafka::Message::payload_len(&message?) as u64;
+                bytes += message?.payload_len() as u64;
                 read += 1;
             }
             None if Instant::now() > deadline => return Err(format!("only {read} of {count} records came").into()),

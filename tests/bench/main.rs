@@ -24,6 +24,8 @@ use clap::{Args, Parser, Subcommand};
 use contender::Kind;
 use load::Failure;
 
+const OPEN_FILES: u64 = 65_536;
+
 #[derive(Parser)]
 #[command(name = "bench", about = "Benchmarks of the broker against the floor and Apache Kafka")]
 struct Cli {
@@ -109,7 +111,8 @@ fn run(options: &Options) -> Result<(), Failure> {
         return Err(format!("no scenario {name}; see `bench list`").into());
     }
     std::fs::create_dir_all(&options.directory)?;
-    milena_tests::syscalls::raise_open_files()?;
+    // Ten thousand connections, each with a handle for writing and one for reading.
+    milena_tests::syscalls::raise_open_files(OPEN_FILES)?;
     let mut cases = Vec::new();
     for scenario in scenarios::ALL {
         if all || options.scenarios.iter().any(|name| scenario.name.eq_ignore_ascii_case(name)) {

@@ -16,7 +16,7 @@ os.environ.setdefault("APACHE_KAFKA_HOME", str(TARGET / "apache-kafka"))
 os.environ.setdefault("EXTRA_CLASSPATH", str(TARGET / "clients/java"))
 
 # Below the ephemeral range, so that no client can be given the port it is waiting for.
-PORTS = range(24_000, 32_000)
+PORTS = range(24_000, 31_700)
 LIMIT_S = 30
 
 

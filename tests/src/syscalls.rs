@@ -15,18 +15,21 @@ pub fn sharpen_timers() {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1, 0, 0, 0) };
 }
 
-/// Raises this process's limit of open files, and so that of its children, as far as it may; the new limit.
-pub fn raise_open_files() -> io::Result<u64> {
+/// Raises this process's limit of open files, and so that of its children, to `wanted` or as far as it may;
+/// the new limit.
+pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls get a pointer to a live rlimit.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        limit.rlim_cur = limit.rlim_max;
-        if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) != 0 {
-            return Err(io::Error::last_os_error());
+    // SAFETY: the pointer is to a live rlimit.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // Only root may pass the hard limit, so the second choice is the hard limit itself.
+    for hard in [limit.rlim_max.max(wanted), limit.rlim_max] {
+        let new = libc::rlimit { rlim_cur: wanted.min(hard), rlim_max: hard };
+        // SAFETY: the pointer is to a live rlimit.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &new) } == 0 {
+            return Ok(new.rlim_cur);
         }
     }
-    Ok(limit.rlim_cur)
+    Err(io::Error::last_os_error())
 }

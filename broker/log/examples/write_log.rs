@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use milena_log::directory::Options;
 use milena_log::producers::Origin;
@@ -15,7 +16,6 @@ use milena_protocol::records::{Builder, Compression};
 
 type Failure = Box<dyn std::error::Error>;
 
-const NOW_MS: i64 = 1_700_000_000_000;
 const CODECS: [Compression; 5] =
     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
@@ -23,6 +23,8 @@ struct Writer {
     log: Log,
     leader_epoch: i32,
     records_count: i64,
+    /// Recent, or Kafka takes the producers for expired.
+    now_ms: i64,
 }
 
 impl Writer {
@@ -32,7 +34,8 @@ impl Writer {
         let first_offset = self.log.log_end_offset();
         for index in 0..count {
             self.records_count += 1;
-            let (key, timestamp) = (format!("key-{}", self.records_count % 13), NOW_MS + self.records_count);
+            let (key, timestamp) =
+                (format!("key-{}", self.records_count % 13), self.now_ms + self.records_count);
             let value =
                 format!("value-{}-", self.records_count).repeat((self.records_count % 9 + 1) as usize);
             builder.append(timestamp, Some(key.as_bytes()), Some(value.as_bytes()), &[])?;
@@ -43,13 +46,13 @@ impl Writer {
 
     fn end_transaction(&mut self, producer_id: i64, committed: bool) -> Result<(), Failure> {
         let marker = EndTxnMarker { committed, coordinator_epoch: 0 };
-        let batch = marker.batch(producer_id, 0, self.leader_epoch, NOW_MS + self.records_count)?;
+        let batch = marker.batch(producer_id, 0, self.leader_epoch, self.now_ms + self.records_count)?;
         self.append(&batch, Origin::Coordinator { transaction_version: 0 })
     }
 
     fn append(&mut self, batch: &[u8], origin: Origin) -> Result<(), Failure> {
         let append_as = AppendAs::Leader { leader_epoch: self.leader_epoch, log_append_time: None, origin };
-        self.log.append(batch, append_as, NOW_MS)?;
+        self.log.append(batch, append_as, self.now_ms)?;
         Ok(())
     }
 }
@@ -58,8 +61,9 @@ fn main() -> Result<(), Failure> {
     let folder = std::env::args().nth(1).ok_or("usage: write_log FOLDER")?;
     let directory = Directory::open(Arc::new(RealFiles), Path::new(&folder), Options::default())?;
     let config = Config { segment_bytes: 16 << 10, index_interval_bytes: 512, ..Config::default() };
-    let (log, _) = Log::open(&directory, "files-0", Arc::new(config), NOW_MS)?;
-    let mut writer = Writer { log, leader_epoch: 0, records_count: 0 };
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+    let (log, _) = Log::open(&directory, "files-0", Arc::new(config), now_ms)?;
+    let mut writer = Writer { log, leader_epoch: 0, records_count: 0, now_ms };
     let (mut idempotent, mut first, mut second) = (0, 0, 0);
     for round in 0..12 {
         for codec in CODECS {

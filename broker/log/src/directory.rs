@@ -106,7 +106,7 @@ impl Directory {
     /// directory that cannot be used at all is `DirectoryOffline`.
     pub fn open(files: Arc<dyn Files>, path: &Path, options: Options) -> Result<Arc<Directory>, Error> {
         let disk = Arc::new(Disk::new(files, path, options.open_files_max));
-        disk.done("create", path, disk.files.create_dir(path))?;
+        create(&disk, path)?;
         let lock = match disk.files.lock(&path.join(LOCK)) {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -326,6 +326,22 @@ impl Logs {
     }
 }
 
+/// Creates the directory and what is missing above it, durably.
+fn create(disk: &Disk, path: &Path) -> Result<(), Error> {
+    let is_missing = |path: &&Path| {
+        !path.as_os_str().is_empty()
+            && matches!(disk.files.list(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    };
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+    disk.done("create", path, disk.files.create_dir(path))?;
+    for parent in missing.iter().filter_map(|path| path.parent()) {
+        // The parent of a bare name is the current directory.
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        disk.sync_dir(parent)?;
+    }
+    Ok(())
+}
+
 fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, Error> {
     let path = disk.path.join(name);
     match checkpoint::read_offsets(&*disk.files, &path) {
@@ -368,3 +384,7 @@ fn read_text(disk: &Disk, path: &Path) -> Result<Option<String>, Error> {
         Err(error) => Err(disk.failed("read", path, &error)),
     }
 }
+
+#[cfg(test)]
+#[path = "directory_test.rs"]
+mod tests;

@@ -45,13 +45,29 @@ pub(crate) struct Work {
     generation: u64,
 }
 
+impl Dirty {
+    fn wrote(&mut self, file: &Arc<dyn File>) {
+        // The active segment is the last one, and almost always there already.
+        if self.files.last().is_none_or(|last| !Arc::ptr_eq(last, file)) {
+            self.files.push(file.clone());
+        }
+    }
+}
+
 impl Durability {
-    pub(crate) fn new(name: &str, durable_offset: i64, log_start_offset: i64) -> Arc<Self> {
+    /// A log that is durable up to `durable_offset`, and that the checkpoint file vouches for up to
+    /// `checkpointed_offset`.
+    pub(crate) fn new(
+        name: &str,
+        durable_offset: i64,
+        log_start_offset: i64,
+        checkpointed_offset: i64,
+    ) -> Arc<Self> {
         Arc::new(Durability {
             name: name.into(),
             durable_offset: AtomicI64::new(durable_offset),
             log_start_offset: AtomicI64::new(log_start_offset),
-            checkpointed_offset: AtomicI64::new(durable_offset),
+            checkpointed_offset: AtomicI64::new(checkpointed_offset),
             closed: AtomicBool::new(false),
             dirty: Mutex::new(Dirty {
                 log_end_offset: durable_offset,
@@ -115,14 +131,21 @@ impl Durability {
         dirty.directory = false;
     }
 
-    /// Bytes were written to `file`, the log now ends at `log_end_offset`.
+    /// As `sync_order`, unless a sync is running.
+    pub(crate) fn sync_order_if_idle(&self) -> Option<MutexGuard<'_, ()>> {
+        self.syncing.try_lock()
+    }
+
+    /// Bytes were written to `file`, the active segment's.
+    pub(crate) fn wrote(&self, file: &Arc<dyn File>) {
+        self.dirty.lock().wrote(file);
+    }
+
+    /// Bytes were written to `file`, the active segment's, and the log ends at `log_end_offset` with them.
     pub(crate) fn appended(&self, file: &Arc<dyn File>, log_end_offset: i64) {
         let mut dirty = self.dirty.lock();
+        dirty.wrote(file);
         dirty.log_end_offset = log_end_offset;
-        // The active segment is the last one, and almost always there already.
-        if dirty.files.last().is_none_or(|last| !Arc::ptr_eq(last, file)) {
-            dirty.files.push(file.clone());
-        }
     }
 
     /// A file beside the log (an index, a snapshot) has unsynced bytes.
@@ -132,6 +155,11 @@ impl Durability {
 
     pub(crate) fn renamed(&self) {
         self.dirty.lock().directory = true;
+    }
+
+    /// Names were changed that the last sync did not cover.
+    pub(crate) fn has_unsynced_names(&self) -> bool {
+        self.dirty.lock().directory
     }
 
     /// The log was cut and has been synced: it ends at `log_end_offset`, all of it durable.

@@ -14,10 +14,14 @@ use crate::segment::Segment;
 pub(crate) struct Folder {
     pub segments: Vec<Segment>,
     pub snapshots: BTreeSet<i64>,
+    /// Base offsets of segments that were renamed for deletion.
+    pub deleted: BTreeSet<i64>,
+    /// Names of files that nobody needs any more. They are evidence until the log is open.
+    pub leftovers: Vec<String>,
 }
 
 impl Folder {
-    /// Lists a folder, removing what a crash left behind; `None` when there is no folder.
+    /// Lists a folder; `None` when there is none.
     pub fn read(disk: &Disk, path: &Path) -> Result<Option<Folder>, Error> {
         let entries = match disk.files.list(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -28,7 +32,9 @@ impl Folder {
         for entry in entries.iter().filter(|entry| !entry.is_directory) {
             let name = entry.name.as_str();
             if [DELETED, TEMPORARY, CLEANED].iter().any(|ending| name.ends_with(ending)) {
-                disk.remove(&path.join(name))?;
+                folder.leftovers.push(name.to_owned());
+                let plain = name.strip_suffix(DELETED).and_then(Kind::parse);
+                folder.deleted.extend(plain.filter(|(_, kind)| *kind == Kind::Log).map(|(base, _)| base));
             } else if name.ends_with(SWAP) {
                 let reason = "Kafka's log cleaner was interrupted here; start Kafka once to let it finish";
                 return Err(Error::Unreadable { file: path.join(name), reason: reason.to_owned() });

@@ -292,3 +292,7 @@ impl Drop for Log {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "log_test.rs"]
+mod tests;

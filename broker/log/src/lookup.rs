@@ -42,6 +42,9 @@ pub struct TimestampOffset {
     pub leader_epoch: Option<i32>,
 }
 
+/// An open index and how many entries of it count.
+type IndexFile = (Arc<dyn File>, u32);
+
 /// A batch that was looked for.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -237,7 +240,7 @@ impl Log {
         index: usize,
         kind: Kind,
         active_count: impl Fn(&Log) -> u32,
-    ) -> Result<Option<(Arc<dyn File>, u32)>, Error> {
+    ) -> Result<Option<IndexFile>, Error> {
         let base_offset = self.segments[index].base_offset;
         let is_active = index == self.active_index();
         if is_active && active_count(self) == 0 {
@@ -343,10 +346,28 @@ impl Log {
                 best = Some((index, largest));
             }
         }
-        match best {
-            Some((index, largest)) => self.record_from(index, largest.offset, largest.timestamp),
-            None => Ok(None),
+        let Some((index, largest)) = best else { return Ok(None) };
+        match self.record_from(index, largest.offset, largest.timestamp)? {
+            Some(found) => Ok(Some(found)),
+            // The record is gone: the log starts behind it, in the middle of the segment.
+            None => self.max_timestamp_by_walk(),
         }
+    }
+
+    fn max_timestamp_by_walk(&mut self) -> Result<Option<TimestampOffset>, Error> {
+        let log_start_offset = self.log_start_offset;
+        let mut largest = Largest::none(log_start_offset);
+        self.replay(log_start_offset, i64::MAX, |batch| {
+            let header = batch.header();
+            if header.base_offset >= log_start_offset && header.max_timestamp > largest.timestamp {
+                largest = Largest { timestamp: header.max_timestamp, offset: header.last_offset() };
+            }
+            Ok(())
+        })?;
+        if largest.timestamp < 0 {
+            return Ok(None);
+        }
+        self.record_from(self.segment_index(largest.offset), largest.offset, largest.timestamp)
     }
 
     /// An offset before which no batch of the segment has a timestamp as large as `timestamp`.

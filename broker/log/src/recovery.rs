@@ -9,6 +9,7 @@
 //!   position and reason.
 //! - Indexes, snapshots and the epoch file are derived: when they are missing or wrong they are built again.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,20 +71,24 @@ impl Log {
         let known = directory.checkpointed(name);
         let mut log = Log::unopened(directory, name, config, folder.segments, known, now_ms)?;
         let mut opened = Opened::default();
-        let start_offset = log.segments[0].base_offset;
         let epochs = log.read_epochs()?;
-        let epochs_missing = epochs.is_none();
+        let epochs_trusted = known.clean && epochs.is_some();
         log.epochs = epochs.unwrap_or_default();
-        let recovery_point = known.recovery_point.unwrap_or(0).max(start_offset);
+        let recovery_point = known.recovery_point.unwrap_or(0);
         if !(known.clean && log.resume(recovery_point)?) {
+            log.finish_deletion(&folder.deleted)?;
             log.recover(recovery_point, &mut opened, now_ms)?;
         }
         log.reconcile_start()?;
-        if epochs_missing && log.size_bytes() > 0 {
-            log.rebuild_epochs()?;
-        }
+        log.epochs_changed |= log.epochs.truncate_from_start(log.log_start_offset);
         log.epochs_changed |= log.epochs.truncate_from_end(log.log_end_offset);
+        if !epochs_trusted {
+            log.complete_epochs()?;
+        }
         log.load_producers(folder.snapshots, now_ms)?;
+        for name in &folder.leftovers {
+            disk.remove(&path.join(name))?;
+        }
         directory.register(&log.durability);
         if opened.recovered_bytes > 0 || opened.truncated_bytes > 0 {
             // What was checked is in the page cache, not necessarily on the disk.
@@ -127,7 +132,7 @@ impl Log {
             producers: Producers::new(first),
             epochs: LeaderEpochs::default(),
             epochs_changed: false,
-            durability: Durability::new(name, last.base_offset, log_start_offset),
+            durability: Durability::new(name, last.base_offset, log_start_offset, recovery_point),
             deleted: Vec::new(),
             snapshot_offset: None,
             changed: false,
@@ -241,9 +246,38 @@ impl Log {
         Ok(Some(found))
     }
 
+    /// Retention deletes the oldest segments, in order, by renaming; a power loss can keep a later name and
+    /// lose an earlier one. A hole where a segment was renamed means that all before it were, too.
+    fn finish_deletion(&mut self, deleted: &BTreeSet<i64>) -> Result<(), Error> {
+        let last = self.segments[self.active_index()].base_offset;
+        // Kafka's cleaner leaves such names, and holes, in the middle of a log.
+        if self.config.compact {
+            return Ok(());
+        }
+        let Some(newest) = deleted.range(..last).next_back().copied() else { return Ok(()) };
+        if newest < self.segments[0].base_offset {
+            return Ok(());
+        }
+        let index = self.segment_index(newest);
+        let end = self.end_of(index, 0).map_err(|error| self.scan_failed_storage(index, error))?;
+        if end > newest {
+            return Ok(());
+        }
+        tracing::warn!(log = self.name(), newest, "deletion of old segments is finished");
+        let removed: Vec<Segment> = self.segments.drain(..=index).collect();
+        for segment in removed {
+            self.remove_segment(segment.base_offset)?;
+        }
+        self.disk.sync_dir(&self.folder())?;
+        self.log_start_offset = self.log_start_offset.max(self.segments[0].base_offset);
+        self.durability.set_log_start_offset(self.log_start_offset);
+        Ok(())
+    }
+
     /// Checks everything at and behind the recovery point, and cuts what is torn.
     fn recover(&mut self, recovery_point: i64, opened: &mut Opened, now_ms: i64) -> Result<(), Error> {
-        let first = self.segments.partition_point(|segment| segment.base_offset <= recovery_point) - 1;
+        let recovery_point = recovery_point.max(self.segments[0].base_offset);
+        let first = self.segment_index(recovery_point);
         for index in 0..first {
             self.check_vouched(index)?;
         }
@@ -430,9 +464,9 @@ impl Log {
     ) -> Result<(), Error> {
         let active = self.active_index();
         let segment = self.segments[active];
-        let file = self.log_file(active)?;
+        // Without a file: the one before may be that of a segment that was removed.
         self.active = Active::new(indexer, segment.size, now_ms);
-        self.active.file = Some(file.clone());
+        let file = self.log_file(active)?;
         self.changed = true;
         self.durability.truncated(recovery_point.min(self.log_end_offset));
         for index in first..active {
@@ -473,10 +507,15 @@ impl Log {
         }
     }
 
-    /// Reads the leader epochs from all headers.
-    fn rebuild_epochs(&mut self) -> Result<(), Error> {
+    /// Reads from the headers which epochs the records before the first known one have: the file is gone, or
+    /// it knows of a deletion that a crash undid.
+    fn complete_epochs(&mut self) -> Result<(), Error> {
+        let known_from = self.epochs.earliest().map_or(self.log_end_offset, |first| first.start_offset);
+        if known_from <= self.log_start_offset {
+            return Ok(());
+        }
         let mut epochs = LeaderEpochs::default();
-        self.replay(self.log_start_offset, |_, _, batch| {
+        self.replay(self.log_start_offset, known_from, |batch| {
             let header = batch.header();
             if header.leader_epoch > epochs.latest_epoch().unwrap_or(-1) {
                 epochs.assign(header.leader_epoch, header.base_offset);
@@ -484,8 +523,11 @@ impl Log {
             Ok(())
         })?;
         epochs.truncate_from_start(self.log_start_offset);
+        for known in self.epochs.entries() {
+            epochs.assign(known.epoch, known.start_offset);
+        }
+        self.epochs_changed |= epochs != self.epochs;
         self.epochs = epochs;
-        self.epochs_changed = true;
         Ok(())
     }
 }

@@ -40,11 +40,12 @@ impl Replayed<'_> {
 }
 
 impl Log {
-    /// Walks all batches from the one that holds `from_offset` to the end of the log.
+    /// Walks all batches from the one that holds `from_offset` on that begin below `upto_offset`.
     pub(crate) fn replay(
         &mut self,
         from_offset: i64,
-        mut each: impl FnMut(&Log, usize, &mut Replayed<'_>) -> Result<(), ScanError>,
+        upto_offset: i64,
+        mut each: impl FnMut(&mut Replayed<'_>) -> Result<(), ScanError>,
     ) -> Result<(), Error> {
         for index in self.segment_index(from_offset)..self.segments.len() {
             let segment = self.segments[index];
@@ -58,8 +59,11 @@ impl Log {
             loop {
                 let next = scan.next().map_err(|error| self.scan_failed_storage(index, error))?;
                 let Some(located) = next else { break };
+                if located.header.base_offset >= upto_offset {
+                    return Ok(());
+                }
                 let mut replayed = Replayed { scan: &mut scan, located };
-                each(self, index, &mut replayed).map_err(|error| self.scan_failed_storage(index, error))?;
+                each(&mut replayed).map_err(|error| self.scan_failed_storage(index, error))?;
             }
         }
         Ok(())
@@ -85,6 +89,8 @@ impl Log {
                 continue;
             }
             self.disk.remove(&self.path(offset, Kind::Snapshot))?;
+            // Or a power loss brings it back, and by then the log may have passed its offset another way.
+            self.durability.renamed();
         }
         self.replay_producers(self.snapshot_offset.unwrap_or(first))
     }
@@ -107,7 +113,7 @@ impl Log {
         }
         let mut producers = std::mem::take(&mut self.producers);
         let mut aborted = Vec::new();
-        self.replay(from_offset, |_, _, replayed| {
+        self.replay(from_offset, i64::MAX, |replayed| {
             let header = *replayed.header();
             if header.base_offset < from_offset {
                 return Ok(());

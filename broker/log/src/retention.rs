@@ -132,8 +132,21 @@ impl Log {
         Ok(())
     }
 
-    /// Removes files whose delay is over.
+    /// Removes files whose delay is over, but only after a sync of the names: as long as a renamed file is
+    /// there, recovery can tell that those before it were deleted too.
     pub(crate) fn remove_due(&mut self, now_ms: i64) -> Result<(), Error> {
+        if self.deleted.first().is_none_or(|(_, due_ms)| *due_ms > now_ms) {
+            return Ok(());
+        }
+        let durability = self.durability.clone();
+        if durability.has_unsynced_names() {
+            self.directory.request_sync(&self.durability, None);
+        }
+        // The flusher's thread may need a while: then the next `maintain` finds them.
+        let _order = match durability.sync_order_if_idle() {
+            Some(order) if !durability.has_unsynced_names() => order,
+            _ => return Ok(()),
+        };
         while let Some((base_offset, due_ms)) = self.deleted.first().copied()
             && due_ms <= now_ms
         {

@@ -48,6 +48,8 @@ impl Log {
         let index = self.active_index();
         let file = self.log_file(index)?;
         let segment = self.segments[index];
+        // An append that fills several segments tells of its bytes only when all are written.
+        self.durability.wrote(&file);
         let mut indexer = self.active.indexer.clone();
         indexer.note_time();
         self.write_indexes(segment.base_offset, &mut indexer)?;
@@ -64,7 +66,7 @@ impl Log {
 
     /// Writes what is in memory of a segment's indexes and cuts the files to exactly that.
     pub(crate) fn write_indexes(&self, base_offset: i64, indexer: &mut Indexer) -> Result<(), Error> {
-        let (offsets, times) = self.spill_files(base_offset)?;
+        let [offsets, times] = self.spill_files(base_offset)?;
         let result = indexer.spill(&*offsets, &*times).and_then(|()| {
             offsets.truncate(u64::from(indexer.offsets.on_disk) * 8)?;
             times.truncate(u64::from(indexer.times.on_disk) * 12)
@@ -78,15 +80,15 @@ impl Log {
     /// Writes the active segment's index entries, so that memory does not grow with it.
     pub(crate) fn spill(&mut self) -> Result<(), Error> {
         let base_offset = self.active_segment().base_offset;
-        let (offsets, times) = self.spill_files(base_offset)?;
+        let [offsets, times] = self.spill_files(base_offset)?;
         let result = self.active.indexer.spill(&*offsets, &*times);
         self.disk.done("write", &self.path(base_offset, Kind::OffsetIndex), result)
     }
 
-    fn spill_files(&self, base_offset: i64) -> Result<(Arc<dyn File>, Arc<dyn File>), Error> {
+    fn spill_files(&self, base_offset: i64) -> Result<[Arc<dyn File>; 2], Error> {
         let offsets = self.cached_or_created(base_offset, Kind::OffsetIndex)?;
         let times = self.cached_or_created(base_offset, Kind::TimeIndex)?;
-        Ok((offsets, times))
+        Ok([offsets, times])
     }
 
     /// Writes the producers' state at the log end offset, unless the newest snapshot is that.

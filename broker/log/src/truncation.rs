@@ -23,7 +23,8 @@ impl Log {
         tracing::info!(log = self.name(), offset, log_end_offset = self.log_end_offset, "log is truncated");
         let index = self.segment_index(offset);
         let position = self.position_of(index, offset)?.unwrap_or(self.segments[index].size);
-        self.lower_checkpoint(offset)?;
+        // Not to `offset`: where compaction left a gap the log will end below it.
+        self.lower_checkpoint(self.segments[index].base_offset)?;
         self.changed = true;
         while self.segments.len() > index + 1
             && let Some(segment) = self.segments.pop()
@@ -96,6 +97,9 @@ impl Log {
     fn cut_active(&mut self, position: u32, offset: i64) -> Result<(), Error> {
         let index = self.active_index();
         let base_offset = self.segments[index].base_offset;
+        // They may be those of a segment that was just removed.
+        self.active.file = None;
+        self.active.recent.clear();
         let file = self.log_file(index)?;
         self.disk.done("truncate", &self.path(base_offset, Kind::Log), file.truncate(u64::from(position)))?;
         self.segments[index].size = position;

@@ -43,9 +43,9 @@ const SHORT: &[Step] = &[
     Step::Append { producer: 0, count: 2 },
 ];
 
-/// Plays `steps` until the power fails; `None` when it lasts to the end.
-fn play(world: &mut World, steps: &[Step]) -> Option<Step> {
-    steps.iter().copied().find(|step| world.step(*step).is_err())
+/// Plays `steps` until the power fails; says in which one, and what the log said. `None` when it lasts.
+fn play(world: &mut World, steps: &[Step]) -> Option<String> {
+    steps.iter().find_map(|step| world.step(*step).err().map(|error| format!("{step:?}: {error}")))
 }
 
 fn losses() -> impl Iterator<Item = Loss> {
@@ -117,10 +117,10 @@ fn live(seed: u64) {
         let context = format!("seed {seed}, life {life}");
         let mut world = World::recover(files, model, &context);
         world.files.inject(Fault::power_loss(Operation::Any, random.below(400)));
-        let mut last_step = None;
+        let mut steps = Vec::new();
         for _ in 0..300 {
             let step = random.step();
-            last_step = Some(step);
+            steps.push(step);
             if world.step(step).is_err() {
                 break;
             }
@@ -132,13 +132,9 @@ fn live(seed: u64) {
         };
         files = world.files.crash(loss);
         model = world.model;
-        // A crash of the checker's own making must say where.
-        let check = World::recover(
-            files.crash(Loss::Nothing),
-            model.clone(),
-            &format!("{context}, {last_step:?}, {loss:?}"),
-        );
-        drop(check);
+        let last_steps = &steps[steps.len().saturating_sub(12)..];
+        let context = format!("{context}, {loss:?} in the last of {last_steps:?}");
+        World::recover(files.crash(Loss::Nothing), model.clone(), &context);
     }
 }
 

@@ -17,7 +17,6 @@ pub fn snake(name: &str) -> String {
 pub fn field(name: &str) -> String {
     match snake(name).as_str() {
         name @ ("type" | "match") => format!("r#{name}"),
-        // The codec has an argument of that name; fields stand behind `self.` or in a literal, so they do not clash.
         name => name.to_owned(),
     }
 }

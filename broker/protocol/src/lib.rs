@@ -22,7 +22,9 @@ pub mod versions;
 pub mod writer;
 
 pub use api_key::ApiKey;
-pub use codec::{Decode, DecodeError, Encode, EncodeError, Message, Problem, Request, decode_exact, encode_to_vec};
+pub use codec::{
+    Decode, DecodeError, Encode, EncodeError, Message, Problem, Request, decode_exact, encode_to_vec,
+};
 pub use error::ErrorCode;
 pub use reader::Reader;
 pub use types::{Records, Str, Uuid};

@@ -272,3 +272,43 @@ macro_rules! encode_primitive {
     )* };
 }
 encode_primitive!(i8 => i8, i16 => i16, i32 => i32, i64 => i64, Uuid => uuid);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::Reader;
+
+    #[test]
+    fn size_of_a_tagged_field_grows_to_what_it_needs() {
+        for size in [0, 127, 128, 20_000] {
+            let mut w = Writer::new();
+            let start = w.begin_tag(3);
+            w.raw(&vec![7; size]);
+            w.end_tag(start).unwrap();
+            let bytes = w.into_bytes().unwrap();
+            let mut r = Reader::new(&bytes);
+            assert_eq!((r.uvarint(), r.uvarint()), (Ok(3), Ok(size as u32)));
+            assert_eq!(r.rest(), vec![7; size]);
+        }
+    }
+
+    #[test]
+    fn zigzag_integers_read_back() {
+        for value in [0, -1, 1, 63, 64, -64, -65, i32::MAX, i32::MIN] {
+            let mut w = Writer::new();
+            w.varint(value);
+            w.varlong(i64::from(value) << 31);
+            let bytes = w.into_bytes().unwrap();
+            let mut r = Reader::new(&bytes);
+            assert_eq!((r.varint(), r.varlong()), (Ok(value), Ok(i64::from(value) << 31)));
+            r.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn detached_records_are_not_plain_bytes() {
+        let mut w = Writer::new();
+        w.records(&Records::Detached(1), true).unwrap();
+        assert_eq!(w.into_bytes(), Err(EncodeError::Detached));
+    }
+}

@@ -7,27 +7,60 @@
 //! - Version 1 adds the throttle time.
 //! - Version 3 (KIP-511) brings the client's software name and version, checked as in Apache Kafka:
 //!   INVALID_REQUEST otherwise. KIP-584: supported and finalized features.
-//! - Version 4 no longer hides features that begin at version 0.
+//! - Version 4 no longer hides supported features whose lowest level is 0, which older clients cannot read.
 
-use milena_protocol::messages::api_versions_response::ApiVersion;
+use milena_protocol::messages::api_versions_response::{
+    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use milena_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use milena_protocol::{ApiKey, ErrorCode, header};
+use milena_state::metadata::features;
+use milena_state::metadata::record::SupportedFeature;
 
-use super::{ROUTES, find};
+use super::{ROUTES, Route, find};
 use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: ApiVersionsRequest<'_>) -> Reply {
-    let named = is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
+    let named =
+        is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
     if cx.version >= 3 && !named {
         let error_code = ErrorCode::InvalidRequest.as_i16();
         return cx.reply(&ApiVersionsResponse { error_code, ..Default::default() });
     }
-    let api_keys = ROUTES.iter().map(|route| ApiVersion {
+    let supported = features::supported();
+    let image = cx.node.metadata.image();
+    cx.reply(&ApiVersionsResponse {
+        api_keys: ROUTES.iter().map(advertised).collect(),
+        supported_features: supported
+            .iter()
+            .filter(|f| cx.version >= 4 || f.min > 0)
+            .map(supported_feature)
+            .collect(),
+        finalized_features_epoch: image.applied().index,
+        finalized_features: image.features().iter().map(finalized_feature).collect(),
+        ..Default::default()
+    })
+}
+
+fn advertised(route: &Route) -> ApiVersion {
+    ApiVersion {
         api_key: route.key.as_i16(),
         min_version: route.advertised_first,
         max_version: route.versions.1,
-    });
-    cx.reply(&ApiVersionsResponse { api_keys: api_keys.collect(), ..Default::default() })
+    }
+}
+
+fn supported_feature(feature: &SupportedFeature) -> SupportedFeatureKey<'_> {
+    SupportedFeatureKey {
+        name: feature.name.as_str().into(),
+        min_version: feature.min,
+        max_version: feature.max,
+    }
+}
+
+/// A finalized level is told as a range of one.
+fn finalized_feature<'a>((name, level): (&'a String, &i16)) -> FinalizedFeatureKey<'a> {
+    FinalizedFeatureKey { name: name.as_str().into(), max_version_level: *level, min_version_level: *level }
 }
 
 /// The answer to a version that we do not serve, in version 0.

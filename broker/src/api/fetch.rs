@@ -89,11 +89,19 @@ fn ask(version: i16, request: FetchRequest<'_>) -> Ask {
     Ask { session_id: request.session_id, session_epoch: request.session_epoch, by_id, wants, forgotten }
 }
 
+/// Under memory pressure what was just read may be gone again; the client then asks once more.
+const WARM_ROUNDS_MAX: usize = 3;
+
 type Found = Result<(std::sync::Arc<Partition>, Readout), ErrorCode>;
 
 async fn read_until_enough(cx: &RequestContext, wants: &[Want], bounds: &Bounds, deadline: Instant) -> Vec<Found> {
+    let mut warmed = 0;
     loop {
         let results = read_all(cx, wants, bounds);
+        if warmed < WARM_ROUNDS_MAX && warm(cx, &results).await {
+            warmed += 1;
+            continue;
+        }
         if wants.is_empty() || is_enough(&results, bounds.bytes_min) || Instant::now() >= deadline {
             return results;
         }
@@ -110,6 +118,21 @@ async fn read_until_enough(cx: &RequestContext, wants: &[Want], bounds: &Bounds,
             return read_all(cx, wants, bounds);
         }
     }
+}
+
+/// Brings what the reads lacked into memory, away from the reactor; false when they lacked nothing.
+async fn warm(cx: &RequestContext, results: &[Found]) -> bool {
+    let cold: Vec<_> = results.iter().flatten().filter_map(|(_, readout)| readout.cold.clone()).collect();
+    if cold.is_empty() {
+        return false;
+    }
+    let reading = cx.node.background.spawn_blocking(move || {
+        for cold in cold {
+            // An error shows again, and is answered, when the partition is read the next time.
+            let _ = cold.warm();
+        }
+    });
+    reading.await.is_ok()
 }
 
 /// The number that must rise before there is more to read, and what it was when we read.

@@ -43,7 +43,8 @@ fn look_up(
             error_code: ErrorCode::None.into(),
             timestamp,
             offset,
-            leader_epoch,
+            // Version 4 brought the field.
+            leader_epoch: if cx.version >= 4 { leader_epoch } else { -1 },
         },
         Err(error) => ListOffsetsPartitionResponse {
             partition_index: asked.partition_index,

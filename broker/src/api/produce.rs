@@ -39,12 +39,12 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
         return if failed.into_iter().any(|partition| partition.error_code != 0) { Reply::Close } else { Reply::Nothing };
     }
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    await_replication(&mut response, waits, timeout).await;
+    await_acknowledged(&mut response, waits, request.acks == ACKS_ALL, timeout).await;
     name_leaders(cx, &mut response);
     cx.reply(&response)
 }
 
-/// A partition whose answer depends on the high watermark, and its place in the response.
+/// A partition whose answer waits for other replicas or for the disk, and its place in the response.
 struct Wait {
     partition: Arc<Partition>,
     offset: i64,
@@ -62,7 +62,8 @@ fn append_all<'a>(cx: &RequestContext, request: &'a ProduceRequest<'_>, waits: &
             let place = (response.responses.len(), partition_responses.len());
             partition_responses.push(match append(cx, request, topic, data, now_ms) {
                 Ok((partition, appended)) => {
-                    if request.acks == ACKS_ALL {
+                    // acks=1 of a durable topic is met when the leader has synced.
+                    if request.acks == ACKS_ALL || (request.acks == 1 && partition.is_durable()) {
                         waits.push(Wait { partition, offset: appended.last_offset + 1, place });
                     }
                     stored(data.index, &appended)
@@ -166,16 +167,12 @@ impl Refusal {
 }
 
 /// acks=all: one deadline for all partitions of the request.
-async fn await_replication(response: &mut ProduceResponse<'_>, waits: Waits, timeout: Duration) {
+async fn await_acknowledged(response: &mut ProduceResponse<'_>, waits: Waits, acks_all: bool, timeout: Duration) {
     let deadline = Instant::now() + timeout;
     for Wait { partition, offset, place: (topic, index) } in waits {
-        if partition.high_watermark().get() >= offset {
-            continue;
-        }
-        let error = match tokio::time::timeout_at(deadline, partition.high_watermark().reached(offset)).await {
-            Ok(Ok(_)) => continue,
-            // No longer ours to answer for: deleted, moved, or its directory went offline.
-            Ok(Err(_)) => partition.leader_epoch().err().unwrap_or(ErrorCode::NotLeaderOrFollower),
+        let error = match tokio::time::timeout_at(deadline, partition.acknowledged(offset, acks_all)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => error,
             Err(_) => ErrorCode::RequestTimedOut,
         };
         response.responses[topic].partition_responses[index].error_code = error.into();

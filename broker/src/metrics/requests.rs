@@ -77,7 +77,8 @@ impl Shard {
 
     /// A request was answered after `took`.
     pub fn answered(&self, route: &Route, version: i16, took: Duration) {
-        let Some(meter) = usize::try_from(version).ok().and_then(|version| self.meters[route.place()].get(version))
+        let Some(meter) =
+            usize::try_from(version).ok().and_then(|version| self.meters[route.place()].get(version))
         else {
             return;
         };

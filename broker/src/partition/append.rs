@@ -28,7 +28,7 @@ impl Partition {
         if !appended.duplicate {
             let effects = leader.appended(log.log_end_offset(), now_ms);
             let records = appended.last_offset - appended.base_offset + 1;
-            inner.force_sync(records, self.settings().flush_messages, now_ms)?;
+            inner.force_sync(records, self.flush_messages(), now_ms)?;
             let marks = inner.settle(effects);
             drop(inner);
             self.tell(marks);

@@ -1,7 +1,7 @@
 //! What is asked of a partition and what it answers, as plain values.
 
-use milena_log::Error;
 use milena_log::producers::Refusal;
+use milena_log::{Cold, Error};
 use milena_protocol::ErrorCode;
 
 use crate::server::FileSlice;
@@ -107,6 +107,9 @@ pub struct Readout {
     pub log_start_offset: i64,
     /// For read committed: the transactions that were aborted below the last stable offset and overlap the read.
     pub aborted: Option<Vec<AbortedTransaction>>,
+    /// Set when finding the records needs bytes that are not in memory: warm them where waiting for a disk is
+    /// allowed, then read again.
+    pub cold: Option<Cold>,
     /// Set when the client's history diverges from ours; there are no records then.
     pub diverging: Option<EpochEnd>,
 }

@@ -4,7 +4,7 @@
 //! await and never together with another. Batches are validated before it is taken, files are sent after it is
 //! released, waiters are woken after it is released.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -13,10 +13,10 @@ use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::{Flush, Settings};
 use milena_state::metadata::Partition as Assigned;
-use milena_state::partition::leader::{Effects, Leader, LogEnds, Rules};
+use milena_state::partition::leader::{Effects, Leader, LogEnds, Rules, check_leader_epoch};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::operations::{AppendError, Appended, Extent, ReadError, storage_code};
+use super::operations::{AppendError, Extent, ReadError, storage_code};
 use super::watermark::{Interrupted, Watermark};
 
 /// A partition with its replica on this broker.
@@ -33,6 +33,9 @@ pub struct Partition {
     /// Below this the log is synced; kept up to date in durable mode only.
     synced: Watermark,
     log_start: AtomicI64,
+    /// The directory failed: clients get KAFKA_STORAGE_ERROR until the next start. Not under the lock, because the
+    /// failure may be found by someone who holds it.
+    is_offline: AtomicBool,
     settings: ArcSwap<Settings>,
     inner: Mutex<Inner>,
 }
@@ -98,6 +101,7 @@ impl Partition {
             last_stable: Watermark::new(log_start),
             synced: Watermark::new(log_start),
             log_start: AtomicI64::new(log_start),
+            is_offline: AtomicBool::new(false),
             settings: ArcSwap::new(settings),
             inner: Mutex::new(inner),
         })
@@ -172,13 +176,12 @@ impl Partition {
         self.inner.lock()
     }
 
-    /// Waits until an append may be acknowledged: with acks=all when every in-sync replica has it, with acks=1 at
+    /// Waits until an append that ends before `required_offset` may be acknowledged: with acks=all when every in-sync replica has it, with acks=1 at
     /// once, or when it is on disk where the topic promises that. Combine with the request's timeout.
     ///
     /// Errors: NOT_ENOUGH_REPLICAS_AFTER_APPEND, NOT_LEADER_OR_FOLLOWER when the partition moved or was deleted
     /// meanwhile, KAFKA_STORAGE_ERROR when its directory failed.
-    pub async fn acknowledged(&self, appended: &Appended, acks_all: bool) -> Result<(), ErrorCode> {
-        let required_offset = appended.last_offset + 1;
+    pub async fn acknowledged(&self, required_offset: i64, acks_all: bool) -> Result<(), ErrorCode> {
         if acks_all {
             self.high_watermark.reached(required_offset).await.map_err(|gone| self.interrupted(gone))?;
             return match &self.inner.lock().role {
@@ -186,14 +189,14 @@ impl Partition {
                 Role::Follower { .. } => Err(ErrorCode::NotLeaderOrFollower),
             };
         }
-        if self.settings.load().flush == Flush::Durable {
+        if self.is_durable() {
             self.synced.reached(required_offset).await.map_err(|gone| self.interrupted(gone))?;
         }
         Ok(())
     }
 
     fn interrupted(&self, _: Interrupted) -> ErrorCode {
-        if self.directory.offline_reason().is_some() {
+        if self.is_offline() {
             ErrorCode::KafkaStorageError
         } else {
             ErrorCode::NotLeaderOrFollower
@@ -227,6 +230,8 @@ impl Partition {
         let marks = inner.settle(effects);
         drop(inner);
         self.tell(marks);
+        // What was recovered is not known to be synced, and counts only when it is.
+        self.request_sync_when_durable();
     }
 
     /// Takes new settings of the topic; they hold from the next append on.
@@ -258,6 +263,10 @@ impl Partition {
         self.tell(marks);
     }
 
+    pub(super) fn flush_messages(&self) -> i64 {
+        self.settings.load().flush_messages
+    }
+
     /// Whether the topic promises that acknowledged records are on disk.
     pub fn is_durable(&self) -> bool {
         self.settings.load().flush == Flush::Durable
@@ -265,7 +274,7 @@ impl Partition {
 
     /// In durable mode, asks the directory's flusher for a sync and moves the watermark when it is done.
     pub(super) fn request_sync_when_durable(&self) {
-        if self.settings.load().flush != Flush::Durable {
+        if !self.is_durable() {
             return;
         }
         let Some(durability) = self.inner.lock().log.as_ref().map(|log| Arc::clone(log.durability())) else { return };
@@ -274,8 +283,8 @@ impl Partition {
             let Some(partition) = this.upgrade() else { return };
             match outcome {
                 Ok(offset) => partition.synced(offset, crate::broker::now_ms()),
-                // The directory is offline and has been logged; those who wait must not wait for ever.
-                Err(_) => partition.interrupt(),
+                // The failure has been logged; what was promised to those who wait cannot be kept any more.
+                Err(_) => partition.fail(),
             }
         };
         self.directory.request_sync(&durability, Some(Box::new(done)));
@@ -295,18 +304,32 @@ impl Partition {
     }
 
     /// Sends current waiters away: they look again and get the error that holds now.
-    pub(crate) fn interrupt(&self) {
+    fn interrupt(&self) {
         for watermark in [&self.log_end, &self.high_watermark, &self.last_stable, &self.synced] {
             watermark.interrupt();
+        }
+    }
+
+    pub fn is_offline(&self) -> bool {
+        self.is_offline.load(Ordering::Acquire)
+    }
+
+    /// The directory of this partition failed: nobody waits here any more, nor is it found.
+    pub(crate) fn fail(&self) {
+        self.is_offline.store(true, Ordering::Release);
+        self.close_watermarks();
+    }
+
+    fn close_watermarks(&self) {
+        for watermark in [&self.log_end, &self.high_watermark, &self.last_stable, &self.synced] {
+            watermark.close();
         }
     }
 
     /// Takes the log out for closing or deletion; nothing can be appended or read afterwards, nobody waits.
     pub(crate) fn take_log(&self) -> Option<Log> {
         let log = self.inner.lock().log.take();
-        for watermark in [&self.log_end, &self.high_watermark, &self.last_stable, &self.synced] {
-            watermark.close();
-        }
+        self.close_watermarks();
         log
     }
 }
@@ -318,6 +341,17 @@ impl Inner {
             (Some(log), Role::Leader(leader)) => Ok((log, leader)),
             _ => Err(ErrorCode::NotLeaderOrFollower),
         }
+    }
+
+    /// As [`leading`](Self::leading), after comparing the leader epoch that the client believes in (−1: it does not
+    /// say): a client whose epoch is wrong learns that first (KIP-320).
+    pub fn leading_in(&mut self, current_leader_epoch: i32) -> Result<(&mut Log, &mut Leader), ErrorCode> {
+        let ours = match &self.role {
+            Role::Leader(leader) => leader.leader_epoch(),
+            Role::Follower { leader_epoch } => *leader_epoch,
+        };
+        check_leader_epoch(ours, current_leader_epoch)?;
+        self.leading()
     }
 
     /// Carries effects out that need the log, and says what to tell the waiters.

@@ -1,7 +1,6 @@
 //! Reading a partition: file ranges for fetches, and offsets by time and by epoch.
 
 use milena_log::{Log, Read as LogRead, ReadError as LogReadError, Slice, TimestampOffset};
-use milena_protocol::ErrorCode;
 use milena_state::partition::leader::Leader;
 
 use super::operations::{
@@ -20,8 +19,7 @@ impl Partition {
     /// not committed any more.
     pub fn read(&self, read: Read) -> Result<Readout, ReadError> {
         let mut inner = self.lock();
-        let (log, leader) = inner.leading()?;
-        leader.check_leader_epoch(read.current_leader_epoch)?;
+        let (log, leader) = inner.leading_in(read.current_leader_epoch)?;
         let mut readout = readout(log, leader);
         if let Some(diverging) = diverging(log, &read, &readout)? {
             readout.diverging = Some(diverging);
@@ -35,7 +33,7 @@ impl Partition {
             readout.aborted = Some(aborted(log, read.offset, upto_offset)?);
         }
         if read.offset < upto_offset {
-            readout.records = find(log, &read, upto_offset, &readout)?;
+            find(log, &read, upto_offset, &mut readout)?;
         }
         Ok(readout)
     }
@@ -48,8 +46,7 @@ impl Partition {
         current_leader_epoch: i32,
     ) -> Result<OffsetAndTimestamp, ReadError> {
         let mut inner = self.lock();
-        let (log, leader) = inner.leading()?;
-        leader.check_leader_epoch(current_leader_epoch)?;
+        let (log, leader) = inner.leading_in(current_leader_epoch)?;
         let bound = bound(log, &readout(log, leader), isolation);
         if isolation != Isolation::LogEnd && timestamp != Timestamp::Earliest {
             leader.check_offsets_available()?;
@@ -78,8 +75,7 @@ impl Partition {
     /// Where `leader_epoch` ends in our history (OffsetForLeaderEpoch); both −1 when it is not known.
     pub fn end_of_epoch(&self, leader_epoch: i32, current_leader_epoch: i32) -> Result<EpochEnd, ReadError> {
         let mut inner = self.lock();
-        let (log, leader) = inner.leading()?;
-        leader.check_leader_epoch(current_leader_epoch)?;
+        let (log, _) = inner.leading_in(current_leader_epoch)?;
         let end = log.end_offset_for_epoch(leader_epoch);
         Ok(end.map_or(EpochEnd { leader_epoch: -1, end_offset: -1 }, |end| EpochEnd {
             leader_epoch: end.epoch,
@@ -96,6 +92,7 @@ fn readout(log: &Log, leader: &Leader) -> Readout {
         last_stable_offset: log.last_stable_offset().min(high_watermark),
         log_start_offset: log.log_start_offset(),
         aborted: None,
+        cold: None,
         diverging: None,
     }
 }
@@ -128,20 +125,23 @@ fn aborted(log: &mut Log, from_offset: i64, upto_offset: i64) -> Result<Vec<Abor
     Ok(named.map(|t| AbortedTransaction { producer_id: t.producer_id, first_offset: t.first_offset }).collect())
 }
 
-fn find(log: &mut Log, read: &Read, upto_offset: i64, readout: &Readout) -> Result<Option<FileSlice>, ReadError> {
+/// Puts the records, or what is cold on the way to them, into `readout`.
+fn find(log: &mut Log, read: &Read, upto_offset: i64, readout: &mut Readout) -> Result<(), ReadError> {
     let asked = LogRead {
         from_offset: read.offset,
         upto_offset,
         max_bytes: read.bytes_max.min(READ_BYTES_MAX),
         min_one_batch: read.first_batch_whole,
-        hot_only: false,
+        // The lock is held, and the thread has other connections: neither may wait for a disk.
+        hot_only: true,
     };
     match log.read(asked) {
-        Ok(slice) => Ok(slice.filter(|slice| !slice.first_batch_incomplete).and_then(file_slice)),
-        Err(LogReadError::OutOfRange { .. }) => Err(out_of_range(readout)),
-        Err(LogReadError::Storage(error)) => Err(storage_error(&error)),
-        Err(LogReadError::Cold(_)) => Err(ReadError::Code(ErrorCode::UnknownServerError)),
+        Ok(slice) => readout.records = slice.filter(|slice| !slice.first_batch_incomplete).and_then(file_slice),
+        Err(LogReadError::Cold(cold)) => readout.cold = Some(cold),
+        Err(LogReadError::OutOfRange { .. }) => return Err(out_of_range(readout)),
+        Err(LogReadError::Storage(error)) => return Err(storage_error(&error)),
     }
+    Ok(())
 }
 
 /// `None` for an empty slice.

@@ -126,6 +126,7 @@ impl Topic {
     fn partition(&self, index: i32) -> Result<Arc<Partition>, ErrorCode> {
         let slot = usize::try_from(index).ok().and_then(|index| self.slots.get(index));
         match slot.ok_or(ErrorCode::UnknownTopicOrPartition)? {
+            Slot::Here(partition) if partition.is_offline() => Err(ErrorCode::KafkaStorageError),
             Slot::Here(partition) => Ok(Arc::clone(partition)),
             Slot::Elsewhere => Err(ErrorCode::NotLeaderOrFollower),
             Slot::Failed => Err(ErrorCode::KafkaStorageError),

@@ -229,10 +229,11 @@ impl Busy {
     fn start(&mut self, cx: &mut Context<'_>, connection: &Connection, frame: Bytes, permit: Option<Permit>) {
         let began = Instant::now();
         let reactor = &connection.reactor;
-        let Started { route, version, mut running } = match dispatch::start(&reactor.node, &connection.peer, frame) {
-            Ok(started) => started,
-            Err(malformed) => return self.end_reading(connection, &malformed),
-        };
+        let Started { route, version, mut running } =
+            match dispatch::start(&reactor.node, &connection.peer, frame) {
+                Ok(started) => started,
+                Err(malformed) => return self.end_reading(connection, &malformed),
+            };
         let state = match running.as_mut().poll(cx) {
             Poll::Ready(Ok(reply)) if self.in_flight.is_empty() => {
                 reactor.shard.answered(route, version, began.elapsed());

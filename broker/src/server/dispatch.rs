@@ -59,7 +59,11 @@ pub fn start(node: &Arc<Node>, peer: &Rc<Peer>, frame: Bytes) -> Result<Started,
     // request may look like nothing that we know, so it is not read.
     if route.key == ApiKey::ApiVersions {
         cx.version = 0;
-        return Ok(Started { route, version: 0, running: Box::pin(async move { Ok(api_versions::unsupported(&cx)) }) });
+        return Ok(Started {
+            route,
+            version: 0,
+            running: Box::pin(async move { Ok(api_versions::unsupported(&cx)) }),
+        });
     }
     Err(Malformed::UnsupportedVersion { api: cx.api, version: cx.version })
 }

@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn frames_of_all_sizes_come_out_as_they_went_in() {
-        let sizes = [0, 1, COPIED_BYTES_MAX, COPIED_BYTES_MAX + 1, 70_000, 3, 1_000_000, 1_000_000, 900_000, 8];
+        let sizes =
+            [0, 1, COPIED_BYTES_MAX, COPIED_BYTES_MAX + 1, 70_000, 3, 1_000_000, 1_000_000, 900_000, 8];
         let wire: Vec<u8> = sizes.iter().flat_map(|size| frame_of(*size)).collect();
         let (mut input, buffers) = (Input::default(), Buffers::default());
         let frames = feed(&mut input, &buffers, &wire);

@@ -82,14 +82,17 @@ impl Listener {
         let quiet = Quiet::new(Instant::now());
         let listener = match TcpListener::from_std(self.socket) {
             Ok(listener) => listener,
-            Err(error) => return tracing::error!(listener = &*self.name, %error, "listener cannot be registered"),
+            Err(error) => {
+                return tracing::error!(listener = &*self.name, %error, "listener cannot be registered");
+            }
         };
         loop {
             if acceptor.connections.total() >= acceptor.limits.connections_max {
                 acceptor.metrics.refused(Limit::Connections);
                 acceptor.connections.below(acceptor.limits.connections_max).await;
             }
-            let accepted = listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
+            let accepted =
+                listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
             match accepted {
                 Ok((socket, address)) => acceptor.admit(socket, address, &self.name, &quiet).await,
                 Err(error) => {
@@ -105,7 +108,13 @@ impl Listener {
 }
 
 impl Acceptor {
-    async fn admit(&self, socket: std::net::TcpStream, address: SocketAddr, listener: &Arc<str>, quiet: &Quiet) {
+    async fn admit(
+        &self,
+        socket: std::net::TcpStream,
+        address: SocketAddr,
+        listener: &Arc<str>,
+        quiet: &Quiet,
+    ) {
         let Some(admission) = self.connections.admit(address.ip().to_canonical(), &self.limits) else {
             self.metrics.refused(Limit::ConnectionsPerIp);
             if let Some(suppressed) = quiet.permit(Instant::now()) {

@@ -226,7 +226,10 @@ fn poll_sendfile(
     }))?;
     if count == 0 {
         // The length was promised in the header of the frame; the connection cannot be saved.
-        return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a file is shorter than its index says")));
+        return Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "a file is shorter than its index says",
+        )));
     }
     Poll::Ready(Ok(count))
 }
@@ -315,3 +318,7 @@ fn read_hot(slice: &FileSlice, buffer: &mut [u8]) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "output_test.rs"]
+mod tests;

@@ -57,6 +57,7 @@ pub struct Reactor {
     pub(super) buffers: Buffers,
     pub(super) quiet: Quiet,
     pub(super) shard: Arc<Shard>,
+    #[allow(clippy::vec_box, reason = "the boxes are what is lent")]
     busy: RefCell<Vec<Box<Busy>>>,
     connections: RefCell<FxHashMap<u64, Watched>>,
     count: Arc<AtomicUsize>,
@@ -96,10 +97,11 @@ pub fn spawn(
             .thread_name(format!("milena-cold-{index}"))
             .build_local(LocalOptions::default())
     };
-    let thread = thread::Builder::new().name(format!("milena-reactor-{index}")).spawn(move || match runtime() {
-        Ok(runtime) => runtime.block_on(run(Reactor::new(node, limits, budget, counted), accepted)),
-        Err(error) => tracing::error!(index, %error, "reactor cannot start"),
-    })?;
+    let thread =
+        thread::Builder::new().name(format!("milena-reactor-{index}")).spawn(move || match runtime() {
+            Ok(runtime) => runtime.block_on(run(Reactor::new(node, limits, budget, counted), accepted)),
+            Err(error) => tracing::error!(index, %error, "reactor cannot start"),
+        })?;
     Ok(Handle { inbox, count, thread })
 }
 
@@ -115,7 +117,6 @@ impl Handle {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
-
 }
 
 /// Serves connections until the inbox is closed, then drains them.
@@ -252,7 +253,10 @@ impl Reactor {
 
     fn abort_where(&self, condition: impl Fn(&Vitals) -> bool) {
         let connections = self.connections.borrow();
-        connections.values().filter(|watched| condition(&watched.vitals)).for_each(|watched| watched.task.abort());
+        connections
+            .values()
+            .filter(|watched| condition(&watched.vitals))
+            .for_each(|watched| watched.task.abort());
     }
 }
 

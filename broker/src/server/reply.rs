@@ -31,7 +31,11 @@ pub enum Reply {
 }
 
 impl Reply {
-    pub(super) fn encode<M: Encode + Message>(cx: &RequestContext, response: &M, files: Vec<FileSlice>) -> Reply {
+    pub(super) fn encode<M: Encode + Message>(
+        cx: &RequestContext,
+        response: &M,
+        files: Vec<FileSlice>,
+    ) -> Reply {
         let mut w = Writer::from_vec(buffers::take_reply());
         if let Err(error) = header::response_frame(&mut w, cx.api, cx.version, cx.correlation_id, response) {
             return broken(cx, M::NAME, &error);

@@ -55,7 +55,9 @@ impl Vitals {
         }
         self.in_flight.set(turn.in_flight as u32);
         self.unfinished.set(turn.unfinished.map(|bytes| match self.unfinished.get() {
-            Some((since, before)) if (before..before + PARTIAL_FRAME_PROGRESS_MIN).contains(&bytes) => (since, before),
+            Some((since, before)) if (before..before + PARTIAL_FRAME_PROGRESS_MIN).contains(&bytes) => {
+                (since, before)
+            }
             _ => (turn.now, bytes),
         }));
         self.blocked.set(turn.blocked.map(|written| match self.blocked.get() {

@@ -32,7 +32,7 @@ const VERSIONS: [(i16, i16, i16); 8] = [
     (METADATA, 0, 4),
     (API_VERSIONS, 0, 0),
     (CREATE_TOPICS, 0, 4),
-    (DELETE_TOPICS, 0, 3),
+    (DELETE_TOPICS, 0, 1),
     (INIT_PRODUCER_ID, 0, 1),
 ];
 

@@ -1,5 +1,6 @@
+import java.io.BufferedInputStream;
 import java.io.BufferedOutputStream;
-import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -95,14 +96,20 @@ public final class Client {
         settings.put("bootstrap.servers", bootstrap);
         AtomicReference<Exception> failed = new AtomicReference<>();
         try (var producer = new KafkaProducer<byte[], byte[]>(settings);
-                BufferedReader lines = Files.newBufferedReader(Path.of(file), StandardCharsets.ISO_8859_1)) {
-            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-                byte[] value = line.getBytes(StandardCharsets.ISO_8859_1);
-                producer.send(new ProducerRecord<>(topic, 0, null, value), (done, error) -> {
+                var input = new BufferedInputStream(Files.newInputStream(Path.of(file)), 1 << 20)) {
+            // Only a line feed ends a line here; Java's readers also end them at a carriage return.
+            var line = new ByteArrayOutputStream();
+            for (int next = input.read(); next >= 0; next = input.read()) {
+                if (next != '\n') {
+                    line.write(next);
+                    continue;
+                }
+                producer.send(new ProducerRecord<>(topic, 0, null, line.toByteArray()), (done, error) -> {
                     if (error != null) {
                         failed.set(error);
                     }
                 });
+                line.reset();
             }
         }
         if (failed.get() != null) {

@@ -14,6 +14,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.compress.Compression;
 import org.apache.kafka.common.errors.ApiException;
@@ -80,6 +81,20 @@ public class LogHistory {
     }
   }
 
+  /** A clock that stands still, a little after all records: nothing expires. */
+  static class Stopped implements Time {
+    public long milliseconds() {
+      return CLOCK + 100_000;
+    }
+    public long nanoseconds() {
+      return System.nanoTime();
+    }
+    public void sleep(long ms) {}
+    public void waitObject(Object object, Supplier<Boolean> condition, long deadlineMs) {
+      throw new UnsupportedOperationException();
+    }
+  }
+
   LogHistory(File folder, long seed) throws Exception {
     this.folder = folder;
     this.partition = new File(folder, "h-0");
@@ -100,8 +115,10 @@ public class LogHistory {
     long start = log == null ? 0 : log.logStartOffset();
     long recoveryPoint = log == null ? 0 : clean ? log.logEndOffset() : log.recoveryPoint();
     log = UnifiedLog.create(partition, new LogConfig(properties), start, recoveryPoint, new Inline(),
-        new BrokerTopicStats(), Time.SYSTEM, 900_000, new ProducerStateManagerConfig(Integer.MAX_VALUE, false), 600_000,
+        new BrokerTopicStats(), new Stopped(), 900_000, new ProducerStateManagerConfig(Integer.MAX_VALUE, false), 600_000,
         failures, clean, Optional.of(Uuid.fromString("AAAAAAAAAAAAAAAAAAAAAQ")));
+    // As a partition does when it becomes leader; otherwise the next append does it, also one that is refused.
+    log.assignEpochStartOffset(leaderEpoch, log.logEndOffset());
   }
 
   SimpleRecord[] records(int count) {
@@ -126,8 +143,14 @@ public class LogHistory {
     return "refused " + name.substring(0, name.length() - "Exception".length());
   }
 
-  /** Appends as a leader does, and writes down the request and the answer. */
+  /** Appends what may be refused. Kafka rolls before it looks at the producer, so a refusal must not be due to roll. */
   void append(byte[] batch, AppendOrigin origin, int transactionVersion) throws Exception {
+    while (log.activeSegment().size() + batch.length > SEGMENT_BYTES) plain();
+    appendNow(batch, origin, transactionVersion);
+  }
+
+  /** Appends as a leader does, and writes down the request and the answer. */
+  void appendNow(byte[] batch, AppendOrigin origin, int transactionVersion) throws Exception {
     batches.write(batch);
     String request = "append " + origin + " " + transactionVersion + " " + leaderEpoch + " " + batchesSize + " " + batch.length;
     batchesSize += batch.length;
@@ -151,7 +174,7 @@ public class LogHistory {
   }
 
   void plain() throws Exception {
-    append(bytes(MemoryRecords.withRecords(compression(), records(1 + random.nextInt(4)))), AppendOrigin.CLIENT, 0);
+    appendNow(bytes(MemoryRecords.withRecords(compression(), records(1 + random.nextInt(4)))), AppendOrigin.CLIENT, 0);
   }
 
   Compression compression() {
@@ -225,13 +248,16 @@ public class LogHistory {
       say("replicated " + mark, "ok");
     } else if (kind < 850) {
       leaderEpoch += 1 + random.nextInt(2);
+      log.assignEpochStartOffset(leaderEpoch, end);
       say("lead " + leaderEpoch, "ok");
     } else if (kind < 890) {
       long from = start + random.nextInt((int) (end - start) + 1), upto = from + 1 + random.nextInt(60);
       StringBuilder found = new StringBuilder("ok");
       if (from < end)
         for (AbortedTxn aborted : log.collectAbortedTransactions(from, Math.min(upto, end)))
-          found.append(' ').append(aborted.producerId()).append('/').append(aborted.firstOffset());
+          // This method of Kafka's answers from the log start on; a fetch leaves out what ended before it.
+          if (aborted.lastOffset() >= from)
+            found.append(' ').append(aborted.producerId()).append('/').append(aborted.firstOffset());
       say("aborted " + from + " " + Math.min(upto, end), found.toString());
     } else if (kind < 920) {
       long time = CLOCK + random.nextInt((int) Math.max(1, clock - CLOCK) + 40) - 10;
@@ -247,6 +273,9 @@ public class LogHistory {
       Long to = boundaries.ceiling(log.highWatermark() + random.nextInt((int) (end - log.highWatermark())));
       if (to == null || to >= end) return;
       log.truncateTo(to);
+      // Kafka forgets here which markers are replicated, until it is told again.
+      log.updateHighWatermark(log.highWatermark());
+      log.assignEpochStartOffset(leaderEpoch, to);
       boundaries.tailSet(to, false).clear();
       say("truncate " + to, "ok");
       clients.clear();

@@ -4,6 +4,7 @@
 //! arrived meanwhile with one fdatasync and then completes the callbacks in order. The vote and the purge point are
 //! in [`HardState`]. Damage found while reading stops the member: a hole must never look like a short log.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 use super::entry;
 use super::hard_state::HardState;
 use super::snapshot::only_value;
-use super::types::{Entry, LogId, TypeConfig, Vote};
+use super::types::{Entry, LeaderId, LogId, Membership, Payload, TypeConfig, Vote, VoterAddress, VoterId};
 use crate::broker::now_ms;
 
 /// Name of the log's folder, as Kafka calls the partition of its metadata topic.
@@ -69,6 +70,27 @@ impl LogStore {
         let last = last_log_id(&mut log)?.or(purged);
         let inner = Mutex::new(Inner { log, last });
         Ok(Self { shared: Arc::new(Shared { directory: Arc::clone(directory), inner, hard: Mutex::new(hard) }) })
+    }
+
+    /// Makes `voter` the sole member of a new quorum, if this store is new: its first entry says so, durably, before
+    /// there can be a vote.
+    ///
+    /// openraft's own `initialize` may leave a vote without the entry when the power fails, and such a store can
+    /// neither be initialized nor elect anybody.
+    pub fn bootstrap(&mut self, voter: VoterId, address: VoterAddress) -> io::Result<()> {
+        let mut inner = self.shared.inner.lock();
+        if inner.last.is_some() || self.shared.hard.lock().vote().is_some() {
+            return Ok(());
+        }
+        let members = BTreeMap::from([(voter, address)]);
+        let membership = Membership::new(vec![BTreeSet::from([voter])], members).map_err(io::Error::other)?;
+        let log_id = LogId::new(LeaderId { term: 0, node_id: voter }, 0);
+        let mut bytes = Vec::new();
+        encode_batch(&Entry { log_id, payload: Payload::Membership(membership) }, &mut bytes)?;
+        inner.log.append(&bytes, AppendAs::Replica, now_ms()).map_err(io::Error::other)?;
+        inner.log.sync().map_err(io::Error::other)?;
+        inner.last = Some(log_id);
+        Ok(())
     }
 
     pub fn reader(&self) -> LogReader {

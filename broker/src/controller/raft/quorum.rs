@@ -9,13 +9,13 @@ use milena_state::metadata::Applied as Position;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
-use openraft::{Config, Raft};
+use openraft::{Config, Raft, ServerState};
 use tokio::sync::watch;
 
 use super::log_store::{LogReader, LogStore};
 use super::network::NoPeers;
 use super::state_machine::{State, StateMachine};
-use super::types::{Entry, LeaderId, Proposal, TypeConfig, VoterAddress, VoterId};
+use super::types::{Entry, LeaderId, Proposal, TypeConfig, VoterId};
 
 /// Entries that stay in the log behind a snapshot, so that a broker that was away for a while need not load it.
 const LOG_ENTRIES_KEPT: u64 = 10_000;
@@ -86,7 +86,6 @@ impl Quorum {
     /// A quorum of one asks itself for its vote at once: there is nobody whose election timeout to wait for.
     pub async fn start(
         voter: VoterId,
-        address: VoterAddress,
         log: LogStore,
         machine: StateMachine,
         policy: SnapshotPolicy,
@@ -98,37 +97,45 @@ impl Quorum {
         let fatal = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
         let raft = Raft::build(voter, config, NoPeers, log, machine).await.map_err(|e| fatal(&e))?;
         raft.run();
-        if !raft.is_initialized().await.map_err(|e| fatal(&e))? {
-            let members = std::collections::BTreeMap::from([(voter, address)]);
-            raft.initialize(members).await.map_err(|e| fatal(&e))?;
-        }
+        // From the core itself: the metrics may not have been told yet.
+        let voters = raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<_>>());
+        let is_sole_voter = voters.await.map_err(|e| fatal(&e))? == [voter];
         let mut quorum = Self { raft, state, log: reader };
-        if quorum.is_sole_voter(voter) {
+        if is_sole_voter {
             quorum.raft.trigger().elect(false).await.map_err(|e| fatal(&e))?;
             let leads = tokio::time::timeout(START_TIMEOUT, quorum.wait_to_lead());
-            leads.await.map_err(|_| StartError::NoLeader(START_TIMEOUT))?;
+            leads.await.map_err(|_| StartError::NoLeader(START_TIMEOUT))??;
         }
         tokio::spawn(quorum.clone().snapshot_when_due(bytes_since_snapshot, policy));
         Ok(quorum)
     }
 
-    fn is_sole_voter(&self, voter: VoterId) -> bool {
-        self.raft.voter_ids().eq([voter])
-    }
-
     /// Waits until the first entry of our own leadership is applied: everything before it is committed then.
-    async fn wait_to_lead(&mut self) {
-        let raft = self.raft.clone();
-        let leads = |state: &State| raft.as_leader().is_ok_and(|leader| state.leader.as_ref() == Some(leader.leader_id()));
-        // The sender lives in the state machine, which `self.raft` keeps alive.
-        let _ = self.state.wait_for(leads).await;
+    async fn wait_to_lead(&mut self) -> Result<(), StartError> {
+        let mut metrics = self.raft.metrics();
+        while self.leadership().is_none() {
+            if let Some(reason) = self.stopped() {
+                return Err(StartError::Raft(reason));
+            }
+            // Whichever is told last completes the condition. A closed channel shows as a stopped member.
+            tokio::select! {
+                changed = metrics.changed() => changed.map_err(|error| StartError::Raft(error.to_string()))?,
+                changed = self.state.changed() => changed.map_err(|error| StartError::Raft(error.to_string()))?,
+            }
+        }
+        Ok(())
     }
 
     /// The leadership under which this node may decide: it leads, and has applied everything committed before.
+    ///
+    /// The vote alone does not tell: after a restart it still names this node, which leads nothing before the next
+    /// election, and whose log may hold more than it has applied.
     pub fn leadership(&self) -> Option<LeaderId> {
-        let leader = self.raft.as_leader().ok()?;
-        let applied = self.state.borrow().leader;
-        (applied.as_ref() == Some(leader.leader_id())).then(|| *leader.leader_id())
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.vote.leader_id;
+        let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
+        (leads && self.state.borrow().leader == Some(leader)).then_some(leader)
     }
 
     /// The committed state.

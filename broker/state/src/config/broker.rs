@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::broker_check;
-use super::definition::{Acts, ConfigError, Definition, Update, find, list, parse_bool, unknown};
+use super::definition::{Acts, ConfigError, Definition, find, list, parse_bool, unknown};
 use super::listener::Listener;
 use super::{rows, topic};
 
@@ -195,28 +195,17 @@ impl Settings {
 pub fn check(name: &str, value: &str) -> Result<(), ConfigError> {
     let Some(row) = definition(name) else {
         return Err(if name.starts_with("listener.name.") {
-            ConfigError::NotYet { name: name.to_owned(), value: value.to_owned(), default: "unset".to_owned() }
+            ConfigError::NotYet {
+                name: name.to_owned(),
+                value: value.to_owned(),
+                default: "unset".to_owned(),
+            }
         } else {
             unknown(TABLE, name)
         });
     };
     row.check(value)?;
     topic::check_compaction(name, value)
-}
-
-/// Checks values for AlterConfigs on one broker (`per_broker`) or on all.
-///
-/// Errors: what [`check`] finds, and properties that need a restart or belong to one broker.
-pub fn check_dynamic(name: &str, value: &str, per_broker: bool) -> Result<(), ConfigError> {
-    check(name, value)?;
-    let row = definition(name).ok_or_else(|| unknown(TABLE, name))?;
-    match row.update {
-        Update::ReadOnly => Err(ConfigError::ReadOnly { name: name.to_owned() }),
-        Update::PerBroker if !per_broker => {
-            Err(row.invalid(value, "it can only be set for one broker, not for all"))
-        }
-        Update::PerBroker | Update::ClusterWide | Update::Resource => Ok(()),
-    }
 }
 
 /// Checked text values with the table's defaults behind them.
@@ -328,7 +317,8 @@ impl Values<'_> {
             internal_topics: self.internal_topics()?,
             log_retention_check_interval_ms: self.number("log.retention.check.interval.ms")?,
             log_flush_scheduler_interval_ms: self.number("log.flush.scheduler.interval.ms")?,
-            log_flush_offset_checkpoint_interval_ms: self.number("log.flush.offset.checkpoint.interval.ms")?,
+            log_flush_offset_checkpoint_interval_ms: self
+                .number("log.flush.offset.checkpoint.interval.ms")?,
             log_flush_start_offset_checkpoint_interval_ms: self
                 .number("log.flush.start.offset.checkpoint.interval.ms")?,
             high_watermark_checkpoint_interval_ms: self
@@ -378,10 +368,7 @@ impl Values<'_> {
         Ok(InternalTopics {
             offsets: topic("offsets.topic", None)?,
             transactions: topic("transaction.state.log", Some("transaction.state.log.min.isr"))?,
-            shares: topic(
-                "share.coordinator.state.topic",
-                Some("share.coordinator.state.topic.min.isr"),
-            )?,
+            shares: topic("share.coordinator.state.topic", Some("share.coordinator.state.topic.min.isr"))?,
         })
     }
 

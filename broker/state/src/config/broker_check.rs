@@ -144,9 +144,9 @@ fn protocol_map(values: &Values<'_>) -> Result<Protocols, ConfigError> {
     let name = "listener.security.protocol.map";
     let mut map = Protocols::new();
     for pair in values.list(name) {
-        let parsed = pair
-            .split_once(':')
-            .and_then(|(listener, protocol)| Some((listener.trim(), SecurityProtocol::parse(protocol.trim())?)));
+        let parsed = pair.split_once(':').and_then(|(listener, protocol)| {
+            Some((listener.trim(), SecurityProtocol::parse(protocol.trim())?))
+        });
         let Some((listener, protocol)) = parsed else {
             return Err(ConfigError::Invalid {
                 name: name.to_owned(),
@@ -189,9 +189,8 @@ fn parse_listeners(
 
 fn check_ports(listeners: &[Listener]) -> Result<(), ConfigError> {
     for (index, listener) in listeners.iter().enumerate() {
-        let same = |other: &&Listener| {
-            other.port != 0 && other.port == listener.port && other.host == listener.host
-        };
+        let same =
+            |other: &&Listener| other.port != 0 && other.port == listener.port && other.host == listener.host;
         if let Some(other) = listeners[..index].iter().find(same) {
             return Err(ConfigError::Invalid {
                 name: "listeners".to_owned(),
@@ -259,7 +258,7 @@ fn advertised(
 }
 
 pub(super) fn log_dirs(values: &Values<'_>) -> Result<Vec<PathBuf>, ConfigError> {
-    let property = if values.list("log.dirs").is_empty() { "log.dir" } else { "log.dirs" };
+    let property = if values.is_set("log.dirs") { "log.dirs" } else { "log.dir" };
     let names = values.list(property);
     let invalid = |value: &str, reason: &str| ConfigError::Invalid {
         name: property.to_owned(),

@@ -80,14 +80,14 @@ pub enum ConfigError {
     Unknown { name: String, hint: Option<&'static str> },
     #[error("invalid value '{value}' for property {name}: {reason}")]
     Invalid { name: String, value: String, reason: String },
-    #[error("property {name} is known but does not act yet in this version of milena: only its default ({default}) is accepted, not '{value}'")]
+    #[error(
+        "property {name} is known but does not act yet in this version of milena: only its default ({default}) is accepted, not '{value}'"
+    )]
     NotYet { name: String, value: String, default: String },
     #[error("properties {first} and {second} do not go together: {reason}")]
     Conflict { first: String, second: String, reason: String },
     #[error("property {name} is required: {reason}")]
     Missing { name: String, reason: String },
-    #[error("property {name} cannot be changed while the broker runs")]
-    ReadOnly { name: String },
 }
 
 /// One row of a table, in the order in which it is read.
@@ -161,9 +161,7 @@ impl Definition {
             Valid::Any => true,
             Valid::AtLeast(least) => number() >= least,
             Valid::Between(least, most) => (least..=most).contains(&number()),
-            Valid::BetweenOrMinusOne(least, most) => {
-                number() == -1 || (least..=most).contains(&number())
-            }
+            Valid::BetweenOrMinusOne(least, most) => number() == -1 || (least..=most).contains(&number()),
             Valid::Fraction => value.parse::<f64>().is_ok_and(|v| (0.0..=1.0).contains(&v)),
             Valid::OneOf(names) => names.contains(&value),
             Valid::OneOfIgnoreCase(names) => names.iter().any(|name| name.eq_ignore_ascii_case(value)),
@@ -204,9 +202,9 @@ pub fn list(value: &str) -> impl Iterator<Item = &str> {
 }
 
 fn is_replica_pair(element: &str) -> bool {
-    element.split_once(':').is_some_and(|(partition, broker)| {
-        partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok()
-    })
+    element
+        .split_once(':')
+        .is_some_and(|(partition, broker)| partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok())
 }
 
 impl fmt::Display for Valid {
@@ -224,9 +222,7 @@ impl fmt::Display for Valid {
             }
             Valid::Elements(names) => write!(f, "each element must be one of {}", names.join(", ")),
             Valid::NonEmpty => f.write_str("it must not be empty"),
-            Valid::ThrottledReplicas => {
-                f.write_str("it must be '*' or a list of partition:broker pairs")
-            }
+            Valid::ThrottledReplicas => f.write_str("it must be '*' or a list of partition:broker pairs"),
         }
     }
 }

@@ -129,12 +129,7 @@ fn wanted<'a>(
     rows.into_iter().filter(move |row| keys.is_none_or(|keys| keys.iter().any(|key| key == row.name)))
 }
 
-fn finish(
-    row: &'static Definition,
-    synonyms: Vec<Synonym>,
-    fallback: Option<&str>,
-    read_only: bool,
-) -> Row {
+fn finish(row: &'static Definition, synonyms: Vec<Synonym>, fallback: Option<&str>, read_only: bool) -> Row {
     let (value, source) = match synonyms.first() {
         Some(first) => (first.value.clone(), first.source),
         None => (hide(row, fallback), Source::Default),
@@ -151,8 +146,28 @@ fn finish(
     }
 }
 
-/// Every place where a broker property has a value, the strongest first.
+/// Every place where a broker property has a value, the strongest first. A duration that has one is
+/// followed by the same duration in weaker units.
 fn broker_synonyms(row: &'static Definition, layers: Layers<'_>) -> Vec<Synonym> {
+    let mut synonyms = own_synonyms(row, layers);
+    if !synonyms.is_empty() {
+        let weaker = weaker_units(row.name).filter_map(broker::definition);
+        synonyms.extend(weaker.flat_map(|row| own_synonyms(row, layers)));
+    }
+    synonyms
+}
+
+/// Properties for the same duration that count only when this one has no value.
+fn weaker_units(name: &str) -> impl Iterator<Item = &'static str> {
+    let units = TOPIC_DURATIONS.iter().map(|(_, units)| *units);
+    let after = units.filter_map(move |units| {
+        let at = units.iter().position(|(unit, _)| *unit == name)?;
+        Some(&units[at + 1..])
+    });
+    after.flatten().map(|(unit, _)| *unit)
+}
+
+fn own_synonyms(row: &'static Definition, layers: Layers<'_>) -> Vec<Synonym> {
     let places = [
         (layers.broker, Source::DynamicBroker),
         (layers.cluster, Source::DynamicDefaultBroker),

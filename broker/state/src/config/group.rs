@@ -14,7 +14,9 @@ pub fn definition(name: &str) -> Option<&'static Definition> {
 /// The broker property that gives a group property its default.
 pub fn broker_synonym(name: &str) -> String {
     match name {
-        "share.auto.offset.reset" | "share.isolation.level" | "share.renew.acknowledge.enable" => name.to_owned(),
+        "share.auto.offset.reset" | "share.isolation.level" | "share.renew.acknowledge.enable" => {
+            name.to_owned()
+        }
         _ => format!("group.{name}"),
     }
 }

@@ -22,7 +22,9 @@ broker or for all.
 /// The whole page.
 pub fn render() -> String {
     let mut page = HEAD.to_owned();
-    page.push_str("## Values that Milena chooses\n\nWithout a properties file, or where it does not mention them:\n\n");
+    page.push_str(
+        "## Values that Milena chooses\n\nWithout a properties file, or where it does not mention them:\n\n",
+    );
     page.push_str("| property | value |\n|---|---|\n");
     for (name, value) in OWN_DEFAULTS {
         let _ = writeln!(page, "| `{name}` | `{value}` |");

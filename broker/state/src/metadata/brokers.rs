@@ -157,7 +157,10 @@ fn check_directories(image: &Image, command: &RegisterBroker) -> Result<(), ApiE
             broker.broker_id != command.broker_id && broker.log_dirs.contains(id)
         };
         if let Some(other) = image.brokers().find(holds) {
-            return refuse(format!("Broker {} is already registered with directory id {id}.", other.broker_id));
+            return refuse(format!(
+                "Broker {} is already registered with directory id {id}.",
+                other.broker_id
+            ));
         }
     }
     Ok(())
@@ -278,7 +281,10 @@ pub fn check_broker_epoch(image: &Image, broker_id: i32, broker_epoch: i64) -> R
 }
 
 fn not_registered(broker_id: i32) -> ApiError {
-    ApiError::new(ErrorCode::BrokerIdNotRegistered, format!("Broker ID {broker_id} is not currently registered."))
+    ApiError::new(
+        ErrorCode::BrokerIdNotRegistered,
+        format!("Broker ID {broker_id} is not currently registered."),
+    )
 }
 
 /// Who was heard of when. Soft state of the active controller.

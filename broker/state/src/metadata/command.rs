@@ -30,7 +30,7 @@ pub enum Command {
     /// Replaces all values of a resource.
     AlterConfigs(configs::AlterConfigs),
     UpdateFeatures(features::UpdateFeatures),
-    /// The first entry of an empty cluster: its feature levels.
+    /// The first entry of an empty cluster: its feature levels and the minimum ISR.
     Bootstrap,
 }
 
@@ -96,7 +96,7 @@ pub fn decide(image: &Image, command: &Command, context: Context<'_>) -> Decisio
     match command {
         Command::CreateTopics(c) => topics::create(image, c, context),
         Command::DeleteTopics(c) => topics::delete(image, c, context),
-        Command::CreatePartitions(c) => topics::create_partitions(image, c, context),
+        Command::CreatePartitions(c) => topics::create_partitions(image, c),
         Command::AlterPartition(c) => partitions::alter(image, c, context),
         Command::ElectLeaders(c) => partitions::elect(image, c, context),
         Command::RegisterBroker(c) => brokers::register(image, c, context),
@@ -106,8 +106,8 @@ pub fn decide(image: &Image, command: &Command, context: Context<'_>) -> Decisio
         Command::AllocateProducerIds(c) => producer_ids::allocate(image, c),
         Command::IncrementalAlterConfigs(c) => configs::incremental_alter(image, c, context),
         Command::AlterConfigs(c) => configs::alter(image, c, context),
-        Command::UpdateFeatures(c) => features::update(image, c),
-        Command::Bootstrap => features::bootstrap(image),
+        Command::UpdateFeatures(c) => features::update(image, c, context),
+        Command::Bootstrap => features::bootstrap(image, context),
     }
 }
 

@@ -11,7 +11,7 @@ use super::command::{ApiError, Context, Decision, Reply};
 use super::features::ELIGIBLE_LEADER_REPLICAS;
 use super::image::{ConfigResource, Image, ResourceKind};
 use super::record::{ClearElr, Record};
-use crate::config::definition::{Definition, Kind, list};
+use crate::config::definition::{Definition, Kind, Update, list};
 use crate::config::{broker, topic};
 
 const MIN_ISR: &str = "min.insync.replicas";
@@ -42,11 +42,7 @@ pub struct AlterConfigs {
 
 /// Errors of a resource: `INVALID_CONFIG`, `INVALID_REQUEST`, `UNKNOWN_TOPIC_OR_PARTITION`,
 /// `BROKER_ID_NOT_REGISTERED`.
-pub fn incremental_alter(
-    image: &Image,
-    command: &IncrementalAlterConfigs,
-    context: Context<'_>,
-) -> Decision {
+pub fn incremental_alter(image: &Image, command: &IncrementalAlterConfigs, context: Context<'_>) -> Decision {
     let mut seen = BTreeSet::new();
     let outcomes = command.resources.iter().map(|(resource, operations)| {
         let target = check_once(&mut seen, resource).and_then(|()| combine(image, resource, operations));
@@ -110,22 +106,19 @@ fn check_resource(image: &Image, resource: &ConfigResource) -> Result<(), ApiErr
         )),
         ResourceKind::Broker if !resource.name.is_empty() => match resource.name.parse::<i32>() {
             Ok(id) if image.broker(id).is_some() => Ok(()),
-            Ok(id) => Err(ApiError::new(
-                ErrorCode::BrokerIdNotRegistered,
-                format!("No broker with id {id} found."),
-            )),
+            Ok(id) => {
+                Err(ApiError::new(ErrorCode::BrokerIdNotRegistered, format!("No broker with id {id} found.")))
+            }
             Err(_) => Err(ApiError::new(
                 ErrorCode::InvalidRequest,
                 format!("Broker id must be an integer, but it is: {}", resource.name),
             )),
         },
         ResourceKind::Topic | ResourceKind::Broker => Ok(()),
-        ResourceKind::BrokerLogger | ResourceKind::ClientMetrics | ResourceKind::Group => {
-            Err(ApiError::new(
-                ErrorCode::InvalidRequest,
-                "Configuration of this resource type is not supported yet.",
-            ))
-        }
+        ResourceKind::BrokerLogger | ResourceKind::ClientMetrics | ResourceKind::Group => Err(ApiError::new(
+            ErrorCode::InvalidRequest,
+            "Configuration of this resource type is not supported yet.",
+        )),
     }
 }
 
@@ -208,12 +201,30 @@ fn check_values(
         return topic::check(&changed).map_err(|error| invalid(error.to_string()));
     }
     let one_broker = !resource.name.is_empty();
-    for (name, value) in &changed {
-        broker::check_dynamic(name, value, one_broker).map_err(|error| invalid(error.to_string()))?;
-    }
+    check_dynamic(&changed, one_broker)?;
     // Together with everything else that is set: an impossible pair must not reach the brokers.
     let layers = if one_broker { vec![image.cluster_config(), target] } else { vec![target] };
     context.settings.with_dynamic(&layers).map(|_| ()).map_err(|error| invalid(error.to_string()))
+}
+
+fn check_dynamic(changed: &Values, one_broker: bool) -> Result<(), ApiError> {
+    let updates = |wanted: Update| {
+        let is = |name: &&String| broker::definition(name).is_some_and(|row| row.update == wanted);
+        changed.keys().filter(is).map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let refuse = |message: String| Err(ApiError::new(ErrorCode::InvalidRequest, message));
+    let read_only = updates(Update::ReadOnly);
+    if !read_only.is_empty() {
+        return refuse(format!("Cannot update these configs dynamically: [{read_only}]"));
+    }
+    let single = updates(Update::PerBroker);
+    if !one_broker && !single.is_empty() {
+        return refuse(format!(
+            "Cannot update these configs at default cluster level, broker id must be specified: [{single}]"
+        ));
+    }
+    let check = |(name, value): (&String, &String)| broker::check(name, value);
+    changed.iter().try_for_each(check).map_err(|error| invalid(error.to_string()))
 }
 
 /// With eligible leader replicas the minimum must be the same wherever a leader lands (KIP-966).
@@ -236,12 +247,7 @@ fn check_min_isr(
     Ok(())
 }
 
-fn difference(
-    image: &Image,
-    resource: &ConfigResource,
-    present: &Values,
-    target: &Values,
-) -> Vec<Record> {
+fn difference(image: &Image, resource: &ConfigResource, present: &Values, target: &Values) -> Vec<Record> {
     let mut records = Vec::new();
     for name in present.keys().filter(|name| !target.contains_key(*name)) {
         records.push(resource.record(name, None));

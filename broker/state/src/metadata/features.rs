@@ -2,8 +2,8 @@
 
 use milena_protocol::ErrorCode;
 
-use super::command::{ApiError, Decision, Reply};
-use super::image::Image;
+use super::command::{ApiError, Context, Decision, Reply};
+use super::image::{ConfigResource, Image, ResourceKind};
 use super::record::{self, Record, SupportedFeature};
 
 /// A feature that this version knows: name, lowest and highest level, level of a new cluster.
@@ -23,6 +23,8 @@ const FEATURES: &[Feature] = &[
 
 /// The feature under which KIP-966's eligible leader replicas are kept.
 pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
+
+const MIN_ISR: &str = "min.insync.replicas";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateFeatures {
@@ -50,28 +52,46 @@ pub fn supported() -> Vec<SupportedFeature> {
 }
 
 /// Levels of a cluster whose metadata log is empty; nothing for one that has levels.
-pub fn bootstrap(image: &Image) -> Decision {
-    let records = if image.features().is_empty() {
-        FEATURES.iter().map(|f| level_record(f.name, f.initial)).collect()
-    } else {
-        Vec::new()
-    };
+pub fn bootstrap(image: &Image, context: Context<'_>) -> Decision {
+    let mut records = Vec::new();
+    if image.features().is_empty() {
+        records.extend(FEATURES.iter().map(|f| level_record(f.name, f.initial)));
+        records.extend(one_min_isr_for_all(image, context));
+    }
     Decision::new(records, Reply::Bootstrap)
 }
 
 /// All updates or none. Errors: `FEATURE_UPDATE_FAILED`, `INVALID_REQUEST`.
-pub fn update(image: &Image, command: &UpdateFeatures) -> Decision {
+pub fn update(image: &Image, command: &UpdateFeatures, context: Context<'_>) -> Decision {
     let mut records = Vec::new();
     for update in &command.updates {
-        match check(image, update) {
-            Ok(()) => records.push(level_record(&update.name, update.level)),
-            Err(error) => return Decision::reply(Reply::UpdateFeatures(Err(error))),
+        if let Err(error) = check(image, update) {
+            return Decision::reply(Reply::UpdateFeatures(Err(error)));
+        }
+        records.push(level_record(&update.name, update.level));
+        if update.name == ELIGIBLE_LEADER_REPLICAS && update.level >= 1 {
+            records.extend(one_min_isr_for_all(image, context));
         }
     }
     if command.validate_only {
         records.clear();
     }
     Decision::new(records, Reply::UpdateFeatures(Ok(())))
+}
+
+/// With eligible leader replicas the minimum ISR must be the same wherever a leader lands: the
+/// controller's own value becomes that of all brokers, and what single brokers have set goes.
+fn one_min_isr_for_all(image: &Image, context: Context<'_>) -> Vec<Record> {
+    let all = ConfigResource::all_brokers();
+    let mut records = Vec::new();
+    if !image.cluster_config().contains_key(MIN_ISR) {
+        let value = context.settings.topic.min_insync_replicas.to_string();
+        records.push(all.record(MIN_ISR, Some(value)));
+    }
+    let single = |resource: &&ConfigResource| resource.kind == ResourceKind::Broker && **resource != all;
+    let set = image.configs().filter(|(_, values)| values.contains_key(MIN_ISR));
+    records.extend(set.map(|(r, _)| r).filter(single).map(|resource| resource.record(MIN_ISR, None)));
+    records
 }
 
 fn check(image: &Image, update: &FeatureUpdate) -> Result<(), ApiError> {
@@ -84,7 +104,10 @@ fn check(image: &Image, update: &FeatureUpdate) -> Result<(), ApiError> {
     if *level < feature.min || *level > feature.max {
         return refuse(
             ErrorCode::FeatureUpdateFailed,
-            format!("Level {level} of {name} is outside of the supported range {} to {}.", feature.min, feature.max),
+            format!(
+                "Level {level} of {name} is outside of the supported range {} to {}.",
+                feature.min, feature.max
+            ),
         );
     }
     if let Some(broker) = image.brokers().find(|broker| !supports(&broker.features, name, *level)) {
@@ -98,7 +121,9 @@ fn check(image: &Image, update: &FeatureUpdate) -> Result<(), ApiError> {
     match kind {
         UpdateKind::Upgrade if *level < current => refuse(
             ErrorCode::InvalidRequest,
-            format!("Can't downgrade the level of {name} from {current} to {level} without asking for a downgrade."),
+            format!(
+                "Can't downgrade the level of {name} from {current} to {level} without asking for a downgrade."
+            ),
         ),
         UpdateKind::SafeDowngrade | UpdateKind::UnsafeDowngrade if *level > current => refuse(
             ErrorCode::InvalidRequest,
@@ -119,22 +144,21 @@ fn level_record(name: &str, level: i16) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::broker::Settings;
     use crate::metadata::brokers::tests::image_with_brokers;
 
     fn check_update(level: i16, kind: UpdateKind, validate_only: bool, expected: Result<usize, ErrorCode>) {
         let image = image_with_brokers(&[1]);
-        let update = FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level, kind };
-        let decision = update_one(&image, update, validate_only);
+        let one = FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level, kind };
+        let settings = Settings::own_defaults();
+        let context = Context { now_ms: 0, settings: &settings };
+        let decision = update(&image, &UpdateFeatures { updates: vec![one], validate_only }, context);
         let outcome = match decision.reply {
             Reply::UpdateFeatures(Ok(())) => Ok(decision.records.len()),
             Reply::UpdateFeatures(Err(error)) => Err(error.code),
             other => panic!("{other:?}"),
         };
         assert_eq!(outcome, expected);
-    }
-
-    fn update_one(image: &Image, one: FeatureUpdate, validate_only: bool) -> Decision {
-        update(image, &UpdateFeatures { updates: vec![one], validate_only })
     }
 
     #[test]
@@ -147,14 +171,31 @@ mod tests {
     }
 
     #[test]
-    fn bootstrap_sets_levels_once() {
+    fn bootstrap_sets_levels_and_the_minimum_isr_once() {
+        let settings = Settings::parse(&[(MIN_ISR.to_owned(), "2".to_owned())].into()).unwrap();
+        let context = Context { now_ms: 0, settings: &settings };
         let mut image = Image::default();
-        let decision = bootstrap(&image);
-        assert_eq!(decision.records.len(), FEATURES.len());
-        for record in &decision.records {
+        for record in &bootstrap(&image, context).records {
             image.apply(record).unwrap();
         }
         assert_eq!(image.feature_level(ELIGIBLE_LEADER_REPLICAS), 1);
-        assert!(bootstrap(&image).records.is_empty());
+        assert_eq!(image.cluster_config()[MIN_ISR], "2");
+        assert!(bootstrap(&image, context).records.is_empty());
+    }
+
+    #[test]
+    fn enabling_eligible_replicas_makes_the_minimum_isr_the_same_everywhere() {
+        let settings = Settings::own_defaults();
+        let context = Context { now_ms: 0, settings: &settings };
+        let mut image = Image::default();
+        image.apply(&ConfigResource::broker(7).record(MIN_ISR, Some("3".to_owned()))).unwrap();
+        let one =
+            FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level: 1, kind: UpdateKind::Upgrade };
+        let decision = update(&image, &UpdateFeatures { updates: vec![one], validate_only: false }, context);
+        for record in &decision.records {
+            image.apply(record).unwrap();
+        }
+        assert_eq!(image.cluster_config()[MIN_ISR], "1");
+        assert!(image.broker_config(7).is_empty());
     }
 }

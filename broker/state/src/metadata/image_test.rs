@@ -1,7 +1,7 @@
 use milena_protocol::types::Uuid;
 
 use super::*;
-use crate::metadata::record::{ClearElr, ProducerIds, RemoveTopic, UnregisterBroker};
+use crate::metadata::record::{ClearElr, ProducerIds, RecoveryState, RemoveTopic, UnregisterBroker};
 
 fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
@@ -104,10 +104,11 @@ fn a_removed_topic_takes_its_settings_along() {
     assert_eq!(image.topic_config("t").len(), 1);
     let mut delta = Delta::default();
     let remove = Record::RemoveTopic(RemoveTopic { topic_id: id(1) });
-    image.apply_entry(Applied { index: 8, term: 2 }, &[topic("u", 2), remove], &mut delta).unwrap();
+    let records = [topic("u", 2), partition(1, 1), remove];
+    image.apply_entry(Applied { index: 8, term: 2 }, &records, &mut delta).unwrap();
     assert!(image.topic_by_name("t").is_none() && image.topic_config("t").is_empty());
     assert_eq!(delta.topics_removed.keys().copied().collect::<Vec<_>>(), [id(1)]);
-    assert_eq!(delta.topics_changed, [id(2)].into());
+    assert_eq!((delta.topics_changed, delta.partitions_changed), ([id(2)].into(), [].into()));
 }
 
 #[test]

@@ -9,13 +9,18 @@ mod codec;
 pub mod command;
 pub mod configs;
 mod cow_map;
+mod create_partitions;
+mod delete_topics;
 pub mod delta;
+mod entities;
 pub mod features;
 pub mod image;
+mod partition_change;
 pub mod partitions;
 pub mod placement;
 pub mod producer_ids;
 pub mod record;
+mod record_codec;
 pub mod topics;
 
 pub use command::{ApiError, Command, Context, Decision, Reply, decide};

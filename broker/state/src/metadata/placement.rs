@@ -33,7 +33,8 @@ pub fn place(
 ) -> Result<Vec<Vec<i32>>, ApiError> {
     let replicas = check_factor(image, replication_factor)?;
     let racks = racks(image);
-    let start = topic_id.as_bytes().iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(*byte));
+    let start =
+        topic_id.as_bytes().iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(*byte));
     let first = usize::try_from(first_partition).unwrap_or(0);
     let count = usize::try_from(partitions_count).unwrap_or(0);
     Ok((first..first + count).map(|partition| one(&racks, start.wrapping_add(partition), replicas)).collect())

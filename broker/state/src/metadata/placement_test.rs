@@ -28,13 +28,8 @@ fn placed(image: &Image, partitions: i32, factor: i16) -> Vec<Vec<i32>> {
 
 #[test]
 fn replicas_of_a_partition_are_distinct_brokers_in_distinct_racks() {
-    let image = cluster(&[
-        (1, "a", false),
-        (2, "a", false),
-        (3, "b", false),
-        (4, "b", false),
-        (5, "c", false),
-    ]);
+    let image =
+        cluster(&[(1, "a", false), (2, "a", false), (3, "b", false), (4, "b", false), (5, "c", false)]);
     let rack = |id: &i32| image.broker(*id).unwrap().rack.clone();
     for replicas in placed(&image, 30, 3) {
         let racks: std::collections::BTreeSet<_> = replicas.iter().map(rack).collect();

@@ -58,7 +58,8 @@ mod tests {
         let epoch = image.broker(1).unwrap().broker_epoch;
         let command = AllocateProducerIds { broker_id: 1, broker_epoch: epoch };
         let first = i64::MAX - i64::from(BLOCK_SIZE);
-        let used = Record::ProducerIds(ProducerIds { broker_id: 1, broker_epoch: epoch, next_producer_id: first });
+        let used =
+            Record::ProducerIds(ProducerIds { broker_id: 1, broker_epoch: epoch, next_producer_id: first });
         image.begin_entry(Applied { index: 100, term: 1 });
         image.apply(&used).unwrap();
 

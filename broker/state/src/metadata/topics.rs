@@ -1,4 +1,4 @@
-//! Topics: creating, growing, deleting.
+//! Topics: creating them. Growing and deleting stand in files of their own.
 //!
 //! Topic ids come with the command, drawn by whoever asks: a decision draws nothing. Messages say
 //! what Kafka 4.3 says, in spirit, because people search for them.
@@ -9,11 +9,11 @@ use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 
 use super::command::{ApiError, Context, Decision, Reply};
-use super::image::{ConfigResource, Image, Topic, is_internal_topic};
+pub use super::create_partitions::{CreatePartitions, CreatedPartitions, MorePartitions, create_partitions};
+pub use super::delete_topics::{DeleteTopics, DeletedTopic, TopicRef, delete};
+use super::image::{ConfigResource, Image, is_internal_topic};
 use super::placement;
-use super::record::{
-    BATCH_RECORDS_MAX, PartitionRecord, Record, RecoveryState, RemoveTopic, TopicRecord,
-};
+use super::record::{BATCH_RECORDS_MAX, PartitionRecord, Record, RecoveryState, TopicRecord};
 use crate::config::broker::{InternalTopic, Settings};
 use crate::config::topic;
 
@@ -22,8 +22,13 @@ pub const METADATA_TOPIC: &str = "__cluster_metadata";
 
 const NAME_LENGTH_MAX: usize = 249;
 
-/// Partitions that one command may create: all of them become one entry.
-pub const PARTITIONS_PER_COMMAND_MAX: usize = BATCH_RECORDS_MAX / 2;
+/// Records that one command may make: all of them become one entry.
+pub(super) fn check_size(records: usize) -> Result<(), ApiError> {
+    if records <= BATCH_RECORDS_MAX {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."))
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateTopics {
@@ -121,23 +126,17 @@ fn create_one(
     } else {
         manual(image, new)?
     };
-    if records_before + replicas.len() > PARTITIONS_PER_COMMAND_MAX {
-        return Err(ApiError::new(
-            ErrorCode::PolicyViolation,
-            "Excessively large number of partitions per request.",
-        ));
-    }
     let created = CreatedTopic {
         topic_id: new.topic_id,
         num_partitions: replicas.len() as i32,
         replication_factor: replicas[0].len() as i16,
         configs,
     };
-    let mut records =
-        vec![Record::Topic(TopicRecord { name: new.name.clone(), topic_id: new.topic_id })];
+    let mut records = vec![Record::Topic(TopicRecord { name: new.name.clone(), topic_id: new.topic_id })];
     let resource = ConfigResource::topic(&new.name);
     records.extend(created.configs.iter().map(|(name, value)| resource.record(name, Some(value.clone()))));
     records.extend(partition_records(image, new.topic_id, 0, replicas));
+    check_size(records_before + records.len())?;
     Ok((created, records))
 }
 
@@ -169,10 +168,7 @@ fn check_new_name(image: &Image, name: &str, taken: &Taken) -> Result<(), ApiErr
     }
     check_name(name).map_err(|message| ApiError::new(ErrorCode::InvalidTopicException, message))?;
     if image.topic_by_name(name).is_some() {
-        return Err(ApiError::new(
-            ErrorCode::TopicAlreadyExists,
-            format!("Topic '{name}' already exists."),
-        ));
+        return Err(ApiError::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
     }
     if let Some(other) = colliding(image, name, taken) {
         return Err(ApiError::new(
@@ -234,20 +230,14 @@ fn automatic(image: &Image, new: &NewTopic, settings: &Settings) -> Result<Vec<V
         }
     };
     // Before placing: the count comes from the client and placing allocates by it.
-    if num_partitions as usize > PARTITIONS_PER_COMMAND_MAX {
-        return Err(ApiError::new(
-            ErrorCode::PolicyViolation,
-            "Excessively large number of partitions per request.",
-        ));
-    }
+    check_size(num_partitions as usize)?;
     placement::place(image, new.topic_id, 0, num_partitions, replication_factor)
 }
 
 fn manual(image: &Image, new: &NewTopic) -> Result<Vec<Vec<i32>>, ApiError> {
-    for (what, given) in [
-        ("replication factor", i32::from(new.replication_factor)),
-        ("numPartitions", new.num_partitions),
-    ] {
+    for (what, given) in
+        [("replication factor", i32::from(new.replication_factor)), ("numPartitions", new.num_partitions)]
+    {
         if given != -1 {
             return Err(ApiError::new(
                 ErrorCode::InvalidRequest,
@@ -265,9 +255,7 @@ fn manual(image: &Image, new: &NewTopic) -> Result<Vec<Vec<i32>>, ApiError> {
     }
     let consecutive = by_partition.keys().copied().eq(0..by_partition.len() as i32);
     if !consecutive {
-        return Err(bad_assignment(
-            "partitions should be a consecutive 0-based integer sequence".to_owned(),
-        ));
+        return Err(bad_assignment("partitions should be a consecutive 0-based integer sequence".to_owned()));
     }
     let replicas: Vec<Vec<i32>> = by_partition.into_values().collect();
     let factor = replicas[0].len();
@@ -277,11 +265,11 @@ fn manual(image: &Image, new: &NewTopic) -> Result<Vec<Vec<i32>>, ApiError> {
     Ok(replicas)
 }
 
-fn bad_assignment(message: String) -> ApiError {
+pub(super) fn bad_assignment(message: String) -> ApiError {
     ApiError::new(ErrorCode::InvalidReplicaAssignment, message)
 }
 
-fn check_assignment(
+pub(super) fn check_assignment(
     image: &Image,
     partition: usize,
     brokers: &[i32],
@@ -316,7 +304,7 @@ fn check_assignment(
     Ok(())
 }
 
-fn partition_records(
+pub(super) fn partition_records(
     image: &Image,
     topic_id: Uuid,
     first_partition: i32,
@@ -392,164 +380,6 @@ pub fn auto_created(name: &str, topic_id: Uuid, settings: &Settings) -> NewTopic
             ..NewTopic::default()
         },
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeleteTopics {
-    pub topics: Vec<TopicRef>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TopicRef {
-    Name(String),
-    Id(Uuid),
-}
-
-/// Name and id as far as they are known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeletedTopic {
-    pub name: Option<String>,
-    pub topic_id: Uuid,
-    pub result: Result<(), ApiError>,
-}
-
-/// Errors of a topic: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `TOPIC_DELETION_DISABLED`,
-/// `INVALID_REQUEST`.
-pub fn delete(image: &Image, command: &DeleteTopics, context: Context<'_>) -> Decision {
-    let mut deleted: BTreeSet<Uuid> = BTreeSet::new();
-    let mut answers = Vec::new();
-    for wanted in &command.topics {
-        let found = match wanted {
-            TopicRef::Name(name) => image.topic_by_name(name),
-            TopicRef::Id(id) => image.topic(*id),
-        };
-        let (name, topic_id) = match (wanted, found) {
-            (_, Some(topic)) => (Some(topic.name.to_string()), topic.id),
-            (TopicRef::Name(name), None) => (Some(name.clone()), Uuid::ZERO),
-            (TopicRef::Id(id), None) => (None, *id),
-        };
-        let result = check_delete(wanted, found.map(|topic| &**topic), &deleted, context);
-        if result.is_ok() {
-            deleted.insert(topic_id);
-        }
-        answers.push(DeletedTopic { name, topic_id, result });
-    }
-    let records = deleted.into_iter().map(|topic_id| Record::RemoveTopic(RemoveTopic { topic_id })).collect();
-    Decision::new(records, Reply::DeleteTopics(answers))
-}
-
-fn check_delete(
-    wanted: &TopicRef,
-    found: Option<&Topic>,
-    deleted: &BTreeSet<Uuid>,
-    context: Context<'_>,
-) -> Result<(), ApiError> {
-    let refuse = |code: ErrorCode, message: &str| Err(ApiError::new(code, message));
-    if !context.settings.delete_topics {
-        return refuse(ErrorCode::TopicDeletionDisabled, "Topic deletion is disabled.");
-    }
-    match (wanted, found) {
-        (TopicRef::Name(_), None) => refuse(
-            ErrorCode::UnknownTopicOrPartition,
-            "This server does not host this topic-partition.",
-        ),
-        (TopicRef::Id(_), None) => {
-            refuse(ErrorCode::UnknownTopicId, "This server does not host this topic ID.")
-        }
-        (_, Some(topic)) if deleted.contains(&topic.id) => {
-            refuse(ErrorCode::InvalidRequest, "The topic was named more than once in the request.")
-        }
-        (_, Some(_)) => Ok(()),
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreatePartitions {
-    pub topics: Vec<MorePartitions>,
-    pub validate_only: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MorePartitions {
-    pub name: String,
-    /// The number of partitions afterwards.
-    pub count: i32,
-    /// Replicas of each new partition; none lets the controller place them.
-    pub assignments: Option<Vec<Vec<i32>>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreatedPartitions {
-    pub name: String,
-    pub result: Result<(), ApiError>,
-}
-
-/// Errors of a topic: `UNKNOWN_TOPIC_OR_PARTITION`, `INVALID_PARTITIONS`,
-/// `INVALID_REPLICA_ASSIGNMENT`, `INVALID_REPLICATION_FACTOR`, `INVALID_REQUEST`,
-/// `POLICY_VIOLATION`.
-pub fn create_partitions(image: &Image, command: &CreatePartitions, context: Context<'_>) -> Decision {
-    let _ = context;
-    let mut records: Vec<Record> = Vec::new();
-    let mut answers = Vec::new();
-    let mut seen = BTreeSet::new();
-    for more in &command.topics {
-        let result = if seen.insert(&more.name) {
-            grow(image, more, records.len()).map(|new| records.extend(new))
-        } else {
-            Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
-        };
-        answers.push(CreatedPartitions { name: more.name.clone(), result });
-    }
-    if command.validate_only {
-        records.clear();
-    }
-    Decision::new(records, Reply::CreatePartitions(answers))
-}
-
-fn grow(image: &Image, more: &MorePartitions, records_before: usize) -> Result<Vec<Record>, ApiError> {
-    let topic = image.topic_by_name(&more.name).ok_or_else(|| {
-        ApiError::new(
-            ErrorCode::UnknownTopicOrPartition,
-            "This server does not host this topic-partition.",
-        )
-    })?;
-    let present = topic.partitions.len() as i32;
-    if more.count <= present {
-        let message = if more.count == present {
-            format!("Topic already has {present} partition(s).")
-        } else {
-            format!(
-                "The topic {} currently has {present} partition(s); {} would not be an increase.",
-                more.name, more.count
-            )
-        };
-        return Err(ApiError::new(ErrorCode::InvalidPartitions, message));
-    }
-    let additional = more.count - present;
-    if records_before + additional as usize > PARTITIONS_PER_COMMAND_MAX {
-        return Err(ApiError::new(
-            ErrorCode::PolicyViolation,
-            "Excessively large number of partitions per request.",
-        ));
-    }
-    let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
-    let replicas = match &more.assignments {
-        None => placement::place(image, topic.id, present, additional, factor as i16)?,
-        Some(assignments) => {
-            if assignments.len() != additional as usize {
-                return Err(bad_assignment(format!(
-                    "Attempted to add {additional} additional partition(s), but only {} assignment(s) \
-                     were specified.",
-                    assignments.len()
-                )));
-            }
-            for (index, brokers) in assignments.iter().enumerate() {
-                check_assignment(image, present as usize + index, brokers, factor)?;
-            }
-            assignments.clone()
-        }
-    };
-    Ok(partition_records(image, topic.id, present, replicas).collect())
 }
 
 #[cfg(test)]

@@ -230,11 +230,7 @@ impl Leader {
     /// Refusals for certain return to the committed set. Where the outcome is unknown the maximal
     /// ISR stays as it is, because the change may still happen: it is asked again when the error
     /// passes, and otherwise the next image settles it.
-    pub fn proposal_answered(
-        &mut self,
-        answer: Result<(i32, Vec<i32>), ErrorCode>,
-        now_ms: i64,
-    ) -> Effects {
+    pub fn proposal_answered(&mut self, answer: Result<(i32, Vec<i32>), ErrorCode>, now_ms: i64) -> Effects {
         match answer {
             Ok((partition_epoch, isr)) => {
                 if partition_epoch > self.partition_epoch {
@@ -331,9 +327,8 @@ impl Leader {
     }
 
     fn is_lagging(&self, broker_id: i32, now_ms: i64) -> bool {
-        self.follower(broker_id).is_some_and(|f| {
-            f.is_lagging(self.log_end_offset, self.rules.replica_lag_time_max_ms, now_ms)
-        })
+        self.follower(broker_id)
+            .is_some_and(|f| f.is_lagging(self.log_end_offset, self.rules.replica_lag_time_max_ms, now_ms))
     }
 
     /// Proposes a follower that caught up: it has fetched in this epoch, reached the high watermark

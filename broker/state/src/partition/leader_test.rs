@@ -1,0 +1,277 @@
+use milena_protocol::types::Uuid;
+use proptest::prelude::*;
+
+use super::*;
+use crate::metadata::record::RecoveryState;
+
+const RULES: Rules = Rules { min_insync_replicas: 1, durable: false, replica_lag_time_max_ms: 1000 };
+
+fn partition(replicas: &[i32], isr: &[i32]) -> Partition {
+    Partition {
+        replicas: replicas.to_vec(),
+        isr: isr.to_vec(),
+        removing_replicas: vec![],
+        adding_replicas: vec![],
+        leader: Some(1),
+        leader_recovery_state: RecoveryState::Recovered,
+        leader_epoch: 5,
+        partition_epoch: 9,
+        directories: vec![Uuid::ZERO; replicas.len()],
+        eligible_leader_replicas: vec![],
+        last_known_elr: vec![],
+    }
+}
+
+fn ends(log_end_offset: i64, high_watermark: i64) -> LogEnds {
+    LogEnds { log_start_offset: 0, log_end_offset, synced_offset: 0, high_watermark }
+}
+
+fn leader(replicas: &[i32], isr: &[i32], rules: Rules, at: LogEnds) -> Leader {
+    let (mut leader, _) = Leader::new(1, 77, &partition(replicas, isr), at, rules, 0);
+    for id in replicas {
+        leader.set_eligible(*id, true);
+    }
+    leader
+}
+
+fn fetch(leader: &mut Leader, broker_id: i32, fetch_offset: i64, now_ms: i64) -> Effects {
+    leader
+        .fetched(Fetched { broker_id, broker_epoch: 70 + i64::from(broker_id), fetch_offset }, now_ms)
+        .unwrap()
+}
+
+#[test]
+fn with_one_replica_every_append_commits_at_once() {
+    let (mut leader, effects) = Leader::new(1, 77, &partition(&[1], &[1]), ends(4, 0), RULES, 0);
+    assert_eq!(effects, Effects { advance_high_watermark: Some(4), ..Effects::default() });
+    let effects = leader.appended(7, 1);
+    assert_eq!(effects, Effects { advance_high_watermark: Some(7), ..Effects::default() });
+    assert_eq!(leader.acks_all_outcome(7), Some(Ok(())));
+    assert_eq!(leader.tick(1_000_000), Effects::default());
+}
+
+#[test]
+fn durable_commits_only_what_is_synced() {
+    let durable = Rules { durable: true, ..RULES };
+    let mut leader = leader(&[1], &[1], durable, ends(0, 0));
+    assert_eq!(leader.appended(10, 1), Effects::default());
+    assert_eq!(leader.acks_all_outcome(10), None);
+    assert_eq!(leader.synced(6, 2).advance_high_watermark, Some(6));
+    assert_eq!(leader.synced(4, 2), Effects::default(), "a late notice of an older sync");
+    assert_eq!(leader.synced(99, 2).advance_high_watermark, Some(10), "not past the end of the log");
+}
+
+#[test]
+fn the_high_watermark_is_the_least_end_of_the_isr() {
+    let mut leader = leader(&[1, 2, 3], &[1, 2, 3], RULES, ends(0, 0));
+    let effects = leader.appended(10, 1);
+    assert_eq!(effects, Effects { wake_fetchers: true, ..Effects::default() });
+    assert_eq!(fetch(&mut leader, 2, 10, 2), Effects::default(), "3 has not fetched yet");
+    assert_eq!(fetch(&mut leader, 3, 4, 2).advance_high_watermark, Some(4));
+    assert_eq!(fetch(&mut leader, 3, 10, 3).advance_high_watermark, Some(10));
+}
+
+#[test]
+fn under_the_minimum_the_watermark_stands_still_and_acks_all_is_refused() {
+    let rules = Rules { min_insync_replicas: 2, ..RULES };
+    let mut leader = leader(&[1, 2], &[1], rules, ends(5, 3));
+    assert_eq!(leader.check_acks_all(), Err(ErrorCode::NotEnoughReplicas));
+    assert_eq!(leader.appended(8, 1).advance_high_watermark, None);
+    assert_eq!(leader.high_watermark(), 3);
+    assert_eq!(leader.acks_all_outcome(3), Some(Err(ErrorCode::NotEnoughReplicasAfterAppend)));
+    let relaxed = Rules { min_insync_replicas: 1, ..rules };
+    assert_eq!(leader.set_rules(relaxed, 1).advance_high_watermark, Some(8));
+    assert_eq!(leader.check_acks_all(), Ok(()));
+}
+
+#[test]
+fn a_minimum_above_the_replicas_means_all_of_them() {
+    let leader = leader(&[1], &[1], Rules { min_insync_replicas: 3, ..RULES }, ends(0, 0));
+    assert_eq!(leader.check_acks_all(), Ok(()));
+}
+
+#[test]
+fn a_follower_joins_when_it_has_the_watermark_and_the_start_of_the_epoch() {
+    // The watermark is behind the epoch's start: a replica at 6 may lack what was committed at 7.
+    let mut leader = leader(&[1, 2, 3], &[1, 3], RULES, ends(10, 5));
+    assert_eq!(fetch(&mut leader, 2, 6, 1).propose_isr, None);
+    let effects = fetch(&mut leader, 2, 10, 2);
+    let expected =
+        ProposeIsr { leader_epoch: 5, partition_epoch: 9, new_isr: vec![(1, 77), (3, -1), (2, 72)] };
+    assert_eq!(effects.propose_isr, Some(expected));
+    assert_eq!(fetch(&mut leader, 2, 10, 3).propose_isr, None, "one proposal at a time");
+}
+
+#[test]
+fn an_ineligible_follower_never_joins() {
+    let mut leader = leader(&[1, 2], &[1], RULES, ends(10, 10));
+    leader.set_eligible(2, false);
+    assert_eq!(fetch(&mut leader, 2, 10, 1).propose_isr, None);
+    leader.set_eligible(2, true);
+    assert!(fetch(&mut leader, 2, 10, 2).propose_isr.is_some());
+}
+
+#[test]
+fn the_watermark_waits_for_a_member_that_is_only_proposed() {
+    let mut leader = leader(&[1, 2], &[1], RULES, ends(10, 10));
+    assert!(fetch(&mut leader, 2, 10, 1).propose_isr.is_some());
+    // Long after, it is lagging and still may be in the ISR for all we know.
+    assert_eq!(leader.appended(20, 50_000).advance_high_watermark, None);
+    let unknown = leader.proposal_answered(Err(ErrorCode::RequestTimedOut), 50_000);
+    assert!(unknown.propose_isr.is_some(), "asked again");
+    assert_eq!(leader.high_watermark(), 10);
+    let refused = leader.proposal_answered(Err(ErrorCode::IneligibleReplica), 50_000);
+    assert_eq!(refused.advance_high_watermark, Some(20));
+}
+
+#[test]
+fn a_lagging_member_is_proposed_away_and_counts_until_it_is_gone() {
+    let mut leader = leader(&[1, 2], &[1, 2], RULES, ends(0, 0));
+    let _ = leader.appended(10, 0);
+    let _ = fetch(&mut leader, 2, 4, 500);
+    assert_eq!(leader.tick(1_000), Effects::default());
+    let effects = leader.tick(1_501);
+    let expected = ProposeIsr { leader_epoch: 5, partition_epoch: 9, new_isr: vec![(1, 77)] };
+    assert_eq!(effects.propose_isr, Some(expected));
+    assert_eq!((leader.high_watermark(), leader.tick(9_000)), (4, Effects::default()));
+    let effects = leader.proposal_answered(Ok((10, vec![1])), 9_000);
+    assert_eq!((effects.advance_high_watermark, leader.isr()), (Some(10), [1].as_slice()));
+}
+
+#[test]
+fn a_follower_under_constant_load_is_caught_up_one_fetch_ago() {
+    let mut leader = leader(&[1, 2], &[1, 2], RULES, ends(0, 0));
+    for round in 1..20 {
+        let _ = leader.appended(round * 10, round * 400);
+        // It has what we had when it fetched last, never what we have now.
+        let _ = fetch(&mut leader, 2, (round - 1) * 10, round * 400);
+        assert_eq!(leader.tick(round * 400), Effects::default(), "round {round}");
+    }
+}
+
+#[test]
+fn a_newer_image_settles_the_isr_and_an_older_one_is_passed_over() {
+    let mut leader = leader(&[1, 2], &[1, 2], RULES, ends(10, 0));
+    let newer = Partition { partition_epoch: 10, ..partition(&[1, 2], &[1]) };
+    assert_eq!(leader.image_changed(&newer, 1).advance_high_watermark, Some(10));
+    let older = partition(&[1, 2], &[1, 2]);
+    assert_eq!(leader.image_changed(&older, 2), Effects::default());
+    assert_eq!((leader.isr(), leader.partition_epoch()), ([1].as_slice(), 10));
+    let answer = leader.proposal_answered(Ok((10, vec![1, 2])), 2);
+    assert_eq!((answer, leader.isr()), (Effects::default(), [1].as_slice()), "an answer of the past");
+}
+
+#[test]
+fn epochs_of_the_past_are_fenced_and_those_to_come_unknown() {
+    let leader = leader(&[1], &[1], RULES, ends(0, 0));
+    let cases = [
+        (-1, Ok(())),
+        (5, Ok(())),
+        (4, Err(ErrorCode::FencedLeaderEpoch)),
+        (6, Err(ErrorCode::UnknownLeaderEpoch)),
+    ];
+    for (epoch, expected) in cases {
+        assert_eq!(leader.check_leader_epoch(epoch), expected, "epoch {epoch}");
+    }
+}
+
+#[test]
+fn strangers_and_offsets_past_the_end_are_refused() {
+    let mut leader = leader(&[1, 2], &[1], RULES, ends(10, 0));
+    let fetched = |broker_id, fetch_offset| Fetched { broker_id, broker_epoch: 1, fetch_offset };
+    assert_eq!(leader.fetched(fetched(3, 0), 0), Err(ErrorCode::NotLeaderOrFollower));
+    assert_eq!(leader.fetched(fetched(2, 11), 0), Err(ErrorCode::OffsetOutOfRange));
+}
+
+#[test]
+fn offsets_are_available_once_the_watermark_reached_the_epoch() {
+    let mut leader = leader(&[1, 2], &[1, 2], RULES, ends(10, 4));
+    assert_eq!(leader.check_offsets_available(), Err(ErrorCode::OffsetNotAvailable));
+    let _ = fetch(&mut leader, 2, 10, 1);
+    assert_eq!(leader.check_offsets_available(), Ok(()));
+}
+
+#[test]
+fn the_watermark_is_never_below_the_log_start() {
+    let mut leader = leader(&[1, 2], &[1, 2], RULES, ends(10, 2));
+    assert_eq!(leader.log_start_moved(1), Effects::default());
+    assert_eq!(leader.log_start_moved(6).advance_high_watermark, Some(6));
+    let at = LogEnds { log_start_offset: 8, log_end_offset: 10, synced_offset: 10, high_watermark: 2 };
+    assert_eq!(leader_at(at).high_watermark(), 8);
+}
+
+fn leader_at(at: LogEnds) -> Leader {
+    leader(&[1, 2], &[1, 2], RULES, at)
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Append(i64),
+    Sync(i64),
+    Fetch(i32, i64),
+    Tick,
+    Answer(bool),
+    MinIsr(i32),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (1..20_i64).prop_map(Event::Append),
+        (0..300_i64).prop_map(Event::Sync),
+        (2..4_i32, 0..30_i64).prop_map(|(broker, behind)| Event::Fetch(broker, behind)),
+        Just(Event::Tick),
+        any::<bool>().prop_map(Event::Answer),
+        (1..4_i32).prop_map(Event::MinIsr),
+    ]
+}
+
+proptest! {
+    /// The watermark only rises, stays within the log, and never passes a member of the maximal ISR
+    /// that we have heard of; every rise is told.
+    #[test]
+    fn the_watermark_keeps_its_promises(events in prop::collection::vec(event(), 1..200), durable in any::<bool>()) {
+        let mut rules = Rules { durable, ..RULES };
+        let mut leader = leader(&[1, 2, 3], &[1, 2, 3], rules, ends(0, 0));
+        let mut reached = std::collections::BTreeMap::from([(2, 0), (3, 0)]);
+        let mut proposed: Option<Vec<i32>> = None;
+        for (at, event) in events.into_iter().enumerate() {
+            let now_ms = at as i64 * 300;
+            let before = leader.high_watermark();
+            let end = leader.log_end_offset();
+            let effects = match event {
+                Event::Append(records) => leader.appended(end + records, now_ms),
+                Event::Sync(offset) => leader.synced(offset, now_ms),
+                Event::Fetch(broker, behind) => {
+                    // A replica never unlearns: truncation happens below no committed record.
+                    let offset = (end - behind).max(reached[&broker]);
+                    reached.insert(broker, offset);
+                    fetch(&mut leader, broker, offset, now_ms)
+                }
+                Event::Tick => leader.tick(now_ms),
+                Event::Answer(accept) => match proposed.take() {
+                    Some(isr) if accept => leader.proposal_answered(Ok((leader.partition_epoch() + 1, isr)), now_ms),
+                    Some(_) => leader.proposal_answered(Err(ErrorCode::IneligibleReplica), now_ms),
+                    None => Effects::default(),
+                },
+                Event::MinIsr(min) => {
+                    rules.min_insync_replicas = min;
+                    leader.set_rules(rules, now_ms)
+                }
+            };
+            if let Some(proposal) = effects.propose_isr {
+                prop_assert!(proposed.is_none(), "one proposal at a time");
+                proposed = Some(proposal.new_isr.iter().map(|(id, _)| *id).collect());
+            }
+            let after = leader.high_watermark();
+            prop_assert!(after >= before && after <= leader.log_end_offset());
+            prop_assert_eq!(effects.advance_high_watermark, (after > before).then_some(after));
+            if after > before {
+                let waits_for = proposed.iter().flatten().chain(leader.isr());
+                for member in waits_for.filter(|id| **id != 1) {
+                    prop_assert!(after <= reached[member], "{} <= end of {}", after, member);
+                }
+                prop_assert!(!leader.is_under_min_isr());
+            }
+        }
+    }
+}

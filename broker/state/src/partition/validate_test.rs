@@ -270,6 +270,16 @@ fn timestamps_out_of_bounds_are_named() {
 }
 
 #[test]
+fn a_record_that_is_too_old_is_found_behind_a_maximum_in_bounds() {
+    let day = Rules { timestamp_before_max_ms: 24 * HOUR, ..rules() };
+    for codec in Compression::ALL {
+        let bytes = built(Builder::new().compression(codec, None), &[NOW, NOW - 25 * HOUR]);
+        let (records, _) = rejected(&bytes, &day, ErrorCode::InvalidTimestamp);
+        assert_eq!(records, [1], "{codec}");
+    }
+}
+
+#[test]
 fn one_bad_timestamp_beside_a_missing_key_makes_it_a_matter_of_timestamps() {
     let mut builder = Builder::new();
     builder.append(NOW, None, None, &[]).unwrap();

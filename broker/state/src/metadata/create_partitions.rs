@@ -1,0 +1,91 @@
+//! Topics: adding partitions to them. A topic never shrinks.
+
+use std::collections::BTreeSet;
+
+use milena_protocol::ErrorCode;
+
+use super::command::{ApiError, Decision, Reply};
+use super::image::Image;
+use super::placement;
+use super::record::Record;
+use super::topics::{bad_assignment, check_assignment, check_size, partition_records};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatePartitions {
+    pub topics: Vec<MorePartitions>,
+    pub validate_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MorePartitions {
+    pub name: String,
+    /// The number of partitions afterwards.
+    pub count: i32,
+    /// Replicas of each new partition; none lets the controller place them.
+    pub assignments: Option<Vec<Vec<i32>>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedPartitions {
+    pub name: String,
+    pub result: Result<(), ApiError>,
+}
+
+/// Errors of a topic: `UNKNOWN_TOPIC_OR_PARTITION`, `INVALID_PARTITIONS`,
+/// `INVALID_REPLICA_ASSIGNMENT`, `INVALID_REPLICATION_FACTOR`, `INVALID_REQUEST`,
+/// `POLICY_VIOLATION`.
+pub fn create_partitions(image: &Image, command: &CreatePartitions) -> Decision {
+    let mut records: Vec<Record> = Vec::new();
+    let mut answers = Vec::new();
+    let mut seen = BTreeSet::new();
+    for more in &command.topics {
+        let result = if seen.insert(&more.name) {
+            grow(image, more, records.len()).map(|new| records.extend(new))
+        } else {
+            Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+        };
+        answers.push(CreatedPartitions { name: more.name.clone(), result });
+    }
+    if command.validate_only {
+        records.clear();
+    }
+    Decision::new(records, Reply::CreatePartitions(answers))
+}
+
+fn grow(image: &Image, more: &MorePartitions, records_before: usize) -> Result<Vec<Record>, ApiError> {
+    let topic = image.topic_by_name(&more.name).ok_or_else(|| {
+        ApiError::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.")
+    })?;
+    let present = topic.partitions.len() as i32;
+    if more.count <= present {
+        let message = if more.count == present {
+            format!("Topic already has {present} partition(s).")
+        } else {
+            format!(
+                "The topic {} currently has {present} partition(s); {} would not be an increase.",
+                more.name, more.count
+            )
+        };
+        return Err(ApiError::new(ErrorCode::InvalidPartitions, message));
+    }
+    let additional = more.count - present;
+    check_size(records_before + additional as usize)?;
+    let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
+    let replicas = match &more.assignments {
+        None => placement::place(image, topic.id, present, additional, factor as i16)?,
+        Some(assignments) => {
+            if assignments.len() != additional as usize {
+                return Err(bad_assignment(format!(
+                    "Attempted to add {additional} additional partition(s), but only {} assignment(s) \
+                     were specified.",
+                    assignments.len()
+                )));
+            }
+            for (index, brokers) in assignments.iter().enumerate() {
+                check_assignment(image, present as usize + index, brokers, factor)?;
+            }
+            assignments.clone()
+        }
+    };
+    Ok(partition_records(image, topic.id, present, replicas).collect())
+}

@@ -1,0 +1,108 @@
+//! A broker in this process, and the little that a test needs to talk to it.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use milena_broker::broker::Broker;
+use milena_broker::server::limits::Limits;
+use milena_protocol::{Reader, Request, Writer, decode_exact, header};
+use milena_state::config::broker::Settings;
+
+/// Longer than any of the deadlines that the tests set, shorter than anybody's patience.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A broker on ports that the system chose, with data of its own, stopped when dropped.
+pub struct Running {
+    pub broker: Option<Broker>,
+    _data: tempfile::TempDir,
+}
+
+impl Running {
+    pub fn with(limits: Limits) -> Self {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        let properties = [
+            ("listeners", "PLAINTEXT://127.0.0.1:0"),
+            ("milena.http.listener", "127.0.0.1:0"),
+            ("num.network.threads", "2"),
+            ("log.dirs", data.path().to_str().expect("a plain path")),
+        ];
+        let properties: BTreeMap<_, _> =
+            properties.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let settings = Settings::parse(&properties).expect("valid settings");
+        Self { broker: Some(Broker::start_with(settings, limits).expect("it starts")), _data: data }
+    }
+
+    pub fn start() -> Self {
+        Self::with(Limits::default())
+    }
+
+    pub fn broker(&self) -> &Broker {
+        self.broker.as_ref().expect("it runs until it is dropped")
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        connect(self.broker().address())
+    }
+
+    pub fn metrics(&self) -> String {
+        http(self.broker().http_address().expect("HTTP is on"), "/metrics").1
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.stop();
+        }
+    }
+}
+
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    stream.set_nodelay(true).expect("nodelay can be set");
+    stream
+}
+
+/// One frame without its length.
+pub fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).expect("an answer");
+    let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut frame).expect("the rest of the answer");
+    frame
+}
+
+pub fn http(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = connect(address);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it answers");
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
+    let body = text.split_once("\r\n\r\n").expect("a body").1.to_owned();
+    (status, body)
+}
+
+/// Polls until `condition` holds.
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < PATIENCE, "{what} did not come true");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Sends a request and reads its response, which must be whole and nothing more.
+pub fn ask<R: Request>(stream: &mut TcpStream, version: i16, request: &R) -> R::Response<'static> {
+    let mut w = Writer::new();
+    header::request_frame(&mut w, R::API, version, i32::from(version), Some("test"), request)
+        .unwrap_or_else(|error| panic!("{} {version}: {error}", R::NAME));
+    stream.write_all(&w.into_bytes().expect("nothing is detached")).expect("the connection is open");
+    // Tests are short: what they decode may live as long as the process.
+    let frame: &'static [u8] = read_frame(stream).leak();
+    let mut r = Reader::new(frame);
+    assert_eq!(header::decode_response(&mut r, R::API, version), Ok(i32::from(version)));
+    decode_exact(r.rest(), version).unwrap_or_else(|error| panic!("answer to {} {version}: {error}", R::NAME))
+}

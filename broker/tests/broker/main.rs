@@ -1,0 +1,6 @@
+//! A whole broker in this process, seen from its sockets.
+
+mod harness;
+mod program;
+mod server;
+mod versions;

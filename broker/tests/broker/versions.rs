@@ -1,0 +1,298 @@
+//! Every API in every version that is advertised: each is answered, with fields that the version has.
+
+use std::net::TcpStream;
+
+use milena_broker::api::{ROUTES, Route};
+use milena_protocol::messages::*;
+use milena_protocol::records::Builder;
+use milena_protocol::{ApiKey, ErrorCode, Uuid};
+
+use crate::harness::{Running, ask};
+
+const NONE: i16 = ErrorCode::None as i16;
+const TOPIC: &str = "present";
+const ABSENT: &str = "absent";
+
+/// A topic with one partition and a few records.
+struct Topic {
+    id: Uuid,
+}
+
+#[test]
+fn every_advertised_version_is_answered() {
+    let running = Running::start();
+    let mut stream = running.connect();
+    let topic = Topic { id: create(&mut stream, 7, TOPIC) };
+    produce(&mut stream, 12, &topic);
+    for route in ROUTES {
+        let (first, last) = route.versions;
+        for version in first..=last {
+            check(&mut stream, route, version, &topic);
+        }
+    }
+}
+
+fn check(stream: &mut TcpStream, route: &Route, version: i16, topic: &Topic) {
+    match route.key {
+        ApiKey::Produce => produce(stream, version, topic),
+        ApiKey::Fetch => fetch(stream, version, topic),
+        ApiKey::ListOffsets => list_offsets(stream, version),
+        ApiKey::Metadata => metadata(stream, version),
+        ApiKey::ApiVersions => api_versions(stream, version),
+        ApiKey::CreateTopics => {
+            create(stream, version, &format!("created-{version}"));
+        }
+        ApiKey::DeleteTopics => delete_topics(stream, version),
+        ApiKey::DeleteRecords => delete_records(stream, version),
+        ApiKey::InitProducerId => init_producer_id(stream, version),
+        ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch(stream, version),
+        ApiKey::DescribeConfigs => describe_configs(stream, version),
+        ApiKey::CreatePartitions => create_partitions(stream, version),
+        ApiKey::DescribeCluster => describe_cluster(stream, version),
+        ApiKey::DescribeTopicPartitions => describe_topic_partitions(stream, version),
+        other => panic!("{other} is served and this test does not ask for it"),
+    }
+}
+
+/// Creates a topic with one partition; creating it again is refused.
+pub fn create(stream: &mut TcpStream, version: i16, name: &str) -> Uuid {
+    let topic = |name: &str| create_topics_request::CreatableTopic {
+        name: name.to_owned().into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic(name)], timeout_ms: 10_000, ..Default::default() };
+    let created = ask(stream, version, &request).topics.remove(0);
+    assert_eq!((created.error_code, &*created.name), (NONE, name), "{version}");
+    let again = ask(stream, version, &request).topics.remove(0);
+    assert_eq!(again.error_code, ErrorCode::TopicAlreadyExists.as_i16(), "{version}");
+    created.topic_id
+}
+
+fn produce(stream: &mut TcpStream, version: i16, topic: &Topic) {
+    let mut builder = Builder::new();
+    builder.append(1_000, None, Some(b"value"), &[]).expect("it fits");
+    let records = builder.finish().expect("a batch");
+    let data = |name: &str, topic_id| produce_request::TopicProduceData {
+        name: if version < 13 { name.to_owned().into() } else { Default::default() },
+        topic_id,
+        partition_data: vec![produce_request::PartitionProduceData {
+            index: 0,
+            records: Some(records.clone().into()),
+        }],
+    };
+    let known = if version < 13 { Uuid::default() } else { topic.id };
+    let unknown = if version < 13 { Uuid::default() } else { Uuid::from_bytes([7; 16]) };
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: 10_000,
+        topic_data: vec![data(TOPIC, known), data(ABSENT, unknown)],
+        ..Default::default()
+    };
+    let response = ask(stream, version, &request);
+    let codes: Vec<_> = response.responses.iter().map(|t| t.partition_responses[0].error_code).collect();
+    let refused = if version < 13 { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
+    assert_eq!(codes, [NONE, refused.as_i16()], "{version}");
+}
+
+fn fetch(stream: &mut TcpStream, version: i16, topic: &Topic) {
+    let asked = |name: &str, topic_id, partition| fetch_request::FetchTopic {
+        topic: if version < 13 { name.to_owned().into() } else { Default::default() },
+        topic_id: if version < 13 { Uuid::default() } else { topic_id },
+        partitions: vec![fetch_request::FetchPartition {
+            partition,
+            partition_max_bytes: 1 << 20,
+            ..Default::default()
+        }],
+    };
+    let request = FetchRequest {
+        max_bytes: 1 << 20,
+        session_epoch: -1,
+        topics: vec![asked(TOPIC, topic.id, 0), asked(ABSENT, Uuid::from_bytes([7; 16]), 0)],
+        ..Default::default()
+    };
+    let response = ask(stream, version, &request);
+    assert_eq!(response.error_code, NONE, "{version}");
+    let found = &response.responses[0].partitions[0];
+    assert_eq!(found.error_code, NONE, "{version}");
+    assert!(found.high_watermark > 0, "{version}");
+    assert!(found.records.as_ref().is_some_and(|records| !records.is_empty()), "{version}");
+    let refused = if version < 13 { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
+    assert_eq!(response.responses[1].partitions[0].error_code, refused.as_i16(), "{version}");
+}
+
+fn list_offsets(stream: &mut TcpStream, version: i16) {
+    for timestamp in [-1, -2, 0, i64::MAX] {
+        let topic = |name: &str| list_offsets_request::ListOffsetsTopic {
+            name: name.to_owned().into(),
+            partitions: vec![list_offsets_request::ListOffsetsPartition { timestamp, ..Default::default() }],
+        };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![topic(TOPIC), topic(ABSENT)],
+            ..Default::default()
+        };
+        let response = ask(stream, version, &request);
+        let found = &response.topics[0].partitions[0];
+        assert_eq!(found.error_code, NONE, "{version}");
+        assert_eq!(found.offset >= 0, timestamp != i64::MAX, "{version} {timestamp}");
+        let refused = ErrorCode::UnknownTopicOrPartition.as_i16();
+        assert_eq!(response.topics[1].partitions[0].error_code, refused, "{version}");
+    }
+}
+
+fn metadata(stream: &mut TcpStream, version: i16) {
+    let all = if version == 0 { Some(Vec::new()) } else { None };
+    let response = ask(stream, version, &MetadataRequest { topics: all, ..Default::default() });
+    assert_eq!(response.brokers.len(), 1, "{version}");
+    let present =
+        response.topics.iter().find(|topic| topic.name.as_deref() == Some(TOPIC)).expect("the topic");
+    assert_eq!((present.error_code, present.partitions.len()), (NONE, 1), "{version}");
+    assert_eq!(present.partitions[0].leader_id, 1, "{version}");
+    if version >= 4 {
+        let absent =
+            metadata_request::MetadataRequestTopic { name: Some(ABSENT.into()), ..Default::default() };
+        let request = MetadataRequest {
+            topics: Some(vec![absent]),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let response = ask(stream, version, &request);
+        assert_eq!(response.topics[0].error_code, ErrorCode::UnknownTopicOrPartition.as_i16(), "{version}");
+    }
+}
+
+fn api_versions(stream: &mut TcpStream, version: i16) {
+    let mut request = ApiVersionsRequest::default();
+    if version >= 3 {
+        request.client_software_name = "test".into();
+        request.client_software_version = "1".into();
+    }
+    let response = ask(stream, version, &request);
+    assert_eq!((response.error_code, response.api_keys.len()), (NONE, ROUTES.len()), "{version}");
+    let produce = &response.api_keys[0];
+    assert_eq!((produce.api_key, produce.min_version), (0, 0), "librdkafka needs Produce from 0");
+    if version >= 3 {
+        assert!(response.finalized_features.iter().any(|f| f.name == "metadata.version"), "{version}");
+        assert!(version >= 4 || response.supported_features.iter().all(|f| f.min_version > 0), "{version}");
+    }
+}
+
+fn delete_topics(stream: &mut TcpStream, version: i16) {
+    let name = format!("deleted-{version}");
+    create(stream, 7, &name);
+    let mut request = DeleteTopicsRequest { timeout_ms: 10_000, ..Default::default() };
+    if version >= 6 {
+        let topic = |name: &str| delete_topics_request::DeleteTopicState {
+            name: Some(name.to_owned().into()),
+            ..Default::default()
+        };
+        request.topics = vec![topic(&name), topic(ABSENT)];
+    } else {
+        request.topic_names = vec![name.into(), ABSENT.into()];
+    }
+    let response = ask(stream, version, &request);
+    let mut codes: Vec<_> = response.responses.iter().map(|topic| topic.error_code).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [NONE, ErrorCode::UnknownTopicOrPartition.as_i16()], "{version}");
+}
+
+fn delete_records(stream: &mut TcpStream, version: i16) {
+    let topic = |name: &str| delete_records_request::DeleteRecordsTopic {
+        name: name.to_owned().into(),
+        partitions: vec![delete_records_request::DeleteRecordsPartition { partition_index: 0, offset: 0 }],
+    };
+    let request = DeleteRecordsRequest { topics: vec![topic(TOPIC), topic(ABSENT)], timeout_ms: 10_000 };
+    let response = ask(stream, version, &request);
+    assert_eq!(response.topics[0].partitions[0].error_code, NONE, "{version}");
+    let refused = ErrorCode::UnknownTopicOrPartition.as_i16();
+    assert_eq!(response.topics[1].partitions[0].error_code, refused, "{version}");
+}
+
+fn init_producer_id(stream: &mut TcpStream, version: i16) {
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: 60_000,
+        producer_id: -1,
+        producer_epoch: -1,
+        ..Default::default()
+    };
+    let response = ask(stream, version, &request);
+    assert_eq!((response.error_code, response.producer_epoch), (NONE, 0), "{version}");
+    assert!(response.producer_id >= 0, "{version}");
+}
+
+fn offset_for_leader_epoch(stream: &mut TcpStream, version: i16) {
+    let topic = |name: &str| offset_for_leader_epoch_request::OffsetForLeaderTopic {
+        topic: name.to_owned().into(),
+        partitions: vec![offset_for_leader_epoch_request::OffsetForLeaderPartition {
+            current_leader_epoch: -1,
+            ..Default::default()
+        }],
+    };
+    let mut request =
+        OffsetForLeaderEpochRequest { topics: vec![topic(TOPIC), topic(ABSENT)], ..Default::default() };
+    if version >= 3 {
+        request.replica_id = -1;
+    }
+    let response = ask(stream, version, &request);
+    let found =
+        |name: &str| response.topics.iter().find(|topic| topic.topic == name).expect("it was asked for");
+    let present = &found(TOPIC).partitions[0];
+    assert_eq!((present.error_code, present.leader_epoch), (NONE, 0), "{version}");
+    assert!(present.end_offset > 0, "{version}");
+    let refused = ErrorCode::UnknownTopicOrPartition.as_i16();
+    assert_eq!(found(ABSENT).partitions[0].error_code, refused, "{version}");
+}
+
+fn describe_configs(stream: &mut TcpStream, version: i16) {
+    let resource = |resource_type, name: &str| describe_configs_request::DescribeConfigsResource {
+        resource_type,
+        resource_name: name.to_owned().into(),
+        configuration_keys: None,
+    };
+    let request = DescribeConfigsRequest {
+        resources: vec![resource(2, TOPIC), resource(4, "1"), resource(2, ABSENT)],
+        include_synonyms: true,
+        include_documentation: version >= 3,
+    };
+    let response = ask(stream, version, &request);
+    let codes: Vec<_> = response.results.iter().map(|result| result.error_code).collect();
+    assert_eq!(codes, [NONE, NONE, ErrorCode::UnknownTopicOrPartition.as_i16()], "{version}");
+    assert!(response.results[0].configs.iter().any(|config| config.name == "retention.ms"), "{version}");
+    assert!(response.results[1].configs.iter().any(|config| config.name == "node.id"), "{version}");
+}
+
+fn create_partitions(stream: &mut TcpStream, version: i16) {
+    let name = format!("grown-{version}");
+    create(stream, 7, &name);
+    let topic = |name: &str| create_partitions_request::CreatePartitionsTopic {
+        name: name.to_owned().into(),
+        count: 3,
+        assignments: None,
+    };
+    let topics = vec![topic(&name), topic(ABSENT)];
+    let request = CreatePartitionsRequest { topics, timeout_ms: 10_000, validate_only: false };
+    let response = ask(stream, version, &request);
+    let codes: Vec<_> = response.results.iter().map(|result| result.error_code).collect();
+    assert_eq!(codes, [NONE, ErrorCode::UnknownTopicOrPartition.as_i16()], "{version}");
+}
+
+fn describe_cluster(stream: &mut TcpStream, version: i16) {
+    let response = ask(stream, version, &DescribeClusterRequest::default());
+    assert_eq!((response.error_code, response.brokers.len()), (NONE, 1), "{version}");
+    assert!(!response.cluster_id.is_empty(), "{version}");
+}
+
+fn describe_topic_partitions(stream: &mut TcpStream, version: i16) {
+    let topic = |name: &str| describe_topic_partitions_request::TopicRequest { name: name.to_owned().into() };
+    let request = DescribeTopicPartitionsRequest {
+        topics: vec![topic(ABSENT), topic(TOPIC)],
+        response_partition_limit: 100,
+        cursor: None,
+    };
+    let response = ask(stream, version, &request);
+    let codes: Vec<_> = response.topics.iter().map(|topic| topic.error_code).collect();
+    assert_eq!(codes, [ErrorCode::UnknownTopicOrPartition.as_i16(), NONE], "{version}");
+}

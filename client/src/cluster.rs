@@ -1,0 +1,217 @@
+//! The cluster as a client sees it: bootstrap, metadata, one connection per broker, retries.
+//!
+//! Metadata is cached and asked again when it is old, when a topic is not in it, and when a broker says that it is
+//! wrong. Connections are made when first needed and made anew after they were lost, with a growing pause between
+//! attempts. Nothing here knows what the requests mean.
+
+mod metadata;
+mod retry;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use milena_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use milena_protocol::{Request, Uuid};
+use tokio::sync::Mutex;
+
+use crate::config::ClientConfig;
+use crate::connection::{Connection, Options, Response};
+use crate::error::{Error, Result};
+use crate::net::{Dialer, Tcp};
+
+pub use metadata::{Broker, Metadata, Partition, Topic};
+pub use retry::Retry;
+
+/// A cluster that requests can be sent to. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: ClientConfig,
+    dialer: Dialer,
+    metadata: parking::Cell,
+    /// By broker id; the lock is held while connecting, so that one broker is dialled once.
+    connections: Mutex<HashMap<i32, Arc<Connection>>>,
+    /// Any connection: to a bootstrap server until brokers are known.
+    bootstrap: Mutex<Option<Arc<Connection>>>,
+}
+
+/// The cached metadata behind a short lock.
+mod parking {
+    use std::sync::{Arc, RwLock};
+
+    use super::Metadata;
+
+    #[derive(Debug, Default)]
+    pub struct Cell(RwLock<Arc<Metadata>>);
+
+    impl Cell {
+        pub fn get(&self) -> Arc<Metadata> {
+            Arc::clone(&self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        }
+
+        pub fn set(&self, metadata: Metadata) {
+            *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(metadata);
+        }
+    }
+}
+
+impl Cluster {
+    /// A client of the cluster that `config` names. Nothing is dialled before the first request.
+    pub fn new(config: ClientConfig) -> Self {
+        Self::with_dialer(config, Arc::new(Tcp))
+    }
+
+    pub fn with_dialer(config: ClientConfig, dialer: Dialer) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                config,
+                dialer,
+                metadata: parking::Cell::default(),
+                connections: Mutex::default(),
+                bootstrap: Mutex::default(),
+            }),
+        }
+    }
+
+    pub fn config(&self) -> &ClientConfig {
+        &self.inner.config
+    }
+
+    /// A retry schedule with this client's bounds.
+    pub fn retry(&self) -> Retry {
+        let config = &self.inner.config;
+        Retry::new(config.retry_backoff, config.retry_backoff_max, config.api_timeout)
+    }
+
+    /// What is known of the cluster now, perhaps nothing.
+    pub fn cached(&self) -> Arc<Metadata> {
+        self.inner.metadata.get()
+    }
+
+    /// Some connection: to a known broker, or to the first bootstrap server that answers.
+    pub async fn any(&self) -> Result<Arc<Connection>> {
+        let mut bootstrap = self.inner.bootstrap.lock().await;
+        if let Some(connection) = bootstrap.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok(Arc::clone(connection));
+        }
+        let known = self.cached();
+        let brokers = known.brokers.iter().map(|broker| broker.address());
+        let mut failures = Vec::new();
+        for address in self.inner.config.bootstrap_servers.iter().cloned().chain(brokers) {
+            match Connection::open(&self.inner.dialer, &address, self.options()).await {
+                Ok(connection) => {
+                    let connection = Arc::new(connection);
+                    *bootstrap = Some(Arc::clone(&connection));
+                    return Ok(connection);
+                }
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+        Err(Error::NoBroker(failures.join("; ")))
+    }
+
+    /// The connection to a broker of the cluster.
+    pub async fn broker(&self, broker_id: i32) -> Result<Arc<Connection>> {
+        let known = self.cached();
+        let address = known.broker(broker_id).ok_or(Error::UnknownBroker(broker_id))?.address();
+        let mut connections = self.inner.connections.lock().await;
+        if let Some(connection) = connections.get(&broker_id)
+            && !connection.is_closed()
+            && connection.address() == address
+        {
+            return Ok(Arc::clone(connection));
+        }
+        let connection = Arc::new(Connection::open(&self.inner.dialer, &address, self.options()).await?);
+        connections.insert(broker_id, Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// Sends a request to any broker, again on another attempt when that may help.
+    pub async fn call_any<R: Request>(&self, request: &R) -> Result<Response> {
+        let mut retry = self.retry();
+        loop {
+            let attempt = async { self.any().await?.call(request).await }.await;
+            match attempt {
+                Err(error) if error.may_be_retried() => retry.pause(error).await?,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Metadata of these topics, asked now and merged into what is known. `None` asks for all topics.
+    pub async fn refresh(&self, topics: Option<&[String]>, may_create: bool) -> Result<Arc<Metadata>> {
+        let request = MetadataRequest {
+            topics: topics.map(|names| {
+                let named = names.iter().map(|name| MetadataRequestTopic {
+                    topic_id: Uuid::ZERO,
+                    name: Some(name.as_str().into()),
+                });
+                named.collect()
+            }),
+            allow_auto_topic_creation: may_create,
+            ..Default::default()
+        };
+        let response = self.call_any(&request).await?;
+        let fresh = Metadata::from_response(&response.decode::<MetadataRequest<'_>>()?, Instant::now())?;
+        let merged = if topics.is_some() { fresh.over(&self.cached()) } else { fresh };
+        self.inner.metadata.set(merged);
+        Ok(self.cached())
+    }
+
+    /// A topic from the cache while that is young, otherwise from the cluster. A topic that is being created is waited
+    /// for.
+    ///
+    /// Errors: `UnknownTopic`, and `Broker` with the topic's own error.
+    pub async fn topic(&self, name: &str, may_create: bool) -> Result<Arc<Topic>> {
+        let cached = self.cached();
+        if let Some(topic) = cached.topic(name)
+            && topic.is_usable()
+            && topic.seen.elapsed() < self.inner.config.metadata_max_age
+        {
+            return Ok(Arc::clone(topic));
+        }
+        let mut retry = self.retry();
+        let names = [name.to_owned()];
+        loop {
+            let known = self.refresh(Some(&names), may_create).await?;
+            let error = match known.topic(name) {
+                Some(topic) if topic.is_usable() => return Ok(Arc::clone(topic)),
+                Some(topic) => topic.problem(),
+                None => return Err(Error::UnknownTopic(name.to_owned())),
+            };
+            match error {
+                Error::UnknownTopic(_) if !may_create => return Err(error),
+                error if error.may_be_retried() || matches!(error, Error::UnknownTopic(_)) => retry.pause(error).await?,
+                error => return Err(error),
+            }
+        }
+    }
+
+    /// Forgets what is known of a topic, so that the next look asks the cluster.
+    pub fn forget(&self, topic: &str) {
+        let cached = self.cached();
+        if cached.topic(topic).is_some() {
+            self.inner.metadata.set(cached.without(topic));
+        }
+    }
+
+    fn options(&self) -> Options {
+        let config = &self.inner.config;
+        Options {
+            client_id: config.client_id.clone(),
+            connect_timeout: config.connect_timeout,
+            request_timeout: config.request_timeout,
+            response_bytes_max: config.response_bytes_max,
+        }
+    }
+}
+
+/// Time that is left until `deadline`.
+pub(crate) fn time_left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}

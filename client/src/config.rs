@@ -1,0 +1,262 @@
+//! Client settings under Kafka's property names.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use milena_protocol::records::Compression;
+
+use crate::error::{Error, Result};
+
+/// What all clients share.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    pub bootstrap_servers: Vec<String>,
+    pub client_id: String,
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+    /// All attempts of one operation together.
+    pub api_timeout: Duration,
+    pub retry_backoff: Duration,
+    pub retry_backoff_max: Duration,
+    pub metadata_max_age: Duration,
+    pub response_bytes_max: usize,
+}
+
+/// How much must have happened before a record counts as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i16)]
+pub enum Acks {
+    None = 0,
+    Leader = 1,
+    All = -1,
+}
+
+/// What a producer needs beside the shared settings.
+#[derive(Debug, Clone)]
+pub struct ProducerConfig {
+    pub acks: Acks,
+    pub enable_idempotence: bool,
+    pub batch_size: usize,
+    pub linger: Duration,
+    pub buffer_memory: usize,
+    pub compression: Compression,
+    pub compression_level: Option<i32>,
+    pub delivery_timeout: Duration,
+    pub max_request_size: usize,
+    pub max_in_flight: usize,
+}
+
+/// What a consumer needs beside the shared settings.
+#[derive(Debug, Clone)]
+pub struct ConsumerConfig {
+    pub fetch_min_bytes: i32,
+    pub fetch_max_bytes: i32,
+    pub fetch_max_wait: Duration,
+    pub max_partition_fetch_bytes: i32,
+    pub check_crcs: bool,
+    pub read_committed: bool,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            bootstrap_servers: vec!["localhost:9092".to_owned()],
+            client_id: "milena".to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            api_timeout: Duration::from_secs(60),
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(1),
+            metadata_max_age: Duration::from_secs(300),
+            response_bytes_max: 128 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for ProducerConfig {
+    fn default() -> Self {
+        Self {
+            acks: Acks::All,
+            enable_idempotence: true,
+            batch_size: 16_384,
+            linger: Duration::from_millis(5),
+            buffer_memory: 32 * 1024 * 1024,
+            compression: Compression::None,
+            compression_level: None,
+            delivery_timeout: Duration::from_secs(120),
+            max_request_size: 1_048_576,
+            max_in_flight: 5,
+        }
+    }
+}
+
+impl Default for ConsumerConfig {
+    fn default() -> Self {
+        Self {
+            fetch_min_bytes: 1,
+            fetch_max_bytes: 52_428_800,
+            fetch_max_wait: Duration::from_millis(500),
+            max_partition_fetch_bytes: 1_048_576,
+            check_crcs: true,
+            read_committed: false,
+        }
+    }
+}
+
+/// All settings of a client, filled from properties.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub client: ClientConfig,
+    pub producer: ProducerConfig,
+    pub consumer: ConsumerConfig,
+}
+
+impl Settings {
+    /// Settings from properties under Kafka's names.
+    ///
+    /// Errors: `Config`, naming the property, for one that is unknown or has an impossible value.
+    pub fn parse(properties: &BTreeMap<String, String>) -> Result<Self> {
+        let mut settings = Self::default();
+        for (name, value) in properties {
+            settings.set(name, value.trim())?;
+        }
+        settings.check(properties)?;
+        Ok(settings)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let Self { client, producer, consumer } = self;
+        match name {
+            "bootstrap.servers" => client.bootstrap_servers = servers(name, value)?,
+            "client.id" => client.client_id = value.to_owned(),
+            "socket.connection.setup.timeout.ms" => client.connect_timeout = millis(name, value)?,
+            "request.timeout.ms" => client.request_timeout = millis(name, value)?,
+            "default.api.timeout.ms" => client.api_timeout = millis(name, value)?,
+            "retry.backoff.ms" => client.retry_backoff = millis(name, value)?,
+            "retry.backoff.max.ms" => client.retry_backoff_max = millis(name, value)?,
+            "metadata.max.age.ms" => client.metadata_max_age = millis(name, value)?,
+            "acks" => producer.acks = acks(name, value)?,
+            "enable.idempotence" => producer.enable_idempotence = parse(name, value)?,
+            "batch.size" => producer.batch_size = parse(name, value)?,
+            "linger.ms" => producer.linger = millis(name, value)?,
+            "buffer.memory" => producer.buffer_memory = parse(name, value)?,
+            "compression.type" => producer.compression = parse(name, value)?,
+            "compression.gzip.level" | "compression.lz4.level" | "compression.zstd.level" => {
+                producer.compression_level = Some(parse(name, value)?);
+            }
+            "delivery.timeout.ms" => producer.delivery_timeout = millis(name, value)?,
+            "max.request.size" => producer.max_request_size = parse(name, value)?,
+            "max.in.flight.requests.per.connection" => producer.max_in_flight = parse(name, value)?,
+            "fetch.min.bytes" => consumer.fetch_min_bytes = parse(name, value)?,
+            "fetch.max.bytes" => consumer.fetch_max_bytes = parse(name, value)?,
+            "fetch.max.wait.ms" => consumer.fetch_max_wait = millis(name, value)?,
+            "max.partition.fetch.bytes" => consumer.max_partition_fetch_bytes = parse(name, value)?,
+            "check.crcs" => consumer.check_crcs = parse(name, value)?,
+            "isolation.level" => consumer.read_committed = read_committed(name, value)?,
+            _ => return Err(bad(name, "this client has no such property")),
+        }
+        Ok(())
+    }
+
+    /// What no single property can know.
+    fn check(&mut self, properties: &BTreeMap<String, String>) -> Result<()> {
+        let producer = &mut self.producer;
+        let conflict = if producer.acks != Acks::All {
+            Some("acks other than all")
+        } else if producer.max_in_flight > 5 {
+            Some("max.in.flight.requests.per.connection above 5")
+        } else {
+            None
+        };
+        match conflict {
+            // As in Kafka's producer: asked for, it is an error; by default, it is switched off.
+            Some(other) if properties.contains_key("enable.idempotence") && producer.enable_idempotence => {
+                Err(bad("enable.idempotence", &format!("true does not go with {other}")))
+            }
+            Some(_) => {
+                producer.enable_idempotence = false;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn bad(name: &str, reason: &str) -> Error {
+    Error::Config { name: name.to_owned(), reason: reason.to_owned() }
+}
+
+fn parse<T: std::str::FromStr>(name: &str, value: &str) -> Result<T>
+where
+    T::Err: std::fmt::Display,
+{
+    value.parse().map_err(|error: T::Err| bad(name, &format!("'{value}': {error}")))
+}
+
+fn millis(name: &str, value: &str) -> Result<Duration> {
+    parse(name, value).map(Duration::from_millis)
+}
+
+fn servers(name: &str, value: &str) -> Result<Vec<String>> {
+    let servers: Vec<String> = value.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    if servers.is_empty() {
+        return Err(bad(name, "no server is named"));
+    }
+    let without_port = servers.iter().find(|server| {
+        let port = server.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        port.is_none_or(|port| port == 0)
+    });
+    match without_port {
+        Some(server) => Err(bad(name, &format!("'{server}' is not host:port"))),
+        None => Ok(servers),
+    }
+}
+
+fn acks(name: &str, value: &str) -> Result<Acks> {
+    match value {
+        "0" => Ok(Acks::None),
+        "1" => Ok(Acks::Leader),
+        "all" | "-1" => Ok(Acks::All),
+        _ => Err(bad(name, &format!("'{value}' is none of 0, 1, all"))),
+    }
+}
+
+fn read_committed(name: &str, value: &str) -> Result<bool> {
+    match value {
+        "read_committed" => Ok(true),
+        "read_uncommitted" => Ok(false),
+        _ => Err(bad(name, &format!("'{value}' is neither read_committed nor read_uncommitted"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(properties: &[(&str, &str)]) -> Result<Settings> {
+        Settings::parse(&properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+    }
+
+    #[test]
+    fn properties_have_kafkas_names_and_units() {
+        let settings = parsed(&[("bootstrap.servers", "a:1, b:2"), ("linger.ms", "7"), ("acks", "all")]).expect("valid");
+        assert_eq!(settings.client.bootstrap_servers, ["a:1", "b:2"]);
+        assert_eq!(settings.producer.linger, Duration::from_millis(7));
+        assert!(settings.producer.enable_idempotence);
+    }
+
+    #[test]
+    fn idempotence_goes_off_by_itself_but_not_against_what_was_asked() {
+        assert!(!parsed(&[("acks", "1")]).expect("valid").producer.enable_idempotence);
+        let error = parsed(&[("acks", "1"), ("enable.idempotence", "true")]).expect_err("they exclude each other");
+        assert!(error.to_string().contains("enable.idempotence"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_property_is_named() {
+        for (name, value) in [("linger", "1"), ("linger.ms", "soon"), ("bootstrap.servers", "host"), ("acks", "2")] {
+            let error = parsed(&[(name, value)]).expect_err(name).to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}

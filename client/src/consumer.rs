@@ -1,0 +1,175 @@
+//! A consumer of assigned partitions: positions, fetches, records.
+//!
+//! One fetch per leader is always under way while the caller works on the last one, so bytes arrive while records are
+//! handled, and at most one response per leader is held. Batches stay compressed until their records are walked, and
+//! records borrow from the unpacked payload. Groups are deliberately absent here; they assign partitions to this.
+
+mod fetched;
+mod request;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use milena_protocol::{ErrorCode, Uuid};
+use milena_protocol::messages::fetch_request::FetchRequest;
+
+use crate::cluster::{Cluster, Retry};
+use crate::config::ConsumerConfig;
+use crate::connection::Response;
+use crate::error::{Error, Result};
+
+pub use fetched::{ConsumedRecord, Fetched};
+
+/// Name and index of a partition.
+pub type PartitionKey = (String, i32);
+
+/// Consumes the partitions that it was assigned, from the offsets that it was told.
+pub struct Consumer {
+    cluster: Cluster,
+    config: ConsumerConfig,
+    /// Next offset of each assigned partition.
+    positions: BTreeMap<PartitionKey, i64>,
+    /// One fetch per leader. The partitions of a fetch are not fetched by another.
+    in_flight: FuturesUnordered<InFlight>,
+    busy: BTreeMap<PartitionKey, i32>,
+    retry: Retry,
+}
+
+type InFlight = Pin<Box<dyn Future<Output = Fetch> + Send>>;
+
+/// One partition of a fetch, with the topic's id as of when it was sent.
+#[derive(Debug, Clone)]
+struct Asked {
+    topic: String,
+    topic_id: Uuid,
+    partition: i32,
+    offset: i64,
+}
+
+/// A fetch that came back.
+struct Fetch {
+    asked: Vec<Asked>,
+    response: Result<Response>,
+}
+
+impl Consumer {
+    pub fn new(cluster: Cluster, config: ConsumerConfig) -> Self {
+        let retry = cluster.retry();
+        Self { cluster, config, positions: BTreeMap::new(), in_flight: FuturesUnordered::new(), busy: BTreeMap::new(), retry }
+    }
+
+    /// Adds a partition, to be read from `offset` on, or moves its position there.
+    pub fn assign(&mut self, topic: &str, partition: i32, offset: i64) {
+        self.positions.insert((topic.to_owned(), partition), offset);
+    }
+
+    /// Takes a partition away; what is under way for it is dropped when it arrives.
+    pub fn unassign(&mut self, topic: &str, partition: i32) {
+        self.positions.remove(&(topic.to_owned(), partition));
+    }
+
+    /// Next offset of a partition.
+    pub fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.positions.get(&(topic.to_owned(), partition)).copied()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// The next response that says anything about an assigned partition: its records, in offset order by partition. A
+    /// partition without records is there too: its high watermark may have moved. Dropping the future loses nothing.
+    ///
+    /// Errors: OFFSET_OUT_OF_RANGE when a position is outside of the log, `UnknownTopic`, and what stayed wrong after
+    /// all retries.
+    pub async fn poll(&mut self) -> Result<Vec<Fetched>> {
+        loop {
+            self.dispatch().await?;
+            let Some(fetch) = self.in_flight.next().await else { return Ok(Vec::new()) };
+            for asked in &fetch.asked {
+                self.busy.remove(&(asked.topic.clone(), asked.partition));
+            }
+            match self.take(fetch) {
+                Ok(fetched) if fetched.is_empty() => {}
+                Ok(fetched) => {
+                    self.retry = self.cluster.retry();
+                    // The next fetch travels while the caller works on this one.
+                    self.dispatch().await?;
+                    return Ok(fetched);
+                }
+                Err(error) if error.may_be_retried() => self.retry.pause(error).await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends a fetch to every leader that has idle partitions.
+    async fn dispatch(&mut self) -> Result<()> {
+        let is_idle = |partition: &PartitionKey| !self.busy.contains_key(partition);
+        let idle: Vec<_> = self.positions.iter().filter(|(partition, _)| is_idle(partition)).collect();
+        let mut by_leader: BTreeMap<i32, Vec<Asked>> = BTreeMap::new();
+        for ((topic, partition), offset) in idle {
+            let (leader, topic_id) = self.leader(topic, *partition).await?;
+            let asked = Asked { topic: topic.clone(), topic_id, partition: *partition, offset: *offset };
+            by_leader.entry(leader).or_default().push(asked);
+        }
+        for (leader, asked) in by_leader {
+            // A leader with a fetch under way gets its idle partitions with the next one.
+            if self.busy.values().any(|busy| *busy == leader) {
+                continue;
+            }
+            self.busy.extend(asked.iter().map(|asked| ((asked.topic.clone(), asked.partition), leader)));
+            self.in_flight.push(request::send(self.cluster.clone(), self.config.clone(), leader, asked));
+        }
+        Ok(())
+    }
+
+    async fn leader(&self, topic: &str, partition: i32) -> Result<(i32, Uuid)> {
+        let mut retry = self.cluster.retry();
+        loop {
+            let known = self.cluster.topic(topic, false).await;
+            match known.and_then(|known| Ok((known.leader(partition)?, known.id))) {
+                Err(error) if error.may_be_retried() => {
+                    self.cluster.forget(topic);
+                    retry.pause(error).await?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Moves positions on and gives what was fetched. An error of one partition is kept for after the records of others.
+    fn take(&mut self, fetch: Fetch) -> Result<Vec<Fetched>> {
+        let Fetch { asked, response } = fetch;
+        let response = response.inspect_err(|_| asked.iter().for_each(|asked| self.cluster.forget(&asked.topic)))?;
+        let decoded = response.decode::<FetchRequest<'_>>()?;
+        Error::check(decoded.error_code, None, || "Fetch".to_owned())?;
+        let mut fetched = Vec::new();
+        let mut failed = None;
+        for part in request::partitions(&response, &decoded, &asked)? {
+            let key = (part.topic.clone(), part.partition);
+            let is_current = self.positions.get(&key).is_some_and(|position| *position == part.from_offset);
+            if !is_current {
+                continue;
+            }
+            if let Some(code) = part.error {
+                self.cluster.forget(&part.topic);
+                failed.get_or_insert(partition_error(&part, code));
+                continue;
+            }
+            self.positions.insert(key, part.next_offset()?);
+            fetched.push(part);
+        }
+        match failed {
+            Some(error) if fetched.iter().all(Fetched::is_empty) => Err(error),
+            _ => Ok(fetched),
+        }
+    }
+}
+
+fn partition_error(part: &Fetched, code: ErrorCode) -> Error {
+    let context = format!("fetching {}-{} from offset {}", part.topic, part.partition, part.from_offset);
+    Error::Broker { context, code, message: None }
+}

@@ -1,0 +1,193 @@
+//! What waits to be sent to one partition.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use milena_protocol::records::{Builder, batch};
+use tokio::sync::Notify;
+
+use super::delivery::{Delivery, Outcome};
+use super::{ProducerRecord, Shared};
+use crate::error::Error;
+
+/// Bytes of all queues together (`buffer.memory`).
+pub(crate) struct Budget {
+    bytes_max: usize,
+    used: AtomicUsize,
+    freed: Notify,
+}
+
+impl Budget {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, used: AtomicUsize::new(0), freed: Notify::new() }
+    }
+
+    /// Waits while the buffer is used up. The record that is let in may pass the bound by its own size.
+    pub(super) async fn wait_for_room(&self) {
+        while self.used.load(Ordering::Acquire) >= self.bytes_max {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            freed.as_mut().enable();
+            if self.used.load(Ordering::Acquire) >= self.bytes_max {
+                freed.await;
+            }
+        }
+    }
+
+    fn take(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
+        self.freed.notify_waiters();
+    }
+}
+
+/// A batch with its records' outcome.
+pub(super) struct Pending {
+    pub builder: Builder,
+    pub outcome: Arc<Outcome>,
+    pub since: Instant,
+    /// Bytes taken from the budget.
+    pub bytes: usize,
+}
+
+/// The batches of one partition: full ones, and one that is being filled.
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Something was appended, or the queue was closed or asked to flush.
+    pub changed: Notify,
+    idle: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    full: VecDeque<Pending>,
+    open: Option<Pending>,
+    /// The task holds a batch.
+    sending: bool,
+    flushing: bool,
+    closed: bool,
+}
+
+/// What the task should do.
+pub(super) enum Next {
+    Send(Box<Pending>),
+    /// The open batch may still fill until then.
+    WaitUntil(Instant),
+    Wait,
+    End,
+}
+
+/// Most bytes that a record can take in a batch.
+pub(super) fn record_size_max(record: &ProducerRecord<'_>) -> usize {
+    const FIELDS: usize = 5 + 1 + 10 + 5 + 5 + 5 + 5;
+    let size = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let headers = record.headers.iter().map(|header| header.key.len() + size(header.value) + 10);
+    FIELDS + size(record.key) + size(record.value) + headers.sum::<usize>()
+}
+
+impl Queue {
+    pub fn new() -> Self {
+        Self { state: Mutex::default(), changed: Notify::new(), idle: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Appends to the open batch, or begins one.
+    pub fn append(&self, record: &ProducerRecord<'_>, shared: &Shared) -> Delivery {
+        let bytes = record_size_max(record);
+        let mut state = self.state();
+        let fits = |open: &Pending| open.builder.size_estimate() + bytes <= shared.config.max_request_size;
+        if let Some(full) = state.open.take_if(|open| !fits(open)) {
+            state.full.push_back(full);
+        }
+        let begins = state.open.is_none();
+        let open = state.open.get_or_insert_with(|| new_batch(shared));
+        let index = open.builder.count();
+        let timestamp = record.timestamp.unwrap_or_else(now_ms);
+        let appended = open.builder.append(timestamp, record.key, record.value, record.headers);
+        if let Err(error) = appended {
+            let outcome = Arc::new(Outcome::default());
+            outcome.settle(Err(Error::Corrupt(error.to_string())));
+            return Delivery::new(outcome, 0);
+        }
+        open.bytes += bytes;
+        shared.budget.take(bytes);
+        let delivery = Delivery::new(Arc::clone(&open.outcome), index);
+        let ready = open.builder.size_estimate() >= shared.config.batch_size;
+        drop(state);
+        if begins || ready {
+            self.changed.notify_one();
+        }
+        delivery
+    }
+
+    /// Takes the next batch if it is due.
+    pub fn next(&self, shared: &Shared) -> Next {
+        let mut state = self.state();
+        if let Some(full) = state.full.pop_front() {
+            state.sending = true;
+            return Next::Send(Box::new(full));
+        }
+        let Some(open) = &state.open else {
+            state.flushing = false;
+            return if state.closed { Next::End } else { Next::Wait };
+        };
+        let due = open.since + shared.config.linger;
+        let is_due = state.flushing || state.closed || open.builder.size_estimate() >= shared.config.batch_size;
+        if !is_due && Instant::now() < due {
+            return Next::WaitUntil(due);
+        }
+        state.sending = true;
+        state.open.take().map_or(Next::Wait, |open| Next::Send(Box::new(open)))
+    }
+
+    /// The batch that the task held is settled.
+    pub fn sent(&self, bytes: usize, shared: &Shared) {
+        shared.budget.give_back(bytes);
+        self.state().sending = false;
+        self.idle.notify_waiters();
+    }
+
+    /// Sends what there is and waits until it is settled.
+    pub async fn flush(&self) {
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            idle.as_mut().enable();
+            {
+                let mut state = self.state();
+                if state.full.is_empty() && state.open.is_none() && !state.sending {
+                    return;
+                }
+                state.flushing = true;
+            }
+            self.changed.notify_one();
+            idle.await;
+        }
+    }
+
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_one();
+    }
+}
+
+fn new_batch(shared: &Shared) -> Pending {
+    let config = &shared.config;
+    Pending {
+        builder: Builder::new().compression(config.compression, config.compression_level),
+        outcome: Arc::default(),
+        since: Instant::now(),
+        bytes: batch::HEADER_SIZE,
+    }
+}
+
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
