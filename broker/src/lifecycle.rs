@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use milena_log::{Directory, RealFiles};
 use milena_log::files::Files;
+use milena_log::{Directory, RealFiles};
 use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener;
@@ -25,9 +25,9 @@ use crate::controller::raft::snapshot::Snapshots;
 use crate::controller::raft::state_machine::StateMachine;
 use crate::controller::raft::types::{VoterAddress, VoterId};
 use crate::controller::{Client, ProducerIds, SubmitError, writer};
+use crate::metadata::Metadata;
 use crate::metadata::follow::{self, Source};
 use crate::metadata::publish::Publisher;
-use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::partition::directories::OpenError;
 use crate::partition::{Directories, Table, upkeep};
@@ -126,8 +126,12 @@ impl Lifecycle {
         let partitions = Arc::new(Table::new());
         let source = Source::local(quorum.clone());
         let image = source.current();
-        let publisher =
-            Publisher::new(Arc::clone(&settings), incarnation_id, Arc::clone(&partitions), Arc::clone(&directories));
+        let publisher = Publisher::new(
+            Arc::clone(&settings),
+            incarnation_id,
+            Arc::clone(&partitions),
+            Arc::clone(&directories),
+        );
         let publisher = publisher.first(Arc::clone(&image)).await;
         let metadata = Arc::new(Metadata::new(Arc::clone(&image)));
         let index = image.applied().index;
@@ -138,7 +142,11 @@ impl Lifecycle {
             ProducerIds::new(controller.clone(), Arc::clone(&metadata), settings.node_id, background.clone());
         let tasks = vec![
             background.spawn(follow::run(source, Arc::clone(&metadata), publisher)),
-            background.spawn(upkeep::run(Arc::clone(&partitions), Arc::clone(&directories), Arc::clone(&settings))),
+            background.spawn(upkeep::run(
+                Arc::clone(&partitions),
+                Arc::clone(&directories),
+                Arc::clone(&settings),
+            )),
         ];
         watch_directories(&directories, &partitions);
         Ok(Self {
@@ -318,7 +326,8 @@ fn open_directories(
     if !paths.contains(&settings.metadata_log_dir) {
         paths.push(settings.metadata_log_dir.clone());
     }
-    let directories = Directories::open(files, &paths, settings.node_id, settings.cluster_id.as_deref(), new_id)?;
+    let directories =
+        Directories::open(files, &paths, settings.node_id, settings.cluster_id.as_deref(), new_id)?;
     let metadata = directories.at(&settings.metadata_log_dir).map(Arc::clone);
     let unusable = || Error::MetadataDirectory(settings.metadata_log_dir.clone(), "see above".to_owned());
     Ok((directories, metadata.ok_or_else(unusable)?))
@@ -386,7 +395,8 @@ fn watch_directories(directories: &Directories, partitions: &Arc<Table>) {
         let (path, partitions) = (directory.path().to_path_buf(), Arc::downgrade(partitions));
         directory.on_offline(Box::new(move |_reason| {
             let Some(partitions) = partitions.upgrade() else { return };
-            let affected = partitions.all().into_iter().filter(|partition| partition.directory().path() == path);
+            let affected =
+                partitions.all().into_iter().filter(|partition| partition.directory().path() == path);
             affected.for_each(|partition| partition.fail());
         }));
     }

@@ -91,7 +91,10 @@ fn nothing_acknowledged_is_lost_when_the_power_fails_at_any_write() {
         if acknowledged.records > 0 {
             let partition = node.partition("topic-0");
             let records = partition.log_end_offset().get();
-            assert!(records >= acknowledged.records as i64, "power loss at operation {at}: {records} of {acknowledged:?} {left:?}");
+            assert!(
+                records >= acknowledged.records as i64,
+                "power loss at operation {at}: {records} of {acknowledged:?} {left:?}"
+            );
             node.run(partition.high_watermark().reached(records)).expect("what was recovered is served");
             assert_eq!(node.consume("topic-0").len() as i64, records);
         }
@@ -106,10 +109,15 @@ fn a_failed_directory_fails_its_partitions_and_no_others() {
     // Two topics of two partitions over two directories: partition by partition where there are fewest.
     node.create("events", &[]);
     let partitions: Vec<_> = node.lifecycle.partitions().all();
-    let in_data = |partition: &crate::partition::Partition| partition.directory().path() == Path::new("/data");
+    let in_data =
+        |partition: &crate::partition::Partition| partition.directory().path() == Path::new("/data");
     assert!(partitions.iter().any(|p| in_data(p)) && partitions.iter().any(|p| !in_data(p)));
-    files.inject(Fault::errno(Operation::Write, 0, EIO).on_paths("/data/events-0/00000000000000000000.log").lasting());
-    files.inject(Fault::errno(Operation::Write, 0, EIO).on_paths("/data/events-1/00000000000000000000.log").lasting());
+    files.inject(
+        Fault::errno(Operation::Write, 0, EIO).on_paths("/data/events-0/00000000000000000000.log").lasting(),
+    );
+    files.inject(
+        Fault::errno(Operation::Write, 0, EIO).on_paths("/data/events-1/00000000000000000000.log").lasting(),
+    );
     for partition in &partitions {
         let outcome = partition.append(&batch("a"), APPEND, now_ms());
         if in_data(partition) {
@@ -130,11 +138,23 @@ fn without_its_metadata_directory_a_node_serves_what_it_has() {
     let files = MemoryFiles::new();
     let node = Node::start_on(Arc::new(files.clone()), TWO).expect("starts");
     node.create("events", &[]);
-    files.inject(Fault::errno(Operation::Sync, 0, EIO).on_paths("/__cluster_metadata-0/00000000000000000000.log").lasting());
-    let topic = NewTopic { name: "late".to_owned(), topic_id: new_id(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    files.inject(
+        Fault::errno(Operation::Sync, 0, EIO)
+            .on_paths("/__cluster_metadata-0/00000000000000000000.log")
+            .lasting(),
+    );
+    let topic = NewTopic {
+        name: "late".to_owned(),
+        topic_id: new_id(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
     for _ in 0..2 {
-        let command = Command::CreateTopics(CreateTopics { topics: vec![topic.clone()], validate_only: false });
-        let refused = node.run(node.lifecycle.controller().submit(command)).expect_err("nothing can be committed");
+        let command =
+            Command::CreateTopics(CreateTopics { topics: vec![topic.clone()], validate_only: false });
+        let refused =
+            node.run(node.lifecycle.controller().submit(command)).expect_err("nothing can be committed");
         assert_eq!(refused, SubmitError::Storage);
     }
     node.produce("events", "a");
@@ -153,7 +173,8 @@ fn a_partition_in_a_directory_that_cannot_be_opened_does_not_begin_anew() {
     node.stop();
     files.inject(Fault::errno(Operation::Open, 0, EIO).on_paths("/more/meta.properties").lasting());
     let node = Node::start_on(Arc::new(files.clone()), TWO).expect("starts with one directory less");
-    let codes: Vec<_> = (0..2).map(|index| node.lifecycle.partitions().by_name("events", index).err()).collect();
+    let codes: Vec<_> =
+        (0..2).map(|index| node.lifecycle.partitions().by_name("events", index).err()).collect();
     assert!(codes.contains(&None) && codes.contains(&Some(ErrorCode::KafkaStorageError)), "{codes:?}");
     node.stop();
     files.heal();

@@ -34,7 +34,10 @@ fn topics_and_records_survive_a_clean_restart_and_a_crash() {
     node.stop();
 
     let node = Node::start(directory.path());
-    assert_eq!((node.lifecycle.cluster_id(), node.consume("events")), (&*cluster_id, vec!["before the stop".to_owned()]));
+    assert_eq!(
+        (node.lifecycle.cluster_id(), node.consume("events")),
+        (&*cluster_id, vec!["before the stop".to_owned()])
+    );
     node.create("late", &[]);
     node.produce("events", "before the crash");
     node.produce("late", "also");
@@ -55,7 +58,8 @@ fn the_image_is_rebuilt_from_a_snapshot_and_the_log_behind_it() {
     node.create("in-snapshot", &[("retention.ms", "12345")]);
     node.run(node.lifecycle.quorum().snapshot()).expect("asked for");
     let log = directory.path().join(LOG_NAME);
-    let is_checkpoint = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".checkpoint");
+    let is_checkpoint =
+        |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".checkpoint");
     eventually("a snapshot is written", || {
         std::fs::read_dir(&log).expect("is there").flatten().any(is_checkpoint)
     });
@@ -65,7 +69,9 @@ fn the_image_is_rebuilt_from_a_snapshot_and_the_log_behind_it() {
 
     let node = Node::start(directory.path());
     let after = node.lifecycle.metadata().image_arc();
-    let names = |image: &milena_state::metadata::Image| image.topics().map(|topic| (topic.name.clone(), topic.id)).collect::<Vec<_>>();
+    let names = |image: &milena_state::metadata::Image| {
+        image.topics().map(|topic| (topic.name.clone(), topic.id)).collect::<Vec<_>>()
+    };
     assert_eq!(names(&before), names(&after));
     assert_eq!(node.partition("in-snapshot").settings().retention_ms, Some(12345));
     node.stop();
@@ -87,7 +93,8 @@ fn deleted_topics_go_and_changed_settings_hold_at_once() {
 
     node.submit(Command::DeleteTopics(DeleteTopics { topics: vec![TopicRef::Id(id)] }));
     assert_eq!(node.lifecycle.partitions().by_id(id, 0).err(), Some(ErrorCode::UnknownTopicId));
-    let refused = partition.append(&batch("b"), AppendAs { acks_all: false, log_append_time: None }, now_ms());
+    let refused =
+        partition.append(&batch("b"), AppendAs { acks_all: false, log_append_time: None }, now_ms());
     assert_eq!(refused.expect_err("deleted").code, ErrorCode::NotLeaderOrFollower);
     // The name is free again, and nothing of the old topic is left under it.
     node.create("events", &[]);
@@ -138,5 +145,45 @@ fn records_below_a_deleted_offset_are_out_of_range() {
     assert_eq!(partition.read(read(1)).expect_err("deleted").code(), ErrorCode::OffsetOutOfRange);
     assert_eq!(node.consume("events"), ["c"]);
     assert_eq!(partition.delete_records(-1, now_ms()), Ok(3));
+    node.stop();
+}
+
+#[test]
+fn zz_probe() {
+    let Ok(count) = std::env::var("CTL_PROBE") else { return };
+    let count: usize = count.parse().expect("n");
+    let directory = tempfile::tempdir_in("/work/target").expect("a temporary directory");
+    let clock = std::time::Instant::now();
+    let rss = || std::fs::read_to_string("/proc/self/status").unwrap_or_default().lines().find(|l| l.starts_with("VmRSS")).unwrap_or_default().to_owned();
+    eprintln!("before {}", rss());
+    let node = Node::start(directory.path());
+    eprintln!("start empty {:?} {}", clock.elapsed(), rss());
+    let clock = std::time::Instant::now();
+    for chunk in 0..count / 500 {
+        let topics = (0..500).map(|i| milena_state::metadata::topics::NewTopic { name: format!("t-{chunk}-{i}"), topic_id: new_id(), num_partitions: 1, replication_factor: 1, ..Default::default() }).collect();
+        node.submit(Command::CreateTopics(milena_state::metadata::topics::CreateTopics { topics, validate_only: false }));
+        eprintln!("{} {:?} {}", (chunk + 1) * 500, clock.elapsed(), rss());
+    }
+    let clock = std::time::Instant::now();
+    for partition in node.lifecycle.partitions().all() {
+        partition.append(&batch("x"), AppendAs { acks_all: false, log_append_time: None }, now_ms()).expect("appended");
+    }
+    eprintln!("append to each {:?} {}", clock.elapsed(), rss());
+    let clock = std::time::Instant::now();
+    node.stop();
+    eprintln!("stop {:?} {}", clock.elapsed(), rss());
+    let clock = std::time::Instant::now();
+    let node = Node::start(directory.path());
+    eprintln!("restart {:?} {}", clock.elapsed(), rss());
+    let cpu = || std::fs::read_to_string("/proc/self/stat").expect("stat").split(' ').skip(13).take(2).map(|t| t.parse::<u64>().expect("n")).sum::<u64>();
+    let before = cpu();
+    std::thread::sleep(Duration::from_secs(10));
+    eprintln!("idle cpu ticks in 10 s: {}", cpu() - before);
+    let clock = std::time::Instant::now();
+    node.crash();
+    eprintln!("crash {:?}", clock.elapsed());
+    let clock = std::time::Instant::now();
+    let node = Node::start(directory.path());
+    eprintln!("restart after crash {:?} {}", clock.elapsed(), rss());
     node.stop();
 }

@@ -20,7 +20,8 @@ pub(super) struct Node {
 
 impl Node {
     pub fn start(directory: &Path) -> Self {
-        Self::start_on(Arc::new(RealFiles), &[("log.dirs", &directory.display().to_string())]).expect("starts")
+        Self::start_on(Arc::new(RealFiles), &[("log.dirs", &directory.display().to_string())])
+            .expect("starts")
     }
 
     pub fn start_on(files: Arc<dyn Files>, properties: &[(&str, &str)]) -> Result<Self, Error> {
@@ -29,7 +30,11 @@ impl Node {
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let settings = Arc::new(Settings::parse(&properties.collect::<BTreeMap<_, _>>()).expect("settings"));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("runtime");
         let lifecycle = runtime.block_on(Lifecycle::start_on(files, settings, Arc::new(Metrics::new())))?;
         Ok(Self { lifecycle, runtime })
     }
@@ -45,7 +50,8 @@ impl Node {
     }
 
     pub fn run<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time") })
+        self.runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time") })
     }
 
     pub fn submit(&self, command: Command) -> Reply {
@@ -58,7 +64,8 @@ impl Node {
 
     pub fn create(&self, name: &str, configs: &[(&str, &str)]) -> Uuid {
         let topic_id = new_id();
-        let configs = configs.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect();
+        let configs =
+            configs.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect();
         let topic = NewTopic {
             name: name.to_owned(),
             topic_id,

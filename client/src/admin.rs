@@ -53,10 +53,13 @@ impl Admin {
         &self.cluster
     }
 
-    /// Brokers, controller and id of the cluster.
+    /// Brokers, controller and id of the cluster. Brokers before DescribeCluster (KIP-700) say the same in Metadata.
     pub async fn describe_cluster(&self) -> Result<ClusterDescription> {
         let request = DescribeClusterRequest::default();
-        let response = self.cluster.call_any(&request).await?;
+        let response = match self.cluster.call_any(&request).await {
+            Err(Error::UnsupportedApi { .. }) => return self.cluster_from_metadata().await,
+            response => response?,
+        };
         let response = response.decode::<DescribeClusterRequest>()?;
         Error::check(response.error_code, response.error_message.as_deref(), || "DescribeCluster".to_owned())?;
         let brokers = response.brokers.iter().map(|broker| Broker {
@@ -69,6 +72,15 @@ impl Admin {
             cluster_id: response.cluster_id.to_string(),
             controller_id: (response.controller_id >= 0).then_some(response.controller_id),
             brokers: brokers.collect(),
+        })
+    }
+
+    async fn cluster_from_metadata(&self) -> Result<ClusterDescription> {
+        let metadata = self.cluster.refresh(Some(&[]), false).await?;
+        Ok(ClusterDescription {
+            cluster_id: metadata.cluster_id.clone().unwrap_or_default(),
+            controller_id: metadata.controller_id,
+            brokers: metadata.brokers.clone(),
         })
     }
 

@@ -23,6 +23,9 @@ use crate::net::{Dialer, Tcp};
 pub use metadata::{Broker, Metadata, Partition, Topic};
 pub use retry::Retry;
 
+/// What was asked is used for this long even where `metadata.max.age.ms` is 0: otherwise it would be old on arrival.
+const METADATA_AGE_MIN: Duration = Duration::from_secs(1);
+
 /// A cluster that requests can be sent to. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Cluster {
@@ -34,11 +37,15 @@ struct Inner {
     config: ClientConfig,
     dialer: Dialer,
     metadata: parking::Cell,
-    /// By broker id; the lock is held while connecting, so that one broker is dialled once.
-    connections: Mutex<HashMap<i32, Arc<Connection>>>,
+    /// By broker id. The map is locked for a moment; a slot while connecting, so that one broker is dialled once and
+    /// one that does not answer holds up nobody but those who want it.
+    connections: std::sync::Mutex<HashMap<i32, Slot>>,
     /// Any connection: to a bootstrap server until brokers are known.
     bootstrap: Mutex<Option<Arc<Connection>>>,
 }
+
+/// The connection to one broker, once it was dialled.
+type Slot = Arc<Mutex<Option<Arc<Connection>>>>;
 
 /// The cached metadata behind a short lock.
 mod parking {
@@ -72,7 +79,7 @@ impl Cluster {
                 config,
                 dialer,
                 metadata: parking::Cell::default(),
-                connections: Mutex::default(),
+                connections: std::sync::Mutex::default(),
                 bootstrap: Mutex::default(),
             }),
         }
@@ -119,15 +126,19 @@ impl Cluster {
     pub async fn broker(&self, broker_id: i32) -> Result<Arc<Connection>> {
         let known = self.cached();
         let address = known.broker(broker_id).ok_or(Error::UnknownBroker(broker_id))?.address();
-        let mut connections = self.inner.connections.lock().await;
-        if let Some(connection) = connections.get(&broker_id)
+        let slot = {
+            let mut slots = self.inner.connections.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            Arc::clone(slots.entry(broker_id).or_default())
+        };
+        let mut slot = slot.lock().await;
+        if let Some(connection) = slot.as_ref()
             && !connection.is_closed()
             && connection.address() == address
         {
             return Ok(Arc::clone(connection));
         }
         let connection = Arc::new(Connection::open(&self.inner.dialer, &address, self.options()).await?);
-        connections.insert(broker_id, Arc::clone(&connection));
+        *slot = Some(Arc::clone(&connection));
         Ok(connection)
     }
 
@@ -163,17 +174,21 @@ impl Cluster {
         Ok(self.cached())
     }
 
+    /// A usable topic from the cache, while what is known of it is young.
+    pub fn known_topic(&self, name: &str) -> Option<Arc<Topic>> {
+        let age_max = self.inner.config.metadata_max_age.max(METADATA_AGE_MIN);
+        let cached = self.cached();
+        let topic = cached.topic(name).filter(|topic| topic.is_usable() && topic.seen.elapsed() < age_max)?;
+        Some(Arc::clone(topic))
+    }
+
     /// A topic from the cache while that is young, otherwise from the cluster. A topic that is being created is waited
     /// for.
     ///
     /// Errors: `UnknownTopic`, and `Broker` with the topic's own error.
     pub async fn topic(&self, name: &str, may_create: bool) -> Result<Arc<Topic>> {
-        let cached = self.cached();
-        if let Some(topic) = cached.topic(name)
-            && topic.is_usable()
-            && topic.seen.elapsed() < self.inner.config.metadata_max_age
-        {
-            return Ok(Arc::clone(topic));
+        if let Some(topic) = self.known_topic(name) {
+            return Ok(topic);
         }
         let mut retry = self.retry();
         let names = [name.to_owned()];

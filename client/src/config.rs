@@ -141,8 +141,9 @@ impl Settings {
             "linger.ms" => producer.linger = millis(name, value)?,
             "buffer.memory" => producer.buffer_memory = parse(name, value)?,
             "compression.type" => producer.compression = parse(name, value)?,
+            // Which of them counts depends on `compression.type`, see `check`.
             "compression.gzip.level" | "compression.lz4.level" | "compression.zstd.level" => {
-                producer.compression_level = Some(parse(name, value)?);
+                parse::<i32>(name, value)?;
             }
             "delivery.timeout.ms" => producer.delivery_timeout = millis(name, value)?,
             "max.request.size" => producer.max_request_size = parse(name, value)?,
@@ -161,6 +162,14 @@ impl Settings {
     /// What no single property can know.
     fn check(&mut self, properties: &BTreeMap<String, String>) -> Result<()> {
         let producer = &mut self.producer;
+        let level_name = format!("compression.{}.level", producer.compression);
+        if let Some(level) = properties.get(&level_name) {
+            let level = parse(&level_name, level.trim())?;
+            if producer.compression.levels().is_some_and(|levels| !levels.contains(level)) {
+                return Err(bad(&level_name, &format!("{level} is not a level of {}", producer.compression)));
+            }
+            producer.compression_level = Some(level);
+        }
         let conflict = if producer.acks != Acks::All {
             Some("acks other than all")
         } else if producer.max_in_flight > 5 {
@@ -250,6 +259,17 @@ mod tests {
         assert!(!parsed(&[("acks", "1")]).expect("valid").producer.enable_idempotence);
         let error = parsed(&[("acks", "1"), ("enable.idempotence", "true")]).expect_err("they exclude each other");
         assert!(error.to_string().contains("enable.idempotence"), "{error}");
+    }
+
+    #[test]
+    fn the_level_of_the_chosen_codec_counts() {
+        let levels = [("compression.gzip.level", "9"), ("compression.zstd.level", "3")];
+        let chosen = |codec| parsed(&[levels[0], levels[1], ("compression.type", codec)]).expect("valid").producer;
+        assert_eq!(chosen("gzip").compression_level, Some(9));
+        assert_eq!(chosen("zstd").compression_level, Some(3));
+        assert_eq!(chosen("lz4").compression_level, None);
+        let error = parsed(&[("compression.type", "gzip"), ("compression.gzip.level", "10")]).expect_err("too high");
+        assert!(error.to_string().contains("compression.gzip.level"), "{error}");
     }
 
     #[test]

@@ -126,8 +126,9 @@ impl Connection {
 
     /// As [`Connection::call_at`] for a request that may rightly take longer than usual.
     pub async fn call_within<R: Request>(&self, request: &R, version: i16, timeout: Duration) -> Result<Response> {
-        let sent = self.send(request, version).await?;
-        match tokio::time::timeout(timeout, sent).await {
+        // Waiting for room in the queue counts: a broker that does not read must not hold us for ever.
+        let called = async { self.send(request, version).await?.await };
+        match tokio::time::timeout(timeout, called).await {
             Ok(response) => response,
             Err(_) => {
                 // Responses come in order, so one that is missing blocks all that follow.

@@ -8,12 +8,12 @@ mod fetched;
 mod request;
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use milena_protocol::{ErrorCode, Uuid};
 use milena_protocol::messages::fetch_request::FetchRequest;
+use milena_protocol::{ErrorCode, Uuid};
+use tokio::task::JoinHandle;
 
 use crate::cluster::{Cluster, Retry};
 use crate::config::ConsumerConfig;
@@ -37,7 +37,7 @@ pub struct Consumer {
     retry: Retry,
 }
 
-type InFlight = Pin<Box<dyn Future<Output = Fetch> + Send>>;
+type InFlight = JoinHandle<Fetch>;
 
 /// One partition of a fetch, with the topic's id as of when it was sent.
 #[derive(Debug, Clone)]
@@ -86,8 +86,12 @@ impl Consumer {
     /// all retries.
     pub async fn poll(&mut self) -> Result<Vec<Fetched>> {
         loop {
-            self.dispatch().await?;
+            while let Some((topic, partition)) = self.dispatch() {
+                self.find_leader(&topic, partition).await?;
+            }
             let Some(fetch) = self.in_flight.next().await else { return Ok(Vec::new()) };
+            // A fetch ends early only with the runtime.
+            let fetch = fetch.map_err(|_| Error::Closed)?;
             for asked in &fetch.asked {
                 self.busy.remove(&(asked.topic.clone(), asked.partition));
             }
@@ -95,8 +99,9 @@ impl Consumer {
                 Ok(fetched) if fetched.is_empty() => {}
                 Ok(fetched) => {
                     self.retry = self.cluster.retry();
-                    // The next fetch travels while the caller works on this one.
-                    self.dispatch().await?;
+                    // The next fetch travels while the caller works on this one. Nothing may be awaited here: positions
+                    // have moved, so these records must reach the caller now. Leaders are looked up by the next poll.
+                    let _ = self.dispatch();
                     return Ok(fetched);
                 }
                 Err(error) if error.may_be_retried() => self.retry.pause(error).await?,
@@ -105,37 +110,44 @@ impl Consumer {
         }
     }
 
-    /// Sends a fetch to every leader that has idle partitions.
-    async fn dispatch(&mut self) -> Result<()> {
-        let is_idle = |partition: &PartitionKey| !self.busy.contains_key(partition);
-        let idle: Vec<_> = self.positions.iter().filter(|(partition, _)| is_idle(partition)).collect();
+    /// Sends a fetch to every leader that has idle partitions and no fetch under way; such a leader gets them with the
+    /// next one. Gives a partition whose leader has to be looked up first.
+    fn dispatch(&mut self) -> Option<PartitionKey> {
         let mut by_leader: BTreeMap<i32, Vec<Asked>> = BTreeMap::new();
-        for ((topic, partition), offset) in idle {
-            let (leader, topic_id) = self.leader(topic, *partition).await?;
-            let asked = Asked { topic: topic.clone(), topic_id, partition: *partition, offset: *offset };
-            by_leader.entry(leader).or_default().push(asked);
+        let mut unknown = None;
+        for (key, offset) in self.positions.iter().filter(|(key, _)| !self.busy.contains_key(*key)) {
+            let (topic, partition) = key;
+            let known = self.cluster.known_topic(topic);
+            match known.and_then(|known| Some((known.leader(*partition).ok()?, known.id))) {
+                Some((leader, topic_id)) => {
+                    let asked = Asked { topic: topic.clone(), topic_id, partition: *partition, offset: *offset };
+                    by_leader.entry(leader).or_default().push(asked);
+                }
+                None => unknown = unknown.or_else(|| Some(key.clone())),
+            }
         }
         for (leader, asked) in by_leader {
-            // A leader with a fetch under way gets its idle partitions with the next one.
             if self.busy.values().any(|busy| *busy == leader) {
                 continue;
             }
             self.busy.extend(asked.iter().map(|asked| ((asked.topic.clone(), asked.partition), leader)));
             self.in_flight.push(request::send(self.cluster.clone(), self.config.clone(), leader, asked));
         }
-        Ok(())
+        unknown
     }
 
-    async fn leader(&self, topic: &str, partition: i32) -> Result<(i32, Uuid)> {
+    /// Waits until the cluster names a leader of the partition.
+    async fn find_leader(&self, topic: &str, partition: i32) -> Result<()> {
         let mut retry = self.cluster.retry();
         loop {
             let known = self.cluster.topic(topic, false).await;
-            match known.and_then(|known| Ok((known.leader(partition)?, known.id))) {
+            match known.and_then(|known| known.leader(partition)) {
+                Ok(_) => return Ok(()),
                 Err(error) if error.may_be_retried() => {
                     self.cluster.forget(topic);
                     retry.pause(error).await?;
                 }
-                outcome => return outcome,
+                Err(error) => return Err(error),
             }
         }
     }

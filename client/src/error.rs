@@ -7,7 +7,7 @@ use milena_protocol::{ApiKey, DecodeError, EncodeError, ErrorCode};
 /// Why an operation of the client failed. Cheap to clone, because one failure may end many requests.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    #[error("cannot connect to {address}: {message}; is a broker listening there, and is --bootstrap-server right?")]
+    #[error("cannot connect to {address}: {message}")]
     Connect { address: String, message: String },
     #[error("connection to {address} was lost: {message}")]
     Disconnected { address: String, message: String },

@@ -1,2 +1,179 @@
 //! Disks that fill up or fail: the log directory goes offline, KAFKA_STORAGE_ERROR is answered, the process
 //! stays, and after a restart everything acknowledged is there.
+//!
+//! The metadata has a directory of its own here: without it a node cannot go on, and says so by ending.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use milena_protocol::ErrorCode;
+use milena_protocol::records::Builder;
+use milena_tests::process::{Broker, Config, signal};
+use milena_tests::{http, wait};
+
+use crate::Load;
+use crate::client::Client;
+use crate::random::Random;
+
+const FAULT_LIMIT: Duration = Duration::from_secs(120);
+const ATTACH_LIMIT: Duration = Duration::from_secs(20);
+
+/// Whether this process may mount and trace; says what is skipped otherwise.
+fn may(what: &str, tool: &str) -> bool {
+    // SAFETY: geteuid has no arguments and cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    let has_tool = Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !is_root || !has_tool {
+        println!("skipped: {what} needs root and {tool}");
+    }
+    is_root && has_tool
+}
+
+fn config(folder: &Path) -> Config {
+    Config::at(folder).property("metadata.log.dir", folder.join("metadata").display())
+}
+
+/// A tmpfs of a few megabytes on `path`, gone with this value.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: &Path, megabytes: u32) -> Self {
+        fs::create_dir_all(path).expect("writable");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]).arg(path));
+        SmallDisk(path.to_owned())
+    }
+
+    fn grow(&self, megabytes: u32) {
+        run(Command::new("mount").args(["-o", &format!("remount,size={megabytes}m")]).arg(&self.0));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().expect("an installed program");
+    assert!(status.success(), "{command:?} ended with {status}");
+}
+
+/// Every producer was told KAFKA_STORAGE_ERROR, the process lives, its metrics say what happened, and a new
+/// connection is told the same.
+fn assert_offline(broker: &mut Broker, load: &Load, context: &str) {
+    let told = wait::poll(FAULT_LIMIT, || {
+        let told = |load: &Load| {
+            load.producers.iter().all(|producer| producer.journal.storage_errors.load(Ordering::Relaxed) > 0)
+        };
+        told(load).then_some(())
+    });
+    assert!(told.is_some(), "{context}: no storage error within {FAULT_LIMIT:?}:\n{}", tail(broker));
+    assert!(broker.is_running(), "{context}: the process ended:\n{}", tail(broker));
+    let metrics = broker.metrics().expect("the admin port answers");
+    assert_eq!(http::metric(&metrics, "milena_log_directories_offline", ""), Some(1.0), "{context}");
+    let mut client = Client::connect(broker.port()).expect("the broker still accepts");
+    let mut builder = Builder::new();
+    builder.append(0, None, Some(b"no"), &[]).expect("a small record");
+    client.send_batch("plain", 0, &builder.finish().expect("a small batch")).expect("the broker still reads");
+    let produced = client.produced().expect("the broker still answers");
+    assert_eq!(produced.error, ErrorCode::KafkaStorageError, "{context}");
+}
+
+fn tail(broker: &Broker) -> String {
+    let output = broker.output();
+    let lines: Vec<&str> = output.lines().rev().take(15).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+/// Brings the broker back on a good disk: everything acknowledged is there, and it goes on.
+fn assert_recovered(broker: &mut Broker, load: Load, context: &str) {
+    broker.kill().expect("a running broker");
+    broker.start_again().expect("the broker comes back");
+    load.progress(100);
+    let acked_count = load.finish(broker.port(), context);
+    println!("{context}: {acked_count} records acknowledged before and after");
+}
+
+#[test]
+fn a_full_disk_takes_the_directory_offline_and_loses_nothing() {
+    if !may("a small disk", "mount") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk = SmallDisk::mount(&folder.path().join("data"), 64);
+    let mut broker = config(folder.path()).start().expect("the broker starts");
+    let load = Load::start(broker.port(), 1, &[("segment.bytes", "8388608")], 16 << 10, &mut Random(1));
+    assert_offline(&mut broker, &load, "a full disk");
+    disk.grow(512);
+    assert_recovered(&mut broker, load, "a full disk");
+    drop(broker);
+}
+
+/// strace on a running broker, making system calls on some files fail.
+struct Injector(Child);
+
+impl Injector {
+    fn attach(broker: &Broker, calls: &str, files: &[PathBuf]) -> Self {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-o", "/dev/null", "-p", &broker.pid().to_string()]);
+        for file in files {
+            command.arg("-P").arg(file);
+        }
+        command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:error=EIO")]);
+        let child = command.stderr(Stdio::null()).spawn().expect("strace starts");
+        let attached = wait::poll(ATTACH_LIMIT, || is_traced(broker.pid()).then_some(()));
+        assert!(attached.is_some(), "strace did not attach within {ATTACH_LIMIT:?}");
+        Injector(child)
+    }
+}
+
+impl Drop for Injector {
+    fn drop(&mut self) {
+        // SIGINT lets strace detach; a kill would do it, too, but could leave the broker stopped.
+        let _ = signal(self.0.id(), libc::SIGINT);
+        let _ = self.0.wait();
+    }
+}
+
+fn is_traced(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    let mut statuses = threads.flatten().map(|thread| fs::read_to_string(thread.path().join("status")));
+    statuses.all(|status| status.is_ok_and(|status| !status.contains("TracerPid:\t0\n")))
+}
+
+/// The files that the two partitions of the load write to now.
+fn active_files(broker: &Broker) -> Vec<PathBuf> {
+    ["once-0", "plain-0"]
+        .map(|name| broker.data().join(name).join("00000000000000000000.log"))
+        .into_iter()
+        .inspect(|path| assert!(path.exists(), "{}", path.display()))
+        .collect()
+}
+
+fn failing_calls(calls: &str, configs: &[(&str, &str)]) {
+    if !may(calls, "strace") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut broker = config(folder.path()).start().expect("the broker starts");
+    let load = Load::start(broker.port(), 1, configs, 40, &mut Random(2));
+    load.progress(50);
+    let injector = Injector::attach(&broker, calls, &active_files(&broker));
+    assert_offline(&mut broker, &load, calls);
+    drop(injector);
+    assert_recovered(&mut broker, load, calls);
+}
+
+#[test]
+fn a_failed_write_takes_the_directory_offline_and_loses_nothing() {
+    failing_calls("pwritev,pwritev2,pwrite64", &[]);
+}
+
+#[test]
+fn a_failed_sync_takes_the_directory_offline_and_loses_nothing() {
+    failing_calls("fdatasync,fsync", &[("milena.flush", "durable")]);
+}

@@ -17,7 +17,7 @@ use milena_tests::wait;
 
 use check::Checker;
 use client::Client;
-use producer::Running;
+use producer::{Plan, Running};
 use random::Random;
 
 const PARTITIONS: i32 = 3;
@@ -37,14 +37,15 @@ struct Load {
 }
 
 impl Load {
-    fn start(port: u16, random: &mut Random) -> Self {
+    /// Creates a topic for idempotent and one for plain producers, and starts one on each partition.
+    fn start(port: u16, partitions: i32, configs: &[(&str, &str)], padding: usize, random: &mut Random) -> Self {
         let mut client = Client::connect(port).expect("the broker is ready");
         let mut producers = Vec::new();
         for (topic, idempotent) in [("once", true), ("plain", false)] {
-            client.create_topic(topic, PARTITIONS, TOPIC_CONFIGS).expect("a new topic");
-            for partition in 0..PARTITIONS {
-                let seed = random.below(1 << 40);
-                producers.push(Running::start(port, topic, partition, idempotent, seed));
+            client.create_topic(topic, partitions, configs).expect("a new topic");
+            for partition in 0..partitions {
+                let plan = Plan { topic, partition, idempotent, padding };
+                producers.push(Running::start(port, plan, random.below(1 << 40)));
             }
         }
         let checkers = producers.iter().map(|_| Checker::default()).collect();
@@ -109,7 +110,7 @@ fn kill_9_under_load_loses_nothing_acknowledged_and_repeats_nothing() {
     println!("{rounds} rounds with MILENA_SEED={seed}");
     let mut random = Random(seed);
     let mut broker = Config::new().property("log.flush.offset.checkpoint.interval.ms", 200).start().expect("starts");
-    let mut load = Load::start(broker.port(), &mut random);
+    let mut load = Load::start(broker.port(), PARTITIONS, TOPIC_CONFIGS, 40, &mut random);
     let mut slowest_start = Duration::ZERO;
     for round in 1..=rounds {
         load.progress(200 + random.below(20_000));

@@ -36,6 +36,8 @@ pub struct Journal {
     pub topic: String,
     pub partition: i32,
     pub idempotent: bool,
+    /// Bytes added to each record.
+    padding: usize,
     acked: Mutex<Vec<Acked>>,
     acked_count: AtomicU64,
     /// Answers that mean the directory is offline, where the test expects that.
@@ -55,7 +57,17 @@ impl Journal {
 
 /// Value of the record with this number.
 pub fn value(journal: &Journal, number: u64) -> Vec<u8> {
-    format!("{}-{}-{number:012} some text to make the record longer", journal.topic, journal.partition).into_bytes()
+    let Journal { topic, partition, padding, .. } = journal;
+    format!("{topic}-{partition}-{number:012} some text {:x<padding$}", "").into_bytes()
+}
+
+/// What a producer does.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    pub topic: &'static str,
+    pub partition: i32,
+    pub idempotent: bool,
+    pub padding: usize,
 }
 
 pub struct Running {
@@ -65,11 +77,13 @@ pub struct Running {
 
 impl Running {
     /// Starts to produce to a partition that nobody else writes to.
-    pub fn start(port: u16, topic: &str, partition: i32, idempotent: bool, seed: u64) -> Self {
+    pub fn start(port: u16, plan: Plan, seed: u64) -> Self {
+        let Plan { topic, partition, idempotent, padding } = plan;
         let journal = Arc::new(Journal {
             topic: topic.to_owned(),
             partition,
             idempotent,
+            padding,
             acked: Mutex::default(),
             acked_count: AtomicU64::new(0),
             storage_errors: AtomicU64::new(0),

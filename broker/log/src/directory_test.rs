@@ -202,14 +202,19 @@ impl File for GatedFile {
     }
 }
 
+impl Gated {
+    fn gated(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
+        let is_log = path.extension().is_some_and(|extension| extension == "log");
+        if is_log { Arc::new(GatedFile(file, self.gate.clone())) } else { file }
+    }
+}
+
 impl Files for Gated {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.files.open(path)
+        Ok(self.gated(path, self.files.open(path)?))
     }
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = self.files.create(path)?;
-        let is_log = path.extension().is_some_and(|extension| extension == "log");
-        Ok(if is_log { Arc::new(GatedFile(file, self.gate.clone())) } else { file })
+        Ok(self.gated(path, self.files.create(path)?))
     }
     fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
         self.files.list(directory)

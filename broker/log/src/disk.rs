@@ -156,6 +156,9 @@ impl Disk {
         }
         if work.directory && !durability.is_closed() {
             self.sync_dir(&self.path.join(durability.name()))?;
+            if work.created {
+                self.sync_dir(&self.path)?;
+            }
         }
         Ok(durability.synced(&work))
     }

@@ -32,6 +32,8 @@ struct Dirty {
     files: SmallVec<[Arc<dyn File>; 1]>,
     /// A name was created, renamed or removed since the partition's directory was last synced.
     directory: bool,
+    /// The partition's directory itself is new, and so is its name in the log directory.
+    created: bool,
     /// Counts truncations: a sync that began before one must not vouch for what was written after it.
     generation: u64,
 }
@@ -41,6 +43,7 @@ struct Dirty {
 pub(crate) struct Work {
     pub files: SmallVec<[Arc<dyn File>; 1]>,
     pub directory: bool,
+    pub created: bool,
     log_end_offset: i64,
     generation: u64,
 }
@@ -73,6 +76,7 @@ impl Durability {
                 log_end_offset: durable_offset,
                 files: SmallVec::new(),
                 directory: false,
+                created: false,
                 generation: 0,
             }),
             syncing: Mutex::new(()),
@@ -128,7 +132,7 @@ impl Durability {
         self.closed.store(true, Ordering::Release);
         let mut dirty = self.dirty.lock();
         dirty.files.clear();
-        dirty.directory = false;
+        (dirty.directory, dirty.created) = (false, false);
     }
 
     /// As `sync_order`, unless a sync is running.
@@ -157,6 +161,13 @@ impl Durability {
         self.dirty.lock().directory = true;
     }
 
+    /// The folder was created with what is in it; the first sync makes it durable. A log without a durable
+    /// byte may be lost with its folder, and creating many must not cost a sync each.
+    pub(crate) fn created(&self) {
+        let mut dirty = self.dirty.lock();
+        (dirty.directory, dirty.created) = (true, true);
+    }
+
     /// Names were changed that the last sync did not cover.
     pub(crate) fn has_unsynced_names(&self) -> bool {
         self.dirty.lock().directory
@@ -181,6 +192,7 @@ impl Durability {
         Work {
             files: std::mem::take(&mut dirty.files),
             directory: std::mem::take(&mut dirty.directory),
+            created: std::mem::take(&mut dirty.created),
             log_end_offset: dirty.log_end_offset,
             generation: dirty.generation,
         }

@@ -47,12 +47,16 @@ pub(crate) fn last_where<E: Entry>(
     Ok(found)
 }
 
-/// The last of the first `count` entries.
+/// The last of the first `count` entries; `None` when there is none, or when it does not stand above the
+/// first, as zeros at the end of a file do not.
 pub(crate) fn last<E: Entry>(file: &dyn File, count: u32) -> io::Result<Option<E>> {
     let Some(index) = count.checked_sub(1) else { return Ok(None) };
     let mut bytes = [0; MAX_ENTRY_SIZE];
     read(file, &mut bytes[..E::SIZE], u64::from(index) * E::SIZE as u64, false)?;
-    Ok(Some(E::decode(&bytes)))
+    let last = E::decode(&bytes);
+    read(file, &mut bytes[..E::SIZE], 0, false)?;
+    let first = E::decode(&bytes);
+    Ok((index == 0 || first.key() < last.key()).then_some(last))
 }
 
 /// Whether the entries of the whole file ascend strictly, which a file of zeros or another's does not.

@@ -208,7 +208,8 @@ impl World {
 
     fn read(&mut self, from: usize, upto: usize, max_bytes: usize, min_one_batch: bool) {
         let (from_offset, upto_offset) = (self.offset(from), self.boundary(upto));
-        let read = Read { from_offset, upto_offset, max_bytes, min_one_batch, hot_only: from % 2 == 0 };
+        let read =
+            Read { from_offset, upto_offset, max_bytes, min_one_batch, hot_only: from.is_multiple_of(2) };
         let slice = self.log().read(read).expect("in range");
         let wanted = self.kept.iter().skip_while(|kept| kept.last_offset < from_offset);
         let wanted: Vec<&Kept> = wanted.take_while(|kept| kept.last_offset < upto_offset).collect();

@@ -288,24 +288,45 @@ impl Log {
         if let Some(largest) = segment.largest {
             return Ok(largest);
         }
-        let largest = match self.index_file::<TimeEntry>(index, Kind::TimeIndex, |_| 0)? {
-            // No batch with a timestamp, unless the file was lost: only a walk can tell.
-            None | Some((_, 0)) if segment.size > 0 => {
-                self.rebuild_indexes(index)?;
-                self.segments[index].largest.unwrap_or(Largest::none(segment.base_offset))
-            }
-            None => Largest::none(segment.base_offset),
-            Some((file, count)) => {
+        let last = match self.index_file::<TimeEntry>(index, Kind::TimeIndex, |_| 0)? {
+            Some((file, count)) if count > 0 => {
                 let path = self.path(segment.base_offset, Kind::TimeIndex);
-                let last = self.disk.done("read", &path, index_file::last::<TimeEntry>(&*file, count))?;
-                last.map_or(Largest::none(segment.base_offset), |entry| Largest {
-                    timestamp: entry.timestamp,
-                    offset: segment.base_offset + i64::from(entry.relative_offset),
-                })
+                self.disk.done("read", &path, index_file::last::<TimeEntry>(&*file, count))?
+            }
+            _ => None,
+        };
+        let none = Largest::none(segment.base_offset);
+        let last = last.map(|entry| Largest {
+            timestamp: entry.timestamp,
+            offset: segment.base_offset + i64::from(entry.relative_offset),
+        });
+        let largest = match last {
+            Some(last) if self.stands_in_log(index, last)? => last,
+            None if segment.size == 0 => none,
+            // No batch with a timestamp, unless the file was lost, damaged or another's: only a walk can tell.
+            _ => {
+                self.rebuild_indexes(index)?;
+                self.segments[index].largest.unwrap_or(none)
             }
         };
         self.segments[index].largest = Some(largest);
         Ok(largest)
+    }
+
+    /// Whether the batch that an entry of the time index leads to has the entry's timestamp.
+    fn is_true(&mut self, index: usize, entry: TimeEntry) -> Result<bool, Error> {
+        let offset = self.segments[index].base_offset + i64::from(entry.relative_offset);
+        let found = self.search(index, offset, false, |located| located.header.last_offset() >= offset);
+        Ok(found.map_err(waited)?.is_some_and(|located| located.header.max_timestamp == entry.timestamp))
+    }
+
+    /// Whether the batch that a time index names has that timestamp, which in another segment's index it has
+    /// not.
+    fn stands_in_log(&mut self, index: usize, largest: Largest) -> Result<bool, Error> {
+        let place = self
+            .search(index, largest.offset, false, |located| located.header.last_offset() >= largest.offset);
+        let found = place.map_err(waited)?;
+        Ok(found.is_some_and(|located| located.header.max_timestamp == largest.timestamp))
     }
 
     /// Timestamp of the first batch of the active segment.
@@ -383,8 +404,12 @@ impl Log {
                 found.map_err(waited)?
             }
         };
-        let relative = entry.map_or(0, |entry| i64::from(entry.relative_offset));
-        Ok(self.segments[index].base_offset + relative)
+        let Some(entry) = entry else { return Ok(self.segments[index].base_offset) };
+        if !self.is_true(index, entry)? {
+            self.rebuild_indexes(index)?;
+            return Ok(self.segments[index].base_offset);
+        }
+        Ok(self.segments[index].base_offset + i64::from(entry.relative_offset))
     }
 
     /// First record of the segment at or above the log start with a timestamp not below `timestamp`, looking

@@ -64,12 +64,15 @@ impl Log {
         let disk = directory.disk().clone();
         disk.check()?;
         let path = directory.path().join(name);
-        let folder = match Folder::read(&disk, &path)? {
-            Some(folder) => folder,
-            None => create_folder(directory, &disk, name, &path)?,
+        let (folder, created) = match Folder::read(&disk, &path)? {
+            Some(folder) => (folder, false),
+            None => (create_folder(directory, &disk, name, &path)?, true),
         };
         let known = directory.checkpointed(name);
         let mut log = Log::unopened(directory, name, config, folder.segments, known, now_ms)?;
+        if created {
+            log.durability.created();
+        }
         let mut opened = Opened::default();
         let epochs = log.read_epochs()?;
         let epochs_trusted = known.clean && epochs.is_some();
@@ -77,6 +80,8 @@ impl Log {
         let recovery_point = known.recovery_point.unwrap_or(0);
         if !(known.clean && log.resume(recovery_point)?) {
             log.finish_deletion(&folder.deleted)?;
+            // Behind the recovery point the file may tell of a log that a power loss undid. The batches know.
+            log.epochs_changed |= log.epochs.truncate_from_end(recovery_point);
             log.recover(recovery_point, &mut opened, now_ms)?;
         }
         log.reconcile_start()?;
@@ -95,6 +100,10 @@ impl Log {
             directory.request_sync(&log.durability, None);
         }
         opened.segments_count = log.segments.len();
+        if log.durability.is_durable() {
+            // Opening many logs must not use up the descriptors.
+            log.release();
+        }
         Ok((log, opened))
     }
 
@@ -141,7 +150,7 @@ impl Log {
         };
         if is_new {
             log.active.file = Some(log.disk.create(&log.path(first, Kind::Log))?);
-            log.disk.sync_dir(&log.folder())?;
+            log.durability.renamed();
         }
         Ok(log)
     }
@@ -180,6 +189,10 @@ impl Log {
                     Err(error) => return Err(self.scan_failed_storage(index, error)),
                 }
             }
+        }
+        if segment.size > 0 && indexer.largest.offset >= next_offset {
+            // The time index is another's, or of a longer past.
+            return Ok(None);
         }
         self.active.indexer = indexer;
         Ok(Some(next_offset))
@@ -231,8 +244,8 @@ impl Log {
             let last = self.disk.done("read", &path, index_file::last::<E>(&*file, count))?;
             return Ok(match last {
                 Some(last) if holds(&last) => Some(Some((count, last))),
-                Some(_) => None,
-                None => Some(None),
+                None if count == 0 => Some(None),
+                _ => None,
             });
         }
         let found = self.disk.done("read", &path, index_file::last_where(&*file, count, false, holds))?;
@@ -292,7 +305,7 @@ impl Log {
             }
             if checked.cut.is_some() || !follows {
                 self.drop_behind(index, opened)?;
-                self.finish_recovery(checked.indexer, first, recovery_point, now_ms)?;
+                self.finish_recovery(checked.indexer, first, recovery_point, opened, now_ms)?;
                 return Ok(());
             }
             let mut indexer = checked.indexer;
@@ -460,14 +473,20 @@ impl Log {
         indexer: Indexer,
         first: usize,
         recovery_point: i64,
+        opened: &Opened,
         now_ms: i64,
     ) -> Result<(), Error> {
         let active = self.active_index();
         let segment = self.segments[active];
         // Without a file: the one before may be that of a segment that was removed.
         self.active = Active::new(indexer, segment.size, now_ms);
-        let file = self.log_file(active)?;
         self.changed = true;
+        if opened.recovered_bytes == 0 && opened.truncated_bytes == 0 {
+            // Everything is vouched for.
+            self.durability.truncated(self.log_end_offset);
+            return Ok(());
+        }
+        let file = self.log_file(active)?;
         self.durability.truncated(recovery_point.min(self.log_end_offset));
         for index in first..active {
             let sealed = self.log_file(index)?;
@@ -532,10 +551,13 @@ impl Log {
     }
 }
 
-/// Creates the folder of a new log, durably.
+/// Creates the folder of a new log.
 fn create_folder(directory: &Directory, disk: &Disk, name: &str, path: &Path) -> Result<Folder, Error> {
     directory.forget_predecessor(name)?;
     disk.done("create", path, disk.files.create_dir(path))?;
-    disk.sync_dir(directory.path())?;
     Ok(Folder::default())
 }
+
+#[cfg(test)]
+#[path = "recovery_test.rs"]
+mod tests;

@@ -99,6 +99,10 @@ impl Log {
         let path = self.path(offset, Kind::Snapshot);
         let bytes = files::read_file(&*self.disk.files, &path, SNAPSHOT_SIZE_MAX);
         match producer_snapshot::decode(&self.disk.done("read", &path, bytes)?) {
+            Ok(entries) if entries.iter().any(|(_, producer)| knows_offset(producer, offset)) => {
+                tracing::warn!(file = %path.display(), "producer snapshot is of a later offset and not used");
+                Ok(None)
+            }
             Ok(entries) => Ok(Some(entries)),
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error, "producer snapshot is damaged and not used");
@@ -186,4 +190,9 @@ impl Log {
         self.durability.touched(file);
         Ok(())
     }
+}
+
+/// Whether the state includes a batch at or above `offset`.
+fn knows_offset(producer: &Producer, offset: i64) -> bool {
+    producer.last_batch().is_some_and(|batch| batch.last_offset >= offset)
 }

@@ -146,7 +146,8 @@ impl Log {
 
     /// Gives back what an idle log does not need. The index entries in memory stay: they are few, and writing
     /// them would make the log dirty again.
-    fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
+        self.used = false;
         self.active.file = None;
         self.active.recent.clear();
         self.forget_files(self.active_segment_base());

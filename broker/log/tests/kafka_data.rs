@@ -180,11 +180,54 @@ fn a_directory_without_its_clean_stop_is_recovered_to_the_same_records() {
     }
 }
 
+/// Damages the transaction index of the golden log; whoever reads with `read_committed` must not notice.
+fn damaged_transaction_index(damage: impl Fn(&Path), crashed: bool) {
+    let folder = copied_data();
+    if crashed {
+        fs::remove_file(folder.path().join(".kafka_cleanshutdown")).expect("Kafka wrote it");
+        fs::remove_file(folder.path().join("recovery-point-offset-checkpoint")).expect("Kafka wrote it");
+        for snapshot in files_below(folder.path(), ".snapshot") {
+            fs::remove_file(snapshot).expect("Kafka wrote it");
+        }
+    }
+    let index = files_below(&folder.path().join("transactions-0"), ".txnindex");
+    assert_eq!(index.len(), 1);
+    damage(&index[0]);
+    let directory = open_directory(folder.path());
+    let config = Config { producer_id_expiration_ms: i64::MAX, retention_ms: None, ..Config::default() };
+    let (mut log, _) =
+        Log::open(&directory, "transactions-0", Arc::new(config), NOW_MS).expect("a readable log");
+    let (committed, stable) = expected("committed.txt", "transactions");
+    let end = log.log_end_offset();
+    log.high_watermark_reached(end);
+    assert_eq!(consume("transactions", &mut log, stable, true), committed);
+}
+
+#[test]
+fn a_damaged_transaction_index_is_made_again() {
+    let change = |path: &Path, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut contents = fs::read(path).expect("readable");
+        change(&mut contents);
+        fs::write(path, contents).expect("writable");
+    };
+    for crashed in [true, false] {
+        damaged_transaction_index(|path| change(path, &|contents| contents.truncate(50)), crashed);
+        damaged_transaction_index(|path| change(path, &|contents| contents[1] = 7), crashed);
+        damaged_transaction_index(|path| change(path, &|contents| contents.extend([0; 34])), crashed);
+        damaged_transaction_index(|path| change(path, &|contents| contents[34..].fill(0)), crashed);
+    }
+    damaged_transaction_index(|path| fs::remove_file(path).expect("there"), true);
+    damaged_transaction_index(|path| change(path, &|contents| contents.truncate(34)), true);
+}
+
 /// Files of the golden folders whose names end so.
 fn files_ending(suffix: &str) -> Vec<PathBuf> {
+    files_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"), suffix)
+}
+
+fn files_below(folder: &Path, suffix: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut folders = vec![tests];
+    let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("readable").path();
@@ -195,7 +238,7 @@ fn files_ending(suffix: &str) -> Vec<PathBuf> {
             }
         }
     }
-    assert!(!found.is_empty(), "no golden file ends with {suffix}");
+    assert!(!found.is_empty(), "no file ends with {suffix}");
     found
 }
 

@@ -5,8 +5,14 @@
 
 mod support;
 
-use milena_log::memory_files::{Fault, Loss, Operation};
-use support::{Model, Random, Step, World, open};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use milena_log::directory::{Done, Options};
+use milena_log::memory_files::{Fault, Loss, MemoryFiles, Operation};
+use milena_log::{Directory, Log};
+use support::{FOLDER, Model, NAME, NOW_MS, Random, Step, World, config, open};
 
 /// A little of everything, in few operations.
 const SHORT: &[Step] = &[
@@ -111,7 +117,7 @@ fn power_loss_at_every_operation_of_a_recovery() {
 /// One long life with many power losses.
 fn live(seed: u64) {
     let mut random = Random(seed);
-    let mut files = milena_log::memory_files::MemoryFiles::new();
+    let mut files = MemoryFiles::new();
     let mut model = Model::default();
     for life in 0..6 {
         let context = format!("seed {seed}, life {life}");
@@ -146,5 +152,38 @@ fn power_losses_at_random_in_long_lives() {
     }
     for seed in 0..number("MILENA_SEEDS").unwrap_or(60) {
         live(seed);
+    }
+}
+
+/// The flusher runs beside the appends; whatever it says is durable must be.
+#[test]
+fn what_the_flusher_thread_acknowledged_survives() {
+    for seed in 0..40 {
+        let mut random = Random(seed);
+        let files = MemoryFiles::new();
+        let options = Options { flusher_thread: true, ..Options::default() };
+        let directory = Directory::open(Arc::new(files.clone()), Path::new(FOLDER), options).expect("memory");
+        let (log, _) = Log::open(&directory, NAME, config(), NOW_MS).expect("memory");
+        let mut world = World { files, directory, log, model: Model::default() };
+        world.files.inject(Fault::power_loss(Operation::Any, random.below(300)));
+        let acknowledged = Arc::new(AtomicI64::new(0));
+        for _ in 0..2_000 {
+            if world.step(Step::Append { producer: 1 + random.below(2) as i64, count: 1 }).is_err() {
+                break;
+            }
+            let told = Arc::clone(&acknowledged);
+            let done: Done = Box::new(move |durable| {
+                if let Ok(offset) = durable {
+                    told.fetch_max(offset, Ordering::SeqCst);
+                }
+            });
+            world.directory.request_sync(world.log.durability(), Some(done));
+        }
+        let World { files, directory, log, mut model } = world;
+        // Ends the thread, so that all it has to say is said.
+        drop((log, directory));
+        model.synced_offset = acknowledged.load(Ordering::SeqCst);
+        let context = format!("seed {seed}, {} acknowledged", model.synced_offset);
+        World::recover(files.crash(Loss::Unsynced), model, &context);
     }
 }

@@ -122,9 +122,11 @@ impl ProducerIds {
     }
 
     async fn allocate(&self) -> Result<Block, ErrorCode> {
-        let broker_epoch = self.metadata.image().broker(self.broker_id).map_or(-1, |broker| broker.broker_epoch);
+        let broker_epoch =
+            self.metadata.image().broker(self.broker_id).map_or(-1, |broker| broker.broker_epoch);
         let command = AllocateProducerIds { broker_id: self.broker_id, broker_epoch };
-        let committed = self.client.submit(Command::AllocateProducerIds(command)).await.map_err(|e| e.code())?;
+        let committed =
+            self.client.submit(Command::AllocateProducerIds(command)).await.map_err(|e| e.code())?;
         match committed.reply {
             Reply::AllocateProducerIds(Ok(block)) => Ok(block),
             Reply::AllocateProducerIds(Err(error)) => Err(error.code),

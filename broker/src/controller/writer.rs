@@ -101,7 +101,11 @@ impl Writer {
 
     async fn decide(&mut self, queued: impl Iterator<Item = Submission>) {
         let Some(leader) = self.lead() else {
-            let error = if self.quorum.stopped().is_some() { SubmitError::Storage } else { SubmitError::NotController };
+            let error = if self.quorum.stopped().is_some() {
+                SubmitError::Storage
+            } else {
+                SubmitError::NotController
+            };
             queued.for_each(|submission| answer(submission.answer, Err(error)));
             return;
         };
@@ -159,7 +163,8 @@ impl Writer {
             Command::BrokerHeartbeat(c) => {
                 self.sessions.touch(c.broker_id, c.broker_epoch, c.current_metadata_offset, now_ms);
                 let since = self.leaving_since.get(&c.broker_id);
-                c.others_caught_up = since.is_some_and(|index| self.sessions.all_reached(working, c.broker_id, *index));
+                c.others_caught_up =
+                    since.is_some_and(|index| self.sessions.all_reached(working, c.broker_id, *index));
             }
             _ => {}
         }
@@ -200,7 +205,8 @@ impl Writer {
         match note {
             Note::Nothing => {}
             Note::Registered { broker_id } => {
-                let epoch = self.quorum.state().image.broker(broker_id).map_or(-1, |broker| broker.broker_epoch);
+                let epoch =
+                    self.quorum.state().image.broker(broker_id).map_or(-1, |broker| broker.broker_epoch);
                 self.sessions.touch(broker_id, epoch, -1, now_ms());
                 self.leaving_since.remove(&broker_id);
             }

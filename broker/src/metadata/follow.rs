@@ -52,7 +52,9 @@ impl Source {
                 let newer = |state: &State| state.image.applied().index > after.index;
                 let image = Arc::clone(&state.wait_for(newer).await.ok()?.image);
                 Some(match quorum.entries_after(after, BATCH_ENTRIES_MAX) {
-                    Ok(Some(entries)) => entries.into_iter().map(records_of).collect::<io::Result<_>>().map(Update::Entries),
+                    Ok(Some(entries)) => {
+                        entries.into_iter().map(records_of).collect::<io::Result<_>>().map(Update::Entries)
+                    }
                     Ok(None) => Ok(Update::Image(image)),
                     Err(error) => Err(error),
                 })

@@ -77,7 +77,8 @@ impl Publisher {
         }
         configured.retain(|id| !topics.contains(id));
         let myself = self.myself(image);
-        let placed: Vec<_> = topics.iter().filter_map(|id| image.topic(*id)).map(|t| self.plan(image, t)).collect();
+        let placed: Vec<_> =
+            topics.iter().filter_map(|id| image.topic(*id)).map(|t| self.plan(image, t)).collect();
         self.open_all(&placed);
         for plan in placed {
             self.put(plan, myself);
@@ -128,7 +129,9 @@ impl Publisher {
             let dynamic = [image.cluster_config(), image.broker_config(self.settings.node_id)];
             match self.settings.with_dynamic(&dynamic) {
                 Ok(settings) => self.defaults = settings.topic,
-                Err(error) => tracing::error!(%error, "dynamic broker configuration is not usable and was passed over"),
+                Err(error) => {
+                    tracing::error!(%error, "dynamic broker configuration is not usable and was passed over")
+                }
             }
             return image.topics().map(|topic| topic.id).collect();
         }
@@ -214,7 +217,13 @@ impl Publisher {
                 partition.assign(assigned, myself, now_ms);
             }
         }
-        self.table.put(Topic { id: assigned.id, name: Arc::clone(&assigned.name), settings, log_config, slots });
+        self.table.put(Topic {
+            id: assigned.id,
+            name: Arc::clone(&assigned.name),
+            settings,
+            log_config,
+            slots,
+        });
     }
 
     fn configure(&self, image: &Image, id: Uuid, myself: Myself) {

@@ -15,6 +15,9 @@ use super::partition::Partition;
 use crate::broker::now_ms;
 use crate::controller::raft::log_store::LOG_NAME;
 
+/// Partitions that were found at start and have not been opened yet, by topic id and index.
+type Unopened = HashMap<(Uuid, i32), (Arc<Directory>, Found)>;
+
 /// The directories that could be opened.
 pub struct Directories {
     files: Arc<dyn Files>,
@@ -22,8 +25,7 @@ pub struct Directories {
     online: Vec<Arc<Directory>>,
     /// Directories that could not be opened: a partition that is not found may be in one of them.
     offline_count: usize,
-    /// Where each partition lies that was found at start and has not been opened yet, by topic id and index.
-    found: Mutex<HashMap<(Uuid, i32), (Arc<Directory>, Found)>>,
+    found: Mutex<Unopened>,
     /// Partitions per directory, to place new ones where there are fewest.
     counts: Mutex<BTreeMap<Uuid, usize>>,
 }
@@ -67,11 +69,19 @@ impl Directories {
         if let (true, Some(problem)) = (online.is_empty(), problem.take()) {
             return Err(OpenError::None(problem));
         }
-        let known = online.iter().find_map(|directory| directory.identity()).map(|identity| identity.cluster_id);
+        let known =
+            online.iter().find_map(|directory| directory.identity()).map(|identity| identity.cluster_id);
         let cluster_id = known.or(cluster_id.map(str::to_owned)).unwrap_or_else(|| new_id().to_string());
         identify(&mut online, node_id, &cluster_id, new_id)?;
         let offline_count = paths.len() - online.len();
-        let directories = Self { files, cluster_id, online, offline_count, found: Mutex::default(), counts: Mutex::default() };
+        let directories = Self {
+            files,
+            cluster_id,
+            online,
+            offline_count,
+            found: Mutex::default(),
+            counts: Mutex::default(),
+        };
         directories.find_partitions();
         Ok(directories)
     }
@@ -262,7 +272,11 @@ fn identify(
             }
         };
         if identity.cluster_id != cluster_id {
-            return Err(OpenError::OtherCluster { path, found: identity.cluster_id, expected: cluster_id.to_owned() });
+            return Err(OpenError::OtherCluster {
+                path,
+                found: identity.cluster_id,
+                expected: cluster_id.to_owned(),
+            });
         }
         if identity.node_id != node_id {
             return Err(OpenError::OtherNode { path, found: identity.node_id, expected: node_id });

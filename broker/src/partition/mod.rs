@@ -16,8 +16,8 @@ pub mod watermark;
 
 pub use directories::Directories;
 pub use operations::{
-    AbortedTransaction, AppendAs, AppendError, Appended, EpochEnd, Extent, Isolation, OffsetAndTimestamp, Read,
-    ReadError, Readout, Timestamp,
+    AbortedTransaction, AppendAs, AppendError, Appended, EpochEnd, Extent, Isolation, OffsetAndTimestamp,
+    Read, ReadError, Readout, Timestamp,
 };
 pub use partition::{Myself, Partition};
 pub use table::Table;

@@ -59,7 +59,9 @@ impl From<milena_log::AppendError> for AppendError {
 
 fn refusal_code(refusal: &Refusal) -> ErrorCode {
     match refusal {
-        Refusal::OutOfOrderSequence { .. } | Refusal::NewEpochNotFromZero { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        Refusal::OutOfOrderSequence { .. } | Refusal::NewEpochNotFromZero { .. } => {
+            ErrorCode::OutOfOrderSequenceNumber
+        }
         Refusal::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
         Refusal::NotTransactional { .. } => ErrorCode::InvalidTxnState,
         Refusal::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,

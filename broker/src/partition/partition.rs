@@ -54,7 +54,9 @@ pub(super) struct Inner {
 pub(super) enum Role {
     Leader(Box<Leader>),
     /// Another broker leads, or none does.
-    Follower { leader_epoch: i32 },
+    Follower {
+        leader_epoch: i32,
+    },
 }
 
 /// What a broker must know about itself to lead.
@@ -196,11 +198,7 @@ impl Partition {
     }
 
     fn interrupted(&self, _: Interrupted) -> ErrorCode {
-        if self.is_offline() {
-            ErrorCode::KafkaStorageError
-        } else {
-            ErrorCode::NotLeaderOrFollower
-        }
+        if self.is_offline() { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower }
     }
 
     /// Takes what the image says about this partition: leads it, stops leading it, or notes a changed ISR.
@@ -222,7 +220,8 @@ impl Partition {
                 leader.image_changed(assigned, now_ms)
             }
             Role::Leader(_) | Role::Follower { .. } => {
-                let (leader, effects) = lead(log, assigned, myself, rules(&settings, myself), &self.high_watermark, now_ms);
+                let (leader, effects) =
+                    lead(log, assigned, myself, rules(&settings, myself), &self.high_watermark, now_ms);
                 *role = Role::Leader(Box::new(leader));
                 effects
             }
@@ -277,7 +276,9 @@ impl Partition {
         if !self.is_durable() {
             return;
         }
-        let Some(durability) = self.inner.lock().log.as_ref().map(|log| Arc::clone(log.durability())) else { return };
+        let Some(durability) = self.inner.lock().log.as_ref().map(|log| Arc::clone(log.durability())) else {
+            return;
+        };
         let this = Weak::clone(&self.this);
         let done = move |outcome: Result<i64, milena_log::Error>| {
             let Some(partition) = this.upgrade() else { return };

@@ -120,9 +120,12 @@ fn aborted(log: &mut Log, from_offset: i64, upto_offset: i64) -> Result<Vec<Abor
     if from_offset >= upto_offset {
         return Ok(Vec::new());
     }
-    let aborted = log.aborted_transactions(from_offset, upto_offset).map_err(|error| storage_error(&error))?;
+    let aborted =
+        log.aborted_transactions(from_offset, upto_offset).map_err(|error| storage_error(&error))?;
     let named = aborted.into_iter();
-    Ok(named.map(|t| AbortedTransaction { producer_id: t.producer_id, first_offset: t.first_offset }).collect())
+    Ok(named
+        .map(|t| AbortedTransaction { producer_id: t.producer_id, first_offset: t.first_offset })
+        .collect())
 }
 
 /// Puts the records, or what is cold on the way to them, into `readout`.
@@ -136,7 +139,9 @@ fn find(log: &mut Log, read: &Read, upto_offset: i64, readout: &mut Readout) -> 
         hot_only: true,
     };
     match log.read(asked) {
-        Ok(slice) => readout.records = slice.filter(|slice| !slice.first_batch_incomplete).and_then(file_slice),
+        Ok(slice) => {
+            readout.records = slice.filter(|slice| !slice.first_batch_incomplete).and_then(file_slice)
+        }
         Err(LogReadError::Cold(cold)) => readout.cold = Some(cold),
         Err(LogReadError::OutOfRange { .. }) => return Err(out_of_range(readout)),
         Err(LogReadError::Storage(error)) => return Err(storage_error(&error)),
@@ -151,5 +156,8 @@ fn file_slice(slice: Slice) -> Option<FileSlice> {
 }
 
 fn out_of_range(readout: &Readout) -> ReadError {
-    ReadError::OutOfRange { log_start_offset: readout.log_start_offset, high_watermark: readout.high_watermark }
+    ReadError::OutOfRange {
+        log_start_offset: readout.log_start_offset,
+        high_watermark: readout.high_watermark,
+    }
 }

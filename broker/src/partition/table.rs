@@ -49,8 +49,10 @@ pub struct Table {
 
 struct Index<K, S> {
     hasher: S,
-    shards: Box<[ArcSwap<HashMap<K, Arc<Topic>, S>>]>,
+    shards: Box<[Shard<K, S>]>,
 }
+
+type Shard<K, S> = ArcSwap<HashMap<K, Arc<Topic>, S>>;
 
 impl Default for Table {
     fn default() -> Self {
@@ -140,7 +142,7 @@ impl<K: Clone + Eq + std::hash::Hash, S: BuildHasher + Clone> Index<K, S> {
         Self { shards: (0..SHARDS).map(|_| empty()).collect(), hasher }
     }
 
-    fn shard(&self, hash: u64) -> &ArcSwap<HashMap<K, Arc<Topic>, S>> {
+    fn shard(&self, hash: u64) -> &Shard<K, S> {
         // The upper bits: a map takes its bucket from the lower ones.
         &self.shards[(hash >> 58) as usize % SHARDS]
     }

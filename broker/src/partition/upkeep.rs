@@ -80,7 +80,9 @@ impl Partition {
     fn note(&self, outcome: Result<(), milena_log::Error>, work: &str) {
         match outcome {
             Ok(()) | Err(milena_log::Error::DirectoryOffline { .. }) => {}
-            Err(error) => tracing::error!(topic = %self.topic(), partition = self.index(), %error, work, "log upkeep failed"),
+            Err(error) => {
+                tracing::error!(topic = %self.topic(), partition = self.index(), %error, work, "log upkeep failed")
+            }
         }
     }
 }

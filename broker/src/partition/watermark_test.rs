@@ -81,7 +81,8 @@ fn no_wake_up_is_lost_between_threads() {
         for waiter in 0..WAITERS {
             let watermark = &watermark;
             scope.spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");
                 runtime.block_on(async {
                     let mut at = waiter % 3 + 1;
                     while at <= TOP {

@@ -18,9 +18,9 @@ const BY_ID_FROM: i16 = 13;
 /// Time that a broker gets beyond the wait that it was asked for.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Fetches from the leader of what is asked.
+/// Fetches from the leader of what is asked, in a task of its own: it goes on while nobody polls.
 pub(super) fn send(cluster: Cluster, config: ConsumerConfig, leader: i32, asked: Vec<Asked>) -> InFlight {
-    Box::pin(async move {
+    tokio::spawn(async move {
         let response = fetch(&cluster, &config, leader, &asked).await;
         Fetch { asked, response }
     })

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use milena_protocol::records::{Builder, batch};
+use milena_protocol::records::Builder;
 use tokio::sync::Notify;
 
 use super::delivery::{Delivery, Outcome};
@@ -50,7 +50,7 @@ pub(super) struct Pending {
     pub builder: Builder,
     pub outcome: Arc<Outcome>,
     pub since: Instant,
-    /// Bytes taken from the budget.
+    /// Bytes taken from the budget: what is taken and what is given back must be the same.
     pub bytes: usize,
 }
 
@@ -183,7 +183,7 @@ fn new_batch(shared: &Shared) -> Pending {
         builder: Builder::new().compression(config.compression, config.compression_level),
         outcome: Arc::default(),
         since: Instant::now(),
-        bytes: batch::HEADER_SIZE,
+        bytes: 0,
     }
 }
 

@@ -12,7 +12,7 @@ use super::Shared;
 use super::delivery::Stored;
 use super::identity::Identity;
 use super::queue::{Next, Pending, Queue};
-use crate::cluster::time_left;
+use crate::cluster::{Retry, time_left};
 use crate::config::Acks;
 use crate::error::{Error, Result};
 
@@ -90,7 +90,9 @@ impl Sender {
 
     async fn send_until_stored(&self, batch: &[u8]) -> Result<Stored> {
         let deadline = Instant::now() + self.shared.config.delivery_timeout;
-        let mut retry = self.shared.cluster.retry();
+        let client = self.shared.cluster.config();
+        let timeout = self.shared.config.delivery_timeout;
+        let mut retry = Retry::new(client.retry_backoff, client.retry_backoff_max, timeout);
         loop {
             let error = match tokio::time::timeout(time_left(deadline), self.send_once(batch)).await {
                 Ok(Ok(stored)) => return Ok(stored),

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use milena_protocol::types::Uuid;
 
-use super::types::{LeaderId, LogId, Membership, Payload, Proposal, VoterAddress, VoterId};
 use super::types::Entry;
+use super::types::{LeaderId, LogId, Membership, Payload, Proposal, VoterAddress, VoterId};
 
 const VERSION: u8 = 1;
 const BLANK: u8 = 0;
@@ -71,7 +71,10 @@ pub fn decode_value(index: u64, term: u64, value: &Bytes) -> Result<Entry, Entry
         BLANK => Payload::Blank,
         RECORDS => {
             let append_time_ms = i64::from_be_bytes(reader.array()?);
-            Payload::Normal(Proposal { append_time_ms, records: value.slice_ref(std::mem::take(&mut reader.rest)) })
+            Payload::Normal(Proposal {
+                append_time_ms,
+                records: value.slice_ref(std::mem::take(&mut reader.rest)),
+            })
         }
         MEMBERSHIP => Payload::Membership(reader.membership()?),
         other => return Err(EntryError::UnknownKind(other)),

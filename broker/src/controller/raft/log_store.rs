@@ -58,7 +58,8 @@ struct Inner {
 impl LogStore {
     /// Opens or creates the log in `directory`.
     pub fn open(files: Arc<dyn Files>, directory: &Arc<Directory>) -> io::Result<Self> {
-        let (mut log, opened) = Log::open(directory, LOG_NAME, Arc::new(config()), now_ms()).map_err(io::Error::other)?;
+        let (mut log, opened) =
+            Log::open(directory, LOG_NAME, Arc::new(config()), now_ms()).map_err(io::Error::other)?;
         if opened.truncated_bytes > 0 {
             tracing::warn!(bytes = opened.truncated_bytes, "torn tail of the metadata log was cut");
         }
@@ -69,7 +70,9 @@ impl LogStore {
         }
         let last = last_log_id(&mut log)?.or(purged);
         let inner = Mutex::new(Inner { log, last });
-        Ok(Self { shared: Arc::new(Shared { directory: Arc::clone(directory), inner, hard: Mutex::new(hard) }) })
+        Ok(Self {
+            shared: Arc::new(Shared { directory: Arc::clone(directory), inner, hard: Mutex::new(hard) }),
+        })
     }
 
     /// Makes `voter` the sole member of a new quorum, if this store is new: its first entry says so, durably, before
@@ -158,7 +161,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
         // A hint may outlive the entries it speaks of: it is in another file, which is not synced with the log.
         let last = self.shared.inner.lock().last;
-        Ok(self.shared.hard.lock().committed().filter(|committed| last.is_some_and(|last| *committed <= last)))
+        Ok(self
+            .shared
+            .hard
+            .lock()
+            .committed()
+            .filter(|committed| last.is_some_and(|last| *committed <= last)))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -240,7 +248,9 @@ fn start_empty_log_at(log: &mut Log, bytes: &[u8]) -> io::Result<()> {
         return Ok(());
     }
     if log.log_start_offset() != end {
-        return Err(io::Error::other(format!("entry {first} would leave a hole after a log that ends at {end}")));
+        return Err(io::Error::other(format!(
+            "entry {first} would leave a hole after a log that ends at {end}"
+        )));
     }
     log.truncate_fully_and_start_at(first).map_err(io::Error::other)
 }

@@ -29,6 +29,7 @@ fn open(directory: &TempDir) -> (LogStore, StateMachine) {
 /// openraft's own tests of what a log store and a state machine promise.
 #[test]
 fn passes_the_storage_suite_of_openraft() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
     runtime.block_on(Suite::test_all(Stores)).expect("the suite passes");
 }

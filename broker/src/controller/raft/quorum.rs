@@ -98,19 +98,23 @@ impl Quorum {
         let raft = Raft::build(voter, config, NoPeers, log, machine).await.map_err(|e| fatal(&e))?;
         raft.run();
         // From the core itself: the metrics may not have been told yet.
-        let voters = raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<_>>());
+        let voters =
+            raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<_>>());
         let is_sole_voter = voters.await.map_err(|e| fatal(&e))? == [voter];
         let mut quorum = Self { raft, state, log: reader };
         if is_sole_voter {
             quorum.raft.trigger().elect(false).await.map_err(|e| fatal(&e))?;
             let leads = tokio::time::timeout(START_TIMEOUT, quorum.wait_to_lead());
             leads.await.map_err(|_| StartError::NoLeader(START_TIMEOUT))??;
+            // A sole voter resumes its own term without a new entry, so leading does not say yet that all of the log
+            // is applied.
+            quorum.raft.wait_for_recovery(Some(START_TIMEOUT)).await.map_err(|e| fatal(&e))?;
         }
         tokio::spawn(quorum.clone().snapshot_when_due(bytes_since_snapshot, policy));
         Ok(quorum)
     }
 
-    /// Waits until the first entry of our own leadership is applied: everything before it is committed then.
+    /// Waits until this node leads the quorum.
     async fn wait_to_lead(&mut self) -> Result<(), StartError> {
         let mut metrics = self.raft.metrics();
         while self.leadership().is_none() {
@@ -128,8 +132,7 @@ impl Quorum {
 
     /// The leadership under which this node may decide: it leads, and has applied everything committed before.
     ///
-    /// The vote alone does not tell: after a restart it still names this node, which leads nothing before the next
-    /// election, and whose log may hold more than it has applied.
+    /// The vote alone does not tell: after a restart it still names this node, which may lead nothing yet.
     pub fn leadership(&self) -> Option<LeaderId> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();

@@ -98,7 +98,8 @@ impl Snapshots {
     /// Names of the snapshot files, newest first: index and term have fixed widths.
     fn names(&self) -> io::Result<Vec<String>> {
         let entries = self.files.list(&self.directory)?.into_iter();
-        let mut names: Vec<_> = entries.map(|entry| entry.name).filter(|name| name.ends_with(SUFFIX)).collect();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.name).filter(|name| name.ends_with(SUFFIX)).collect();
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(names)
     }

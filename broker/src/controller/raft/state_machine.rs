@@ -13,7 +13,9 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use tokio::sync::watch;
 
 use super::snapshot::{SnapshotFile, Snapshots, applied_of};
-use super::types::{Applied, Entry, LeaderId, LogId, Payload, Proposal, SnapshotMeta, StoredMembership, TypeConfig};
+use super::types::{
+    Applied, Entry, LeaderId, LogId, Payload, Proposal, SnapshotMeta, StoredMembership, TypeConfig,
+};
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
 
@@ -74,8 +76,9 @@ impl StateMachine {
     }
 
     fn apply_records(&mut self, applied: metadata::Applied, proposal: &Proposal) -> io::Result<()> {
-        let records = metadata::decode_batch(&proposal.records)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("entry {}: {error}", applied.index)))?;
+        let records = metadata::decode_batch(&proposal.records).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("entry {}: {error}", applied.index))
+        })?;
         // Every node skips a record that does not fit in the same way, so going on keeps the images equal.
         if let Err(misfit) = self.image.apply_entry(applied, &records, &mut Delta::default()) {
             tracing::error!(index = applied.index, %misfit, "metadata record does not fit and was skipped");

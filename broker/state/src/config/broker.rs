@@ -73,7 +73,6 @@ pub struct Settings {
     pub connections_max_idle_ms: Option<u64>,
     pub max_connections: usize,
     pub max_connections_per_ip: usize,
-    pub request_timeout_ms: i32,
 
     pub auto_create_topics: bool,
     pub delete_topics: bool,
@@ -87,22 +86,16 @@ pub struct Settings {
     pub internal_topics: InternalTopics,
 
     pub log_retention_check_interval_ms: u64,
-    pub log_flush_scheduler_interval_ms: i64,
     pub log_flush_offset_checkpoint_interval_ms: u64,
     pub log_flush_start_offset_checkpoint_interval_ms: u64,
-    pub high_watermark_checkpoint_interval_ms: u64,
     pub producer_id_expiration_ms: i64,
-    pub transaction_max_timeout_ms: i32,
 
     pub broker_heartbeat_interval_ms: u64,
     pub broker_session_timeout_ms: i64,
-    pub initial_broker_registration_timeout_ms: u64,
     pub replica_lag_time_max_ms: i64,
-    pub metadata_max_idle_interval_ms: u64,
     pub metadata_max_bytes_between_snapshots: u64,
     /// None: no snapshot for age alone.
     pub metadata_max_snapshot_interval_ms: Option<u64>,
-    pub metadata_log_segment_bytes: i32,
 }
 
 /// `host:port` of the admin HTTP server.
@@ -305,7 +298,6 @@ impl Values<'_> {
             connections_max_idle_ms: self.limit("connections.max.idle.ms")?,
             max_connections: self.number("max.connections")?,
             max_connections_per_ip: self.number("max.connections.per.ip")?,
-            request_timeout_ms: self.number("request.timeout.ms")?,
             auto_create_topics: self.bool("auto.create.topics.enable"),
             delete_topics: self.bool("delete.topic.enable"),
             num_partitions: self.number("num.partitions")?,
@@ -316,27 +308,20 @@ impl Values<'_> {
             topic: self.topic_defaults()?,
             internal_topics: self.internal_topics()?,
             log_retention_check_interval_ms: self.number("log.retention.check.interval.ms")?,
-            log_flush_scheduler_interval_ms: self.number("log.flush.scheduler.interval.ms")?,
             log_flush_offset_checkpoint_interval_ms: self
                 .number("log.flush.offset.checkpoint.interval.ms")?,
             log_flush_start_offset_checkpoint_interval_ms: self
                 .number("log.flush.start.offset.checkpoint.interval.ms")?,
-            high_watermark_checkpoint_interval_ms: self
-                .number("replica.high.watermark.checkpoint.interval.ms")?,
             producer_id_expiration_ms: self.number("producer.id.expiration.ms")?,
-            transaction_max_timeout_ms: self.number("transaction.max.timeout.ms")?,
             broker_heartbeat_interval_ms: self.number("broker.heartbeat.interval.ms")?,
             broker_session_timeout_ms: self.number("broker.session.timeout.ms")?,
-            initial_broker_registration_timeout_ms: self.number("initial.broker.registration.timeout.ms")?,
             replica_lag_time_max_ms: self.number("replica.lag.time.max.ms")?,
-            metadata_max_idle_interval_ms: self.number("metadata.max.idle.interval.ms")?,
             metadata_max_bytes_between_snapshots: self
                 .number("metadata.log.max.record.bytes.between.snapshots")?,
             metadata_max_snapshot_interval_ms: match self.number("metadata.log.max.snapshot.interval.ms")? {
                 0 => None,
                 ms => Some(ms),
             },
-            metadata_log_segment_bytes: self.number("metadata.log.segment.bytes")?,
         })
     }
 

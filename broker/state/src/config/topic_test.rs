@@ -29,14 +29,14 @@ fn overrides_win_and_minus_one_lifts_a_limit() {
         ("retention.bytes", "7"),
         ("cleanup.policy", "compact, delete"),
         ("message.timestamp.type", "LogAppendTime"),
-        ("preallocate", "TRUE"),
+        ("unclean.leader.election.enable", "TRUE"),
         ("milena.flush", "durable"),
         ("min.cleanable.dirty.ratio", "0.25"),
     ]);
     assert_eq!((settings.retention_ms, settings.retention_bytes), (None, Some(7)));
     assert_eq!(settings.cleanup, Cleanup { delete: true, compact: true });
     assert_eq!(settings.message_timestamp_type, TimestampType::LogAppendTime);
-    assert!(settings.preallocate);
+    assert!(settings.unclean_leader_election);
     assert_eq!((settings.flush, settings.min_cleanable_dirty_ratio), (Flush::Durable, 0.25));
     assert_eq!(resolved(&[("cleanup.policy", "")]).cleanup, Cleanup { delete: false, compact: false });
 }
@@ -56,7 +56,6 @@ fn every_override_of_an_acting_property_changes_the_settings() {
         ("message.timestamp.type", "LogAppendTime"),
         ("milena.flush", "durable"),
         ("min.insync.replicas", "5"),
-        ("preallocate", "true"),
         ("retention.bytes", "5"),
         ("retention.ms", "5"),
         ("segment.bytes", "2000000"),

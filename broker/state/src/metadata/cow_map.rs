@@ -162,6 +162,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn behaves_as_a_btree_map_and_leaves_clones_alone(steps in prop::collection::vec(step(), 0..1500)) {
             let mut model = BTreeMap::new();

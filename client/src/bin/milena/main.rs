@@ -1,1 +1,77 @@
-fn main() {}
+//! `milena`: the command line of a Kafka cluster.
+//!
+//! Each command is a module: its options, what it asks of the cluster, how it shows the answer. Results go to standard
+//! output, as tables or as JSON; errors, hints and progress go to standard error. Exit codes: 0 done, 1 failed, 2 wrong
+//! usage, 130 interrupted.
+
+mod api_versions;
+mod cli;
+mod cluster;
+mod completion;
+mod consume;
+mod context;
+mod dump_log;
+mod error;
+mod interrupt;
+mod json;
+mod output;
+mod produce;
+mod progress;
+mod properties;
+mod text;
+mod time;
+mod topic;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use context::Context;
+use error::Error;
+use interrupt::Interrupt;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return ExitCode::from(error::FAILED);
+        }
+    };
+    let (interrupt, listener) = interrupt::channel();
+    // These end in order by themselves, with what they have; all others just stop.
+    let ends_itself = matches!(cli.command, Command::Produce(_) | Command::Consume(_));
+    let outcome = runtime.block_on(interrupt::run(run(cli, interrupt), listener, ends_itself));
+    // A thread that waits for standard input must not hold up the end.
+    runtime.shutdown_background();
+    match outcome {
+        None => ExitCode::from(error::INTERRUPTED),
+        Some(Ok(())) | Some(Err(Error::ClosedPipe)) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            report(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn run(cli: Cli, interrupt: Interrupt) -> Result<(), Error> {
+    let context = Context::new(cli.global)?;
+    match cli.command {
+        Command::Topic(command) => topic::run(&context, command).await,
+        Command::Produce(arguments) => produce::run(&context, arguments, interrupt).await,
+        Command::Consume(arguments) => consume::run(&context, arguments, interrupt).await,
+        Command::Cluster(command) => cluster::run(&context, command).await,
+        Command::ApiVersions(arguments) => api_versions::run(&context, arguments).await,
+        Command::DumpLog(arguments) => dump_log::run(&context, &arguments),
+        Command::Completion(arguments) => completion::run(&arguments),
+    }
+}
+
+fn report(error: &Error) {
+    eprintln!("error: {error}");
+    if let Some(hint) = error.hint() {
+        eprintln!("hint: {hint}");
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Sorted by name. One property in two lines: the facts, then the sentence.
 
-use crate::config::definition::Acts::{NotYet, Yes};
+use crate::config::definition::Acts::{NoEffect, NotYet, Yes};
 use crate::config::definition::Kind::{Boolean, Double, Int, List, Long, String};
 use crate::config::definition::Update::{ClusterWide, ReadOnly};
 use crate::config::definition::Valid::{Any, AtLeast, Between, BetweenOrMinusOne, Elements, Fraction, OneOf};
@@ -70,8 +70,8 @@ pub const ROWS: &[Definition] = &[
         "Default for topics: how far a producer's timestamp may be behind the broker's clock."),
     row("log.message.timestamp.type", String, Some("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"]), ClusterWide, Yes,
         "Default for topics: whether a record keeps the producer's time or gets the broker's."),
-    row("log.preallocate", Boolean, Some("false"), Any, ClusterWide, Yes,
-        "Default for topics: whether a new segment reserves its full size on disk."),
+    row("log.preallocate", Boolean, Some("false"), Any, ClusterWide, NoEffect,
+        "Default for topics: whether a new segment reserves its full size at once; Milena reserves space step by step in any case."),
     row("log.retention.bytes", Long, Some("-1"), Any, ClusterWide, Yes,
         "Default for topics: bytes of a partition beyond which old segments are deleted; -1 sets no limit."),
     row("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), ReadOnly, Yes,

@@ -78,7 +78,7 @@ pub const ROWS: &[Definition] = &[
         "Samples kept for measuring client quotas."),
     row("quota.window.size.seconds", Int, Some("1"), AtLeast(1), ReadOnly, NotYet,
         "Length of each sample for measuring client quotas."),
-    row("request.timeout.ms", Int, Some("30000"), Any, ReadOnly, Yes,
+    row("request.timeout.ms", Int, Some("30000"), Any, ReadOnly, NotYet,
         "Time that a request to another node may take before it counts as failed."),
     row("socket.connection.setup.timeout.max.ms", Long, Some("30000"), Any, ReadOnly, NotYet,
         "Longest time that opening a connection to another node may take after failures."),

@@ -2,7 +2,7 @@
 //!
 //! Sorted by name. One property in two lines: the facts, then the sentence.
 
-use crate::config::definition::Acts::{NotYet, Yes};
+use crate::config::definition::Acts::{NoEffect, NotYet, Yes};
 use crate::config::definition::Kind::{Boolean, Double, Int, List, Long, String};
 use crate::config::definition::Update::Resource;
 use crate::config::definition::Valid::{
@@ -58,8 +58,8 @@ pub const ROWS: &[Definition] = &[
         "Age that a record must reach before it may be compacted away."),
     row("min.insync.replicas", Int, Some("1"), AtLeast(1), Resource, Yes,
         "In-sync replicas without which `acks=all` is refused and nothing more is committed."),
-    row("preallocate", Boolean, Some("false"), Any, Resource, Yes,
-        "Whether a new segment reserves its full size on disk."),
+    row("preallocate", Boolean, Some("false"), Any, Resource, NoEffect,
+        "Whether a new segment reserves its full size at once; Milena reserves space step by step in any case."),
     row("remote.log.copy.disable", Boolean, Some("false"), Any, Resource, NotYet,
         "Whether a tiered topic stops copying and only reads what is tiered already."),
     row("remote.log.delete.on.disable", Boolean, Some("false"), Any, Resource, NotYet,

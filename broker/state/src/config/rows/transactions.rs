@@ -18,7 +18,7 @@ pub const ROWS: &[Definition] = &[
         "Silence after which a partition forgets an idempotent producer."),
     row("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), AtLeast(1), ReadOnly, NotYet,
         "How often transactions that ran out of time are aborted."),
-    row("transaction.max.timeout.ms", Int, Some("900000"), AtLeast(1), ReadOnly, Yes,
+    row("transaction.max.timeout.ms", Int, Some("900000"), AtLeast(1), ReadOnly, NotYet,
         "Longest transaction timeout that a producer may ask for."),
     row("transaction.partition.verification.enable", Boolean, Some("true"), Any, ClusterWide, NotYet,
         "Whether a leader asks the coordinator if a transaction is open before it takes its records."),

@@ -1,0 +1,86 @@
+//! The tree of commands and the options that all of them have.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{api_versions, cluster, completion, consume, dump_log, produce, topic};
+
+/// Work with a Kafka cluster: topics, records, brokers, log files.
+#[derive(Debug, Parser)]
+#[command(name = "milena", version, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Brokers to ask first, separated by commas [default: localhost:9092]
+    #[arg(short, long, global = true, env = "MILENA_BOOTSTRAP", value_name = "HOST:PORT")]
+    pub bootstrap_server: Option<String>,
+    /// How results are shown
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub output: Format,
+    /// File with client properties, name=value per line
+    #[arg(long, global = true, value_name = "FILE")]
+    pub command_config: Option<PathBuf>,
+    /// A client property by Kafka's name, such as linger.ms=20; beats the file
+    #[arg(short = 'X', long = "property", global = true, value_name = "NAME=VALUE")]
+    pub properties: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List, create, describe and delete topics
+    #[command(subcommand)]
+    Topic(topic::Command),
+    /// Write records, one per line of standard input or of files
+    Produce(produce::Arguments),
+    /// Read records
+    Consume(consume::Arguments),
+    /// What the cluster is made of
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Which requests a broker serves, in which versions
+    ApiVersions(api_versions::Arguments),
+    /// Show what is in the files of a log directory
+    DumpLog(dump_log::Arguments),
+    /// Print a script that completes this command line in a shell
+    Completion(completion::Arguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_behind_the_command() {
+        for line in ["milena -b a:1 --output json topic list", "milena topic list -b a:1 --output json"] {
+            let cli = Cli::try_parse_from(line.split(' ')).expect(line);
+            assert_eq!(cli.global.bootstrap_server.as_deref(), Some("a:1"), "{line}");
+            assert_eq!(cli.global.output, Format::Json, "{line}");
+        }
+    }
+
+    #[test]
+    fn positions_may_be_negative() {
+        assert!(Cli::try_parse_from(["milena", "consume", "t", "--from", "-5"]).is_ok());
+    }
+}

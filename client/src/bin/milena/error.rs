@@ -1,0 +1,112 @@
+//! What a command can fail with, what to do then, and the exit code.
+
+use std::io;
+
+use milena_client::Error as ClientError;
+use milena_protocol::ErrorCode;
+
+pub const FAILED: u8 = 1;
+pub const USAGE: u8 = 2;
+pub const INTERRUPTED: u8 = 130;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Options that do not make sense, found after parsing.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{path}: {source}")]
+    File { path: String, source: io::Error },
+    /// Nobody reads our output any more, as in `| head`: not an error of the user's.
+    #[error("standard output is closed")]
+    ClosedPipe,
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+    #[error("{message}")]
+    Failed { message: String, hint: Option<&'static str> },
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) | Error::Client(ClientError::Config { .. }) => USAGE,
+            _ => FAILED,
+        }
+    }
+
+    /// What the user may do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Error::Client(error) => client_hint(error),
+            Error::Failed { hint, .. } => *hint,
+            _ => None,
+        }
+    }
+
+    pub fn file(path: &std::path::Path, source: io::Error) -> Self {
+        Error::File { path: path.display().to_string(), source }
+    }
+
+    /// An error of standard output.
+    pub fn output(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Error::ClosedPipe } else { Error::Output(error) }
+    }
+}
+
+/// What to do about an error of the cluster.
+pub fn client_hint(error: &ClientError) -> Option<&'static str> {
+    Some(match error {
+        ClientError::Connect { .. } | ClientError::NoBroker(_) => {
+            "is a broker running there? Name another with --bootstrap-server HOST:PORT or MILENA_BOOTSTRAP"
+        }
+        ClientError::Protocol { .. } => "is this the port of a Kafka listener, and without TLS?",
+        ClientError::Disconnected { .. } => "the broker's log says why; a listener with TLS or SASL looks like this too",
+        ClientError::TimedOut { .. } => "the cluster may be busy: try again, or raise it with -X request.timeout.ms=…",
+        ClientError::UnknownTopic(_) => "`milena topic list` shows the topics, `milena topic create NAME` makes one",
+        ClientError::UnknownPartition { .. } => "`milena topic describe NAME` shows the partitions",
+        ClientError::UnsupportedApi { .. } => "`milena api-versions` shows what the broker serves",
+        ClientError::RecordTooLarge { .. } => "raise it with -X max.request.size=…, and max.message.bytes of the topic",
+        ClientError::Config { .. } => "docs/cli.md lists the properties",
+        ClientError::Broker { code, .. } => return code_hint(*code),
+        _ => return None,
+    })
+}
+
+fn code_hint(code: ErrorCode) -> Option<&'static str> {
+    Some(match code {
+        ErrorCode::TopicAlreadyExists => "with --if-not-exists that is fine",
+        ErrorCode::UnknownTopicOrPartition => {
+            "`milena topic list` shows the topics; with --if-exists deleting one that is not there is fine"
+        }
+        ErrorCode::InvalidReplicationFactor => "`milena cluster info` shows how many brokers there are",
+        ErrorCode::InvalidTopicException => "names have up to 249 of the characters a-z A-Z 0-9 . _ -",
+        ErrorCode::MessageTooLarge => "raise max.message.bytes of the topic, or send smaller batches with -X max.request.size=…",
+        ErrorCode::OffsetOutOfRange => "`milena topic describe NAME` shows the offsets that are there",
+        ErrorCode::LeaderNotAvailable => "`milena topic describe NAME` shows the leaders, `milena cluster info` the brokers",
+        ErrorCode::NotEnoughReplicas => "fewer replicas are in sync than min.insync.replicas: `milena topic describe NAME`",
+        ErrorCode::KafkaStorageError => "a log directory of the broker is offline: its log says why",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_told_from_a_full_disk() {
+        assert!(matches!(Error::output(io::ErrorKind::BrokenPipe.into()), Error::ClosedPipe));
+        assert!(matches!(Error::output(io::ErrorKind::StorageFull.into()), Error::Output(_)));
+    }
+
+    #[test]
+    fn wrong_usage_has_its_own_code() {
+        let property = ClientError::Config { name: "x".to_owned(), reason: "no".to_owned() };
+        assert_eq!(Error::from(property).exit_code(), USAGE);
+        assert_eq!(Error::Usage("no".to_owned()).exit_code(), USAGE);
+        assert_eq!(Error::from(ClientError::UnknownTopic("t".to_owned())).exit_code(), FAILED);
+    }
+}

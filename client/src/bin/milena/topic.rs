@@ -1,0 +1,37 @@
+//! `milena topic …`: one module per command.
+
+mod create;
+mod delete;
+mod describe;
+mod list;
+
+use crate::context::Context;
+use crate::error::{Error, Result, client_hint};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Show all topics
+    List(list::Arguments),
+    /// Create topics
+    Create(create::Arguments),
+    /// Show partitions, replicas, offsets and configuration of topics
+    Describe(describe::Arguments),
+    /// Delete topics with all their records
+    Delete(delete::Arguments),
+}
+
+pub async fn run(context: &Context, command: Command) -> Result<()> {
+    match command {
+        Command::List(arguments) => list::run(context, &arguments).await,
+        Command::Create(arguments) => create::run(context, arguments).await,
+        Command::Describe(arguments) => describe::run(context, &arguments).await,
+        Command::Delete(arguments) => delete::run(context, arguments).await,
+    }
+}
+
+/// The failures of several topics as one: done topics stay done, and have been shown.
+fn failed(failures: &[milena_client::Error]) -> Result<()> {
+    let Some(first) = failures.first() else { return Ok(()) };
+    let messages: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    Err(Error::Failed { message: messages.join("\n       "), hint: client_hint(first) })
+}

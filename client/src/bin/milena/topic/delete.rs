@@ -1,0 +1,41 @@
+//! `milena topic delete`.
+
+use milena_client::Error as ClientError;
+use milena_protocol::ErrorCode;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::{output, progress};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Names of the topics
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// A topic that is not there is fine
+    #[arg(long)]
+    if_exists: bool,
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
+    let admin = context.connect().await?;
+    let results = progress::during("deleting topics", admin.delete_topics(&arguments.names)).await?;
+    let is_gone = |error: &ClientError| error.code() == Some(ErrorCode::UnknownTopicOrPartition);
+    let (mut deleted, mut failures) = (Vec::new(), Vec::new());
+    for (name, result) in results {
+        match result {
+            Ok(()) => deleted.push(name),
+            Err(error) if arguments.if_exists && is_gone(&error) => {}
+            Err(error) => failures.push(error),
+        }
+    }
+    if context.is_json() {
+        output::json(&json!({ "deleted": deleted }))?;
+    } else {
+        for name in &deleted {
+            output::line(&format!("{name} deleted"))?;
+        }
+    }
+    super::failed(&failures)
+}

@@ -1,0 +1,11 @@
+//! The APIs of a single broker, spoken to over a socket in versions of the test's choice.
+//!
+//! Each test starts a broker in this process, on a port of the system's choice and a directory of its own.
+
+mod configs;
+mod fetch;
+mod fetch_sessions;
+mod node;
+mod offsets;
+mod produce;
+mod topics;
