@@ -20,3 +20,5 @@ pub mod server;
 pub mod shutdown;
 mod system;
 pub mod telemetry;
+
+pub use system::disable_huge_pages;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use milena_log::files::Files;
-use milena_log::{Directory, RealFiles};
+use milena_log::{Directory, Log, RealFiles};
 use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener;
@@ -29,8 +29,8 @@ use crate::metadata::Metadata;
 use crate::metadata::follow::{self, Source};
 use crate::metadata::publish::Publisher;
 use crate::metrics::Metrics;
-use crate::partition::directories::OpenError;
-use crate::partition::{Directories, Table, upkeep};
+use crate::partition::directories::{OpenError, SYNCING_THREADS, in_parallel};
+use crate::partition::{Directories, Partition, Table, upkeep};
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -219,12 +219,7 @@ impl Lifecycle {
             (Arc::clone(&self.partitions), Arc::clone(&self.directories), self.quorum.clone());
         let broker_epoch = self.broker_epoch();
         let closing = tokio::task::spawn_blocking(move || {
-            for partition in partitions.all() {
-                let Some(log) = partition.take_log() else { continue };
-                if let Err(error) = log.close_clean() {
-                    tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "log was not closed cleanly");
-                }
-            }
+            in_parallel(SYNCING_THREADS, &partitions.all(), |partition| close(partition));
             quorum.close_log();
             directories.close_clean(broker_epoch);
         });
@@ -265,6 +260,11 @@ impl Lifecycle {
             interval: Duration::from_millis(self.settings.broker_heartbeat_interval_ms),
         }
     }
+}
+
+fn close(partition: &Partition) {
+    let Some(Err(error)) = partition.take_log().map(Log::close_clean) else { return };
+    tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "log was not closed cleanly");
 }
 
 /// Tells the controller that this broker lives.
@@ -417,3 +417,7 @@ mod tests;
 #[cfg(test)]
 #[path = "lifecycle_fault_test.rs"]
 mod fault_tests;
+
+#[cfg(test)]
+#[path = "lifecycle_partition_test.rs"]
+mod partition_tests;

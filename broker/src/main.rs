@@ -40,8 +40,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), StartError> {
+    // Before the threads and their arenas exist.
+    let small_pages = milena_broker::disable_huge_pages();
     let settings = config::load(arguments.file.as_deref(), &arguments.overrides)?;
     telemetry::start(&settings)?;
+    if let Err(error) = small_pages {
+        tracing::debug!(%error, "transparent huge pages stay on");
+    }
     for property in settings.without_effect() {
         tracing::warn!(property, "property is accepted and has no effect");
     }

@@ -61,7 +61,9 @@ impl Admin {
             response => response?,
         };
         let response = response.decode::<DescribeClusterRequest>()?;
-        Error::check(response.error_code, response.error_message.as_deref(), || "DescribeCluster".to_owned())?;
+        Error::check(response.error_code, response.error_message.as_deref(), || {
+            "DescribeCluster".to_owned()
+        })?;
         let brokers = response.brokers.iter().map(|broker| Broker {
             id: broker.broker_id,
             host: broker.host.to_string(),
@@ -91,7 +93,11 @@ impl Admin {
             ConfigResource::Broker(id) => (4, id.to_string()),
         };
         let context = format!("configuration of {resource_name}");
-        let wanted = DescribeConfigsResource { resource_type, resource_name: resource_name.into(), configuration_keys: None };
+        let wanted = DescribeConfigsResource {
+            resource_type,
+            resource_name: resource_name.into(),
+            configuration_keys: None,
+        };
         let request = DescribeConfigsRequest { resources: vec![wanted], ..Default::default() };
         let response = match resource {
             ConfigResource::Topic(_) => self.cluster.call_any(&request).await?,
@@ -102,7 +108,10 @@ impl Admin {
             }
         };
         let response = response.decode::<DescribeConfigsRequest<'_>>()?;
-        let result = response.results.first().ok_or_else(|| Error::Corrupt("DescribeConfigs answered nothing".to_owned()))?;
+        let result = response
+            .results
+            .first()
+            .ok_or_else(|| Error::Corrupt("DescribeConfigs answered nothing".to_owned()))?;
         Error::check(result.error_code, result.error_message.as_deref(), || context)?;
         let entries = result.configs.iter().map(|config| ConfigEntry {
             name: config.name.to_string(),

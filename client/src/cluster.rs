@@ -201,7 +201,9 @@ impl Cluster {
             };
             match error {
                 Error::UnknownTopic(_) if !may_create => return Err(error),
-                error if error.may_be_retried() || matches!(error, Error::UnknownTopic(_)) => retry.pause(error).await?,
+                error if error.may_be_retried() || matches!(error, Error::UnknownTopic(_)) => {
+                    retry.pause(error).await?
+                }
                 error => return Err(error),
             }
         }

@@ -43,7 +43,6 @@ pub struct ProducerConfig {
     pub compression_level: Option<i32>,
     pub delivery_timeout: Duration,
     pub max_request_size: usize,
-    pub max_in_flight: usize,
 }
 
 /// What a consumer needs beside the shared settings.
@@ -85,7 +84,6 @@ impl Default for ProducerConfig {
             compression_level: None,
             delivery_timeout: Duration::from_secs(120),
             max_request_size: 1_048_576,
-            max_in_flight: 5,
         }
     }
 }
@@ -147,7 +145,6 @@ impl Settings {
             }
             "delivery.timeout.ms" => producer.delivery_timeout = millis(name, value)?,
             "max.request.size" => producer.max_request_size = parse(name, value)?,
-            "max.in.flight.requests.per.connection" => producer.max_in_flight = parse(name, value)?,
             "fetch.min.bytes" => consumer.fetch_min_bytes = parse(name, value)?,
             "fetch.max.bytes" => consumer.fetch_max_bytes = parse(name, value)?,
             "fetch.max.wait.ms" => consumer.fetch_max_wait = millis(name, value)?,
@@ -170,24 +167,14 @@ impl Settings {
             }
             producer.compression_level = Some(level);
         }
-        let conflict = if producer.acks != Acks::All {
-            Some("acks other than all")
-        } else if producer.max_in_flight > 5 {
-            Some("max.in.flight.requests.per.connection above 5")
-        } else {
-            None
-        };
-        match conflict {
-            // As in Kafka's producer: asked for, it is an error; by default, it is switched off.
-            Some(other) if properties.contains_key("enable.idempotence") && producer.enable_idempotence => {
-                Err(bad("enable.idempotence", &format!("true does not go with {other}")))
+        // As in Kafka's producer: asked for, it is an error; by default, it is switched off.
+        if producer.acks != Acks::All && producer.enable_idempotence {
+            if properties.contains_key("enable.idempotence") {
+                return Err(bad("enable.idempotence", "true does not go with acks other than all"));
             }
-            Some(_) => {
-                producer.enable_idempotence = false;
-                Ok(())
-            }
-            None => Ok(()),
+            producer.enable_idempotence = false;
         }
+        Ok(())
     }
 }
 
@@ -207,7 +194,8 @@ fn millis(name: &str, value: &str) -> Result<Duration> {
 }
 
 fn servers(name: &str, value: &str) -> Result<Vec<String>> {
-    let servers: Vec<String> = value.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    let servers: Vec<String> =
+        value.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
     if servers.is_empty() {
         return Err(bad(name, "no server is named"));
     }
@@ -248,7 +236,8 @@ mod tests {
 
     #[test]
     fn properties_have_kafkas_names_and_units() {
-        let settings = parsed(&[("bootstrap.servers", "a:1, b:2"), ("linger.ms", "7"), ("acks", "all")]).expect("valid");
+        let settings =
+            parsed(&[("bootstrap.servers", "a:1, b:2"), ("linger.ms", "7"), ("acks", "all")]).expect("valid");
         assert_eq!(settings.client.bootstrap_servers, ["a:1", "b:2"]);
         assert_eq!(settings.producer.linger, Duration::from_millis(7));
         assert!(settings.producer.enable_idempotence);
@@ -257,24 +246,29 @@ mod tests {
     #[test]
     fn idempotence_goes_off_by_itself_but_not_against_what_was_asked() {
         assert!(!parsed(&[("acks", "1")]).expect("valid").producer.enable_idempotence);
-        let error = parsed(&[("acks", "1"), ("enable.idempotence", "true")]).expect_err("they exclude each other");
+        let error =
+            parsed(&[("acks", "1"), ("enable.idempotence", "true")]).expect_err("they exclude each other");
         assert!(error.to_string().contains("enable.idempotence"), "{error}");
     }
 
     #[test]
     fn the_level_of_the_chosen_codec_counts() {
         let levels = [("compression.gzip.level", "9"), ("compression.zstd.level", "3")];
-        let chosen = |codec| parsed(&[levels[0], levels[1], ("compression.type", codec)]).expect("valid").producer;
+        let chosen =
+            |codec| parsed(&[levels[0], levels[1], ("compression.type", codec)]).expect("valid").producer;
         assert_eq!(chosen("gzip").compression_level, Some(9));
         assert_eq!(chosen("zstd").compression_level, Some(3));
         assert_eq!(chosen("lz4").compression_level, None);
-        let error = parsed(&[("compression.type", "gzip"), ("compression.gzip.level", "10")]).expect_err("too high");
+        let error =
+            parsed(&[("compression.type", "gzip"), ("compression.gzip.level", "10")]).expect_err("too high");
         assert!(error.to_string().contains("compression.gzip.level"), "{error}");
     }
 
     #[test]
     fn a_wrong_property_is_named() {
-        for (name, value) in [("linger", "1"), ("linger.ms", "soon"), ("bootstrap.servers", "host"), ("acks", "2")] {
+        for (name, value) in
+            [("linger", "1"), ("linger.ms", "soon"), ("bootstrap.servers", "host"), ("acks", "2")]
+        {
             let error = parsed(&[(name, value)]).expect_err(name).to_string();
             assert!(error.contains(name), "{error}");
         }

@@ -64,7 +64,9 @@ impl Connection {
         let stream = match dialing {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(connect(error.to_string())),
-            Err(_) => return Err(connect(format!("no answer within {} ms", options.connect_timeout.as_millis()))),
+            Err(_) => {
+                return Err(connect(format!("no answer within {} ms", options.connect_timeout.as_millis())));
+            }
         };
         let address: Arc<str> = address.into();
         let closed = Arc::new(AtomicBool::new(false));
@@ -125,7 +127,12 @@ impl Connection {
     }
 
     /// As [`Connection::call_at`] for a request that may rightly take longer than usual.
-    pub async fn call_within<R: Request>(&self, request: &R, version: i16, timeout: Duration) -> Result<Response> {
+    pub async fn call_within<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        timeout: Duration,
+    ) -> Result<Response> {
         // Waiting for room in the queue counts: a broker that does not read must not hold us for ever.
         let called = async { self.send(request, version).await?.await };
         match tokio::time::timeout(timeout, called).await {
@@ -190,7 +197,8 @@ impl Response {
     /// Decodes the response to `R`.
     pub fn decode<R: Request>(&self) -> Result<R::Response<'_>> {
         debug_assert_eq!(R::API, self.api, "a response is decoded as what was asked for");
-        milena_protocol::decode_exact(&self.body, self.version).map_err(|error| Error::decode(&self.address, error))
+        milena_protocol::decode_exact(&self.body, self.version)
+            .map_err(|error| Error::decode(&self.address, error))
     }
 
     pub fn version(&self) -> i16 {

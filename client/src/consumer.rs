@@ -57,7 +57,14 @@ struct Fetch {
 impl Consumer {
     pub fn new(cluster: Cluster, config: ConsumerConfig) -> Self {
         let retry = cluster.retry();
-        Self { cluster, config, positions: BTreeMap::new(), in_flight: FuturesUnordered::new(), busy: BTreeMap::new(), retry }
+        Self {
+            cluster,
+            config,
+            positions: BTreeMap::new(),
+            in_flight: FuturesUnordered::new(),
+            busy: BTreeMap::new(),
+            retry,
+        }
     }
 
     /// Adds a partition, to be read from `offset` on, or moves its position there.
@@ -120,7 +127,8 @@ impl Consumer {
             let known = self.cluster.known_topic(topic);
             match known.and_then(|known| Some((known.leader(*partition).ok()?, known.id))) {
                 Some((leader, topic_id)) => {
-                    let asked = Asked { topic: topic.clone(), topic_id, partition: *partition, offset: *offset };
+                    let asked =
+                        Asked { topic: topic.clone(), topic_id, partition: *partition, offset: *offset };
                     by_leader.entry(leader).or_default().push(asked);
                 }
                 None => unknown = unknown.or_else(|| Some(key.clone())),
@@ -155,7 +163,8 @@ impl Consumer {
     /// Moves positions on and gives what was fetched. An error of one partition is kept for after the records of others.
     fn take(&mut self, fetch: Fetch) -> Result<Vec<Fetched>> {
         let Fetch { asked, response } = fetch;
-        let response = response.inspect_err(|_| asked.iter().for_each(|asked| self.cluster.forget(&asked.topic)))?;
+        let response =
+            response.inspect_err(|_| asked.iter().for_each(|asked| self.cluster.forget(&asked.topic)))?;
         let decoded = response.decode::<FetchRequest<'_>>()?;
         Error::check(decoded.error_code, None, || "Fetch".to_owned())?;
         let mut fetched = Vec::new();

@@ -43,7 +43,10 @@ impl Error {
     /// Whether the same call may succeed a moment later, on this or another broker.
     pub fn may_be_retried(&self) -> bool {
         match self {
-            Error::Connect { .. } | Error::Disconnected { .. } | Error::TimedOut { .. } | Error::NoBroker(_) => true,
+            Error::Connect { .. }
+            | Error::Disconnected { .. }
+            | Error::TimedOut { .. }
+            | Error::NoBroker(_) => true,
             Error::UnknownBroker(_) => true,
             Error::Broker { code, .. } => code.is_retriable(),
             _ => false,

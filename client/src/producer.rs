@@ -5,9 +5,9 @@
 //! A partition has one batch under way at a time, so order needs no bookkeeping; what arrives meanwhile gathers into
 //! the next batch, up to `max.request.size`, so a slow broker gets larger batches instead of more of them.
 
-pub mod partitioner;
 mod delivery;
 mod identity;
+pub mod partitioner;
 mod queue;
 mod sender;
 
@@ -125,7 +125,12 @@ impl Destination {
     fn queue(&mut self, shared: &Arc<Shared>, partition: i32) -> &Arc<Queue> {
         self.queues.entry(partition).or_insert_with(|| {
             let queue = Arc::new(Queue::new());
-            tokio::spawn(sender::run(Arc::clone(shared), Arc::clone(&queue), self.topic.name.clone(), partition));
+            tokio::spawn(sender::run(
+                Arc::clone(shared),
+                Arc::clone(&queue),
+                self.topic.name.clone(),
+                partition,
+            ));
             queue
         })
     }

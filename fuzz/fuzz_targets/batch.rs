@@ -29,7 +29,8 @@ fn walk(bytes: &[u8]) {
     for batch in Batches::maybe_truncated(bytes) {
         let Ok(batch) = batch else { return };
         let _ = (batch.verify_crc(), batch.check_count(), batch.attributes.compression());
-        let _ = (batch.next_offset(), batch.last_sequence(), batch.delete_horizon_ms(), EndTxnMarker::of(&batch));
+        let _ =
+            (batch.next_offset(), batch.last_sequence(), batch.delete_horizon_ms(), EndTxnMarker::of(&batch));
         assert_eq!(batch.to_bytes(), batch.as_bytes()[..HEADER_SIZE], "a header is what it was read from");
         if let Some(records) = batch.records() {
             walk_records(&batch, records);

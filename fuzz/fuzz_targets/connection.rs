@@ -13,6 +13,8 @@ mod answers;
 mod batches;
 #[path = "connection/frames.rs"]
 mod frames;
+#[path = "../../broker/protocol/tests/support/interpreter.rs"]
+mod interpreter;
 #[path = "connection/node.rs"]
 mod node;
 #[path = "connection/requests.rs"]
@@ -20,8 +22,6 @@ mod requests;
 #[path = "../../broker/protocol/build/schema.rs"]
 #[allow(dead_code)]
 mod schema;
-#[path = "../../broker/protocol/tests/support/interpreter.rs"]
-mod interpreter;
 
 /// More requests than this only make an input slow.
 const STEPS_MAX: usize = 12;

@@ -32,20 +32,59 @@ struct Input {
 /// modulo the size.
 #[derive(Arbitrary, Debug)]
 enum Damage {
-    Byte { file: u8, at: u16, value: u8 },
-    Bit { file: u8, at: u16, bit: u8 },
-    Number { file: u8, at: u16, value: i64 },
-    Int { file: u8, at: u16, value: i32 },
-    Cut { file: u8, at: u16 },
-    Zeros { file: u8, at: u16, count: u8 },
-    Grow { file: u8, with: u8, count: u16 },
-    Replace { file: u8, contents: Vec<u8> },
+    Byte {
+        file: u8,
+        at: u16,
+        value: u8,
+    },
+    Bit {
+        file: u8,
+        at: u16,
+        bit: u8,
+    },
+    Number {
+        file: u8,
+        at: u16,
+        value: i64,
+    },
+    Int {
+        file: u8,
+        at: u16,
+        value: i32,
+    },
+    Cut {
+        file: u8,
+        at: u16,
+    },
+    Zeros {
+        file: u8,
+        at: u16,
+        count: u8,
+    },
+    Grow {
+        file: u8,
+        with: u8,
+        count: u16,
+    },
+    Replace {
+        file: u8,
+        contents: Vec<u8>,
+    },
     /// The contents of one file become those of another.
-    Copy { from: u8, to: u8 },
+    Copy {
+        from: u8,
+        to: u8,
+    },
     /// A file that a crash of the cleaner, a deletion or an older segment would leave.
-    Leftover { from: u8, name: Name },
+    Leftover {
+        from: u8,
+        name: Name,
+    },
     /// The checksum of a batch is made right for what the batch now says.
-    Seal { file: u8, batch: u8 },
+    Seal {
+        file: u8,
+        batch: u8,
+    },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -153,7 +192,11 @@ fn apply(damage: &Damage, files: &MemoryFiles) {
         Damage::Zeros { file, at, count } => overwrite(*file, *at, &vec![0; usize::from(*count)]),
         Damage::Bit { file, at, bit } => files.damage(pick(*file), |contents| {
             let count = contents.len().max(1);
-            contents.iter_mut().skip(usize::from(*at) % count).take(1).for_each(|byte| *byte ^= 1 << (bit % 8));
+            contents
+                .iter_mut()
+                .skip(usize::from(*at) % count)
+                .take(1)
+                .for_each(|byte| *byte ^= 1 << (bit % 8));
         }),
         Damage::Cut { file, at } => files.damage(pick(*file), |contents| {
             contents.truncate(usize::from(*at) % contents.len().max(1));
@@ -197,7 +240,12 @@ fn seal(contents: &mut [u8], batch: u8) {
 /// Uses what opened. Operations may fail, for the damage may be where opening does not look; they may not panic, run
 /// for ever or read outside the log. A log whose every byte could be read opens again after a clean stop, the same.
 fn work(files: &MemoryFiles, directory: Arc<Directory>, mut log: Log) {
-    assert!(log.log_start_offset() <= log.log_end_offset(), "{} <= {}", log.log_start_offset(), log.log_end_offset());
+    assert!(
+        log.log_start_offset() <= log.log_end_offset(),
+        "{} <= {}",
+        log.log_start_offset(),
+        log.log_end_offset()
+    );
     let whole = read_all(&mut log);
     let (start, end) = (log.log_start_offset(), log.log_end_offset());
     for timestamp in [i64::MIN, 0, NOW_MS, NOW_MS + 1, i64::MAX] {
@@ -208,7 +256,7 @@ fn work(files: &MemoryFiles, directory: Arc<Directory>, mut log: Log) {
         let _ = log.end_offset_for_epoch(epoch);
     }
     let appended = append_one(&mut log);
-    let middle = start + (log.log_end_offset() - start) / 2;
+    let middle = start.midpoint(log.log_end_offset());
     log.set_log_start_offset(start.midpoint(middle));
     let _ = (log.delete_old_segments(middle, NOW_MS), log.maintain(NOW_MS));
     let truncated = log.truncate_to(middle).is_ok();

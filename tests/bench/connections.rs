@@ -1,6 +1,6 @@
 //! Many connections with a request a second each, on a timetable that does not wait for answers.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tokio::io::AsyncReadExt;
+use tokio::io::unix::AsyncFd;
 
 use crate::load::{Failure, histogram};
 use crate::wire;
@@ -27,7 +27,7 @@ struct Shared {
 
 /// Open connections, ready for requests.
 pub struct Connections {
-    streams: Vec<TcpStream>,
+    streams: Vec<Arc<TcpStream>>,
     request: Vec<u8>,
     topic: String,
 }
@@ -38,7 +38,7 @@ impl Connections {
             let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port)))?;
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
-            Ok(stream)
+            Ok(Arc::new(stream))
         };
         let streams = (0..count).map(connect).collect::<io::Result<_>>()?;
         Ok(Self { streams, request: wire::produce(topic, VALUE), topic: topic.to_owned() })
@@ -54,14 +54,18 @@ impl Connections {
             answered: AtomicU64::new(0),
         });
         let (ended, errors) = channel();
-        let readers: Vec<TcpStream> = self.streams.iter().map(TcpStream::try_clone).collect::<io::Result<_>>()?;
+        // The same descriptors for both directions: ten thousand connections are within the usual limit.
+        let readers = self.streams.clone();
         let thread = std::thread::spawn({
             let (shared, topic) = (Arc::clone(&shared), self.topic.clone());
             move || read_all(readers, &shared, &topic, &ended)
         });
         let sent = self.send_all(&shared, length)?;
         let deadline = Instant::now() + LIMIT;
-        while shared.answered.load(Ordering::Relaxed) < sent && Instant::now() < deadline && !thread.is_finished() {
+        while shared.answered.load(Ordering::Relaxed) < sent
+            && Instant::now() < deadline
+            && !thread.is_finished()
+        {
             std::thread::sleep(Duration::from_millis(5));
         }
         let trouble = errors.try_recv();
@@ -92,7 +96,7 @@ impl Connections {
             let at = i as usize % count;
             shared.due[at].store(due.as_nanos() as u64, Ordering::Release);
             // The socket's buffer is empty: its last request was answered a second ago.
-            if io::Write::write(&mut &self.streams[at], &self.request)? != self.request.len() {
+            if io::Write::write(&mut &*self.streams[at], &self.request)? != self.request.len() {
                 return Err("a connection takes no more bytes".into());
             }
         }
@@ -100,7 +104,7 @@ impl Connections {
     }
 }
 
-fn read_all(streams: Vec<TcpStream>, shared: &Arc<Shared>, topic: &str, ended: &Sender<String>) {
+fn read_all(streams: Vec<Arc<TcpStream>>, shared: &Arc<Shared>, topic: &str, ended: &Sender<String>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut tasks = Vec::new();
     runtime.block_on(async {
@@ -120,18 +124,27 @@ fn read_all(streams: Vec<TcpStream>, shared: &Arc<Shared>, topic: &str, ended: &
     });
 }
 
-async fn read_one(stream: TcpStream, at: usize, shared: &Shared, topic: &str) -> io::Result<()> {
-    let mut stream = tokio::net::TcpStream::from_std(stream)?;
-    let mut answer = Vec::new();
+async fn read_one(stream: Arc<TcpStream>, at: usize, shared: &Shared, topic: &str) -> io::Result<()> {
+    let stream = AsyncFd::new(stream)?;
+    let (mut answer, mut piece) = (Vec::new(), [0; 512]);
     loop {
-        let size = stream.read_u32().await?;
-        answer.resize(size as usize, 0);
-        stream.read_exact(&mut answer).await?;
+        let mut ready = stream.readable().await?;
+        match ready.try_io(|stream| (&mut &**stream.get_ref()).read(&mut piece)) {
+            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => answer.extend_from_slice(&piece[..read?]),
+            Err(_would_block) => continue,
+        }
+        // One request is under way per connection, so nothing follows a whole answer.
+        let whole =
+            answer.first_chunk().is_some_and(|size| answer.len() == 4 + u32::from_be_bytes(*size) as usize);
+        if !whole {
+            continue;
+        }
         let taken = shared.start.elapsed().as_nanos() as u64 - shared.due[at].load(Ordering::Acquire);
         shared.found.lock().expect("no holder panics").saturating_record(taken / 1000);
         shared.answered.fetch_add(1, Ordering::Relaxed);
-        match wire::produce_error(topic, &answer) {
-            Some(0) => {}
+        match wire::produce_error(topic, &answer[4..]) {
+            Some(0) => answer.clear(),
             other => return Err(io::Error::other(format!("Produce answered {other:?}"))),
         }
     }

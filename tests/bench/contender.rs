@@ -136,7 +136,8 @@ fn apache_kafka(settings: &Settings) -> io::Result<(Process, u16, u32)> {
     let cluster = format!("bench-{}-{port}", std::process::id());
     let port_word = port.to_string();
     let mut words = vec!["start", "--name", &cluster, "--port", &port_word];
-    let set: Vec<String> = settings.properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let set: Vec<String> =
+        settings.properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
     for property in set.iter().filter(|property| !property.starts_with("milena.")) {
         words.extend(["--set", property]);
     }
@@ -147,7 +148,8 @@ fn apache_kafka(settings: &Settings) -> io::Result<(Process, u16, u32)> {
 
 fn script(words: &[&str]) -> io::Result<String> {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "apache-kafka"].iter().collect();
-    let path = std::env::var_os("MILENA_TESTS").map_or(path, |folder| Path::new(&folder).join("apache-kafka"));
+    let path =
+        std::env::var_os("MILENA_TESTS").map_or(path, |folder| Path::new(&folder).join("apache-kafka"));
     // The script's children keep its stdout open, so its output goes to a file rather than a pipe.
     let output = tempfile::NamedTempFile::new()?;
     let status = Command::new(&path).args(words).stdin(Stdio::null()).stdout(output.reopen()?).status()?;

@@ -45,12 +45,14 @@ impl Topics {
         }
         let options = AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(LIMIT));
         let made = self.runtime.block_on(self.admin.create_topics([&topic], &options))?;
-        made.into_iter().try_for_each(|one| one.map(drop).map_err(|(name, code)| format!("{name}: {code}").into()))
+        made.into_iter()
+            .try_for_each(|one| one.map(drop).map_err(|(name, code)| format!("{name}: {code}").into()))
     }
 
     pub fn delete(&self, name: &str) -> Result<(), Failure> {
         let gone = self.runtime.block_on(self.admin.delete_topics(&[name], &AdminOptions::new()))?;
-        gone.into_iter().try_for_each(|one| one.map(drop).map_err(|(name, code)| format!("{name}: {code}").into()))
+        gone.into_iter()
+            .try_for_each(|one| one.map(drop).map_err(|(name, code)| format!("{name}: {code}").into()))
     }
 }
 
@@ -64,7 +66,8 @@ impl Values {
         while text.len() < TEXT_BYTES {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let (path, code) = ((state >> 33) % 5000, [200, 200, 200, 404, 503][(state >> 60) as usize % 5]);
-            let line = format!("GET /resource/{path} {code} took {} us id {state:016x}\n", (state >> 20) % 100_000);
+            let line =
+                format!("GET /resource/{path} {code} took {} us id {state:016x}\n", (state >> 20) % 100_000);
             text.extend_from_slice(line.as_bytes());
         }
         Self(text)
@@ -103,7 +106,13 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    pub fn new(bootstrap: &str, topic: &str, partitions: i32, size: usize, codec: &str) -> Result<Self, Failure> {
+    pub fn new(
+        bootstrap: &str,
+        topic: &str,
+        partitions: i32,
+        size: usize,
+        codec: &str,
+    ) -> Result<Self, Failure> {
         let mut config = client(bootstrap);
         config.set("acks", "1").set("linger.ms", "5").set("compression.type", codec);
         config.set("queue.buffering.max.messages", "1000000").set("queue.buffering.max.kbytes", "1048576");
@@ -152,7 +161,9 @@ pub fn catch_up(bootstrap: &str, topic: &str, count: u64) -> Result<u64, Failure
                 bytes += message?.payload_len() as u64;
                 read += 1;
             }
-            None if Instant::now() > deadline => return Err(format!("only {read} of {count} records came").into()),
+            None if Instant::now() > deadline => {
+                return Err(format!("only {read} of {count} records came").into());
+            }
             None => {}
         }
     }
@@ -195,7 +206,8 @@ pub struct Paced {
 
 impl Paced {
     pub fn new(bootstrap: &str, topic: &str) -> Result<Self, Failure> {
-        let latencies = Latencies { start: Instant::now(), found: Mutex::new(histogram()), failed: AtomicU64::new(0) };
+        let latencies =
+            Latencies { start: Instant::now(), found: Mutex::new(histogram()), failed: AtomicU64::new(0) };
         let mut config = client(bootstrap);
         config.set("acks", "1").set("linger.ms", "0").set("socket.nagle.disable", "true");
         let producer = Arc::new(config.create_with_context(latencies)?);
@@ -206,12 +218,19 @@ impl Paced {
     }
 
     fn send(&self, value: &[u8], due: usize) -> Result<(), Failure> {
-        let record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, due).partition(0).payload(value);
+        let record =
+            BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, due).partition(0).payload(value);
         self.producer.send(record).map_err(|(error, _)| error.into())
     }
 
     /// Sends `rate` records a second of `size` bytes for a while; the latencies and how many were sent.
-    pub fn run(&self, values: &Values, size: usize, rate: u64, length: Duration) -> Result<(Histogram<u64>, u64), Failure> {
+    pub fn run(
+        &self,
+        values: &Values,
+        size: usize,
+        rate: u64,
+        length: Duration,
+    ) -> Result<(Histogram<u64>, u64), Failure> {
         let latencies = self.producer.context();
         latencies.found.lock().expect("no holder panics").reset();
         let count = (rate as f64 * length.as_secs_f64()) as u64;

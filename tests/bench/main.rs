@@ -111,7 +111,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         return Err(format!("no scenario {name}; see `bench list`").into());
     }
     std::fs::create_dir_all(&options.directory)?;
-    // Ten thousand connections, each with a handle for writing and one for reading.
+    // Ten thousand connections here, and files as well in the brokers, which inherit the limit.
     milena_tests::syscalls::raise_open_files(OPEN_FILES)?;
     let mut cases = Vec::new();
     for scenario in scenarios::ALL {

@@ -109,7 +109,8 @@ impl Case {
         println!("| | {} | foreign cores | rounds |", headings.join(" | "));
         println!("|---|{}---|---|", "---|".repeat(used.len()));
         for (at, (name, rounds)) in self.results.iter().enumerate() {
-            let cells: Vec<String> = used.iter().map(|(_, digits, get)| self.cell(at, *digits, *get)).collect();
+            let cells: Vec<String> =
+                used.iter().map(|(_, digits, get)| self.cell(at, *digits, *get)).collect();
             let foreign = median(rounds.iter().map(|round| round.foreign_cores)).unwrap_or_default();
             println!("| {name} | {} | {foreign:.2} | {} |", cells.join(" | "), rounds.len());
         }

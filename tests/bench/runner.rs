@@ -42,7 +42,8 @@ pub fn alternate(
     mut one: impl FnMut(&Contender) -> Result<Round, Failure>,
 ) -> Result<(), Failure> {
     for contender in contenders {
-        let length = if contender.kind == Kind::ApacheKafka { options.warm } else { WARM_NATIVE.min(options.warm) };
+        let length =
+            if contender.kind == Kind::ApacheKafka { options.warm } else { WARM_NATIVE.min(options.warm) };
         let until = Instant::now() + length;
         while Instant::now() < until {
             one(contender)?;

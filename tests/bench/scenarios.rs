@@ -18,15 +18,31 @@ pub struct Scenario {
 }
 
 pub const ALL: &[Scenario] = &[
-    Scenario { name: "P1", what: "produce 1 KiB, 1 and 16 partitions, acks=1", run: throughput::produce_1_kib },
-    Scenario { name: "P2", what: "produce 100 B, 10 KiB, and 1 KiB with lz4", run: throughput::produce_sizes },
+    Scenario {
+        name: "P1",
+        what: "produce 1 KiB, 1 and 16 partitions, acks=1",
+        run: throughput::produce_1_kib,
+    },
+    Scenario {
+        name: "P2",
+        what: "produce 100 B, 10 KiB, and 1 KiB with lz4",
+        run: throughput::produce_sizes,
+    },
     Scenario { name: "P3", what: "catch-up fetch of 1 KiB records", run: throughput::catch_up },
     Scenario { name: "P4", what: "latency at 1,000 and 10,000 records/s, acks=1", run: steady::latency },
     Scenario { name: "P6", what: "durable mode against page-cache mode", run: steady::durable },
     Scenario { name: "P7", what: "start to the first answered Metadata", run: cold_start::run },
     Scenario { name: "P8", what: "idle with 0 and 10,000 partitions", run: idle::partitions },
-    Scenario { name: "P9", what: "1,000 and 10,000 connections, a request per second each", run: idle::connections },
-    Scenario { name: "P13", what: "steady state: retention deletes as much as arrives", run: steady::retention },
+    Scenario {
+        name: "P9",
+        what: "1,000 and 10,000 connections, a request per second each",
+        run: idle::connections,
+    },
+    Scenario {
+        name: "P13",
+        what: "steady state: retention deletes as much as arrives",
+        run: steady::retention,
+    },
 ];
 
 /// Length of a round: what the user asked for, or the scenario's own.

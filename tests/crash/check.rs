@@ -54,7 +54,8 @@ impl Checker {
                 }
             }
         }
-        self.next_offset = first_offset + records.len() as i64;
+        // Not behind what was read: an answer still to come may name records that are there already.
+        self.next_offset = upto_offset;
         self.acked_index += acked.len();
         Ok(())
     }

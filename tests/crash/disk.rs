@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::records::Builder;
-use milena_tests::process::{Broker, Config, signal};
+use milena_tests::process::{Broker, Config};
+use milena_tests::syscalls::signal;
 use milena_tests::{http, wait};
 
 use crate::Load;
 use crate::client::Client;
 use crate::random::Random;
 
-const FAULT_LIMIT: Duration = Duration::from_secs(120);
+const FAULT_LIMIT: Duration = Duration::from_secs(60);
 const ATTACH_LIMIT: Duration = Duration::from_secs(20);
 
 /// Whether this process may mount and trace; says what is skipped otherwise.
@@ -71,13 +72,14 @@ fn assert_offline(broker: &mut Broker, load: &Load, context: &str) {
         };
         told(load).then_some(())
     });
-    assert!(told.is_some(), "{context}: no storage error within {FAULT_LIMIT:?}:\n{}", tail(broker));
+    let troubles: Vec<String> = load.producers.iter().map(|producer| producer.journal.last_trouble()).collect();
+    assert!(told.is_some(), "{context}: not told within {FAULT_LIMIT:?}: {troubles:?}\n{}", tail(broker));
     assert!(broker.is_running(), "{context}: the process ended:\n{}", tail(broker));
     let metrics = broker.metrics().expect("the admin port answers");
     assert_eq!(http::metric(&metrics, "milena_log_directories_offline", ""), Some(1.0), "{context}");
     let mut client = Client::connect(broker.port()).expect("the broker still accepts");
     let mut builder = Builder::new();
-    builder.append(0, None, Some(b"no"), &[]).expect("a small record");
+    builder.append(1, None, Some(b"no"), &[]).expect("a small record");
     client.send_batch("plain", 0, &builder.finish().expect("a small batch")).expect("the broker still reads");
     let produced = client.produced().expect("the broker still answers");
     assert_eq!(produced.error, ErrorCode::KafkaStorageError, "{context}");

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use milena_protocol::ErrorCode;
 use milena_protocol::records::Builder;
@@ -19,6 +19,7 @@ use crate::client::{Client, Produced};
 use crate::random::Random;
 
 const IN_FLIGHT_MAX: usize = 5;
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 /// A broker that is down for longer has failed the test.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
 
@@ -42,10 +43,16 @@ pub struct Journal {
     acked_count: AtomicU64,
     /// Answers that mean the directory is offline, where the test expects that.
     pub storage_errors: AtomicU64,
+    /// What it last ran into, for the message of a test that fails.
+    last_trouble: Mutex<String>,
     stop: AtomicBool,
 }
 
 impl Journal {
+    pub fn last_trouble(&self) -> String {
+        format!("{}-{}: {}", self.topic, self.partition, self.last_trouble.lock().expect("no panic under it"))
+    }
+
     pub fn acked(&self) -> MutexGuard<'_, Vec<Acked>> {
         self.acked.lock().expect("no producer panics while it holds the lock")
     }
@@ -87,6 +94,7 @@ impl Running {
             acked: Mutex::default(),
             acked_count: AtomicU64::new(0),
             storage_errors: AtomicU64::new(0),
+            last_trouble: Mutex::default(),
             stop: AtomicBool::new(false),
         });
         let mut producer = Producer {
@@ -131,13 +139,20 @@ impl Producer {
             match self.converse(&mut client) {
                 Ok(()) => return Ok(()),
                 Err(Trouble::Connection(_)) if self.stopping() && !self.journal.idempotent => return Ok(()),
-                Err(Trouble::Connection(_)) => {}
+                Err(Trouble::Connection(error)) => self.pause(&error),
                 Err(Trouble::Refused(error)) => {
                     let Journal { topic, partition, .. } = &*self.journal;
                     return Err(format!("{topic}-{partition}: {error:?} after {} acknowledged", self.next_number));
                 }
             }
         }
+    }
+
+    /// A broker that refuses everything must not be asked thousands of times a second.
+    fn pause(&self, error: &io::Error) {
+        *self.journal.last_trouble.lock().expect("no panic under it") = error.to_string();
+        let stopped = wait::poll(RETRY_PAUSE, || self.stopping().then_some(()));
+        debug_assert!(stopped.is_none() || self.stopping());
     }
 
     fn stopping(&self) -> bool {
@@ -195,9 +210,11 @@ impl Producer {
             builder = builder.producer(id, epoch, self.next_sequence);
         }
         let first_number = self.next_number;
+        // Not a constant: retention and the expiry of producers go by it.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
         for number in first_number..first_number + count {
             let value = value(&self.journal, number);
-            builder.append(1_700_000_000_000, None, Some(&value), &[]).expect("small records");
+            builder.append(now, None, Some(&value), &[]).expect("small records");
         }
         self.next_number += count;
         self.next_sequence += count as i32;
@@ -213,7 +230,7 @@ impl Producer {
             }
             // What follows in the pipe was sent for a state that did not come: begin again.
             error if error.is_retriable() && error != ErrorCode::CorruptMessage => {
-                return Err(Trouble::Connection(io::Error::other("retriable")));
+                return Err(Trouble::Connection(io::Error::other(format!("{error:?}"))));
             }
             error => return Err(Trouble::Refused(error)),
         }
@@ -226,7 +243,7 @@ impl Producer {
 }
 
 enum Trouble {
-    Connection(#[allow(dead_code, reason = "for a debugger")] io::Error),
+    Connection(io::Error),
     Refused(ErrorCode),
 }
 

@@ -17,8 +17,18 @@ struct Rule {
 }
 
 const RULES: &[Rule] = &[
-    Rule { package: "milena-protocol", folder: "broker/protocol", ours: &[], never: &["tokio", "socket2", "libc"] },
-    Rule { package: "milena-log", folder: "broker/log", ours: &["milena-protocol"], never: &["tokio", "socket2"] },
+    Rule {
+        package: "milena-protocol",
+        folder: "broker/protocol",
+        ours: &[],
+        never: &["tokio", "socket2", "libc"],
+    },
+    Rule {
+        package: "milena-log",
+        folder: "broker/log",
+        ours: &["milena-protocol"],
+        never: &["tokio", "socket2"],
+    },
     Rule {
         package: "milena-state",
         folder: "broker/state",
@@ -31,7 +41,12 @@ const RULES: &[Rule] = &[
         ours: &["milena-protocol", "milena-log", "milena-state", "milena-client"],
         never: &["kube", "k8s-openapi"],
     },
-    Rule { package: "milena-client", folder: "client", ours: &["milena-protocol"], never: &["openraft", "prometheus"] },
+    Rule {
+        package: "milena-client",
+        folder: "client",
+        ours: &["milena-protocol"],
+        never: &["openraft", "prometheus"],
+    },
     Rule { package: "milena-operator", folder: "operator", ours: &["milena-client"], never: &["openraft"] },
     Rule { package: "milena-tests", folder: "tests", ours: &[], never: &[] },
 ];

@@ -70,13 +70,17 @@ fn scripts_in_commands_exist() {
 fn milena_knows_the_commands_of_the_readme() {
     let program = process::command_line();
     let readme = text(Path::new("README.md"));
-    let stages = commands(&readme).into_iter().flat_map(|line| {
-        line.split('|').map(|stage| stage.trim().to_owned()).collect::<Vec<_>>()
-    });
+    let stages = commands(&readme)
+        .into_iter()
+        .flat_map(|line| line.split('|').map(|stage| stage.trim().to_owned()).collect::<Vec<_>>());
     let mut tried = 0;
     for stage in stages.filter(|stage| stage.starts_with("milena ")) {
         // With --help at its end a command does nothing, but its words and options are still judged.
-        let output = Command::new(&program).args(stage.split_whitespace().skip(1)).arg("--help").output().expect("milena runs");
+        let output = Command::new(&program)
+            .args(stage.split_whitespace().skip(1))
+            .arg("--help")
+            .output()
+            .expect("milena runs");
         assert!(output.status.success(), "`{stage}`: {}", String::from_utf8_lossy(&output.stderr));
         tried += 1;
     }

@@ -51,5 +51,8 @@ pub fn code(path: &Path) -> String {
 /// Whether a file is there for tests only.
 pub fn is_test(path: &Path) -> bool {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    name.ends_with("_test") || name.ends_with("_tests") || name == "tests" || path.components().any(|part| part.as_os_str() == "tests")
+    name.ends_with("_test")
+        || name.ends_with("_tests")
+        || name == "tests"
+        || path.components().any(|part| part.as_os_str() == "tests")
 }

@@ -12,8 +12,20 @@ const RULES: &[Rule] = &[
     Rule {
         folder: "broker/state/src",
         words: &[
-            "std::fs", "std::net", "std::thread", "std::env", "SystemTime", "Instant::now", "rand::", "tokio", "async fn", ".await",
-            "HashMap", "HashSet", "tracing::", "prometheus",
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "std::env",
+            "SystemTime",
+            "Instant::now",
+            "rand::",
+            "tokio",
+            "async fn",
+            ".await",
+            "HashMap",
+            "HashSet",
+            "tracing::",
+            "prometheus",
         ],
         why: "state is pure: no I/O, clock, randomness or order that depends on a hash",
     },
@@ -56,7 +68,8 @@ fn openraft_is_named_in_one_folder() {
 
 /// Programs of their own below another crate's folder.
 const PROGRAMS: [&str; 3] = ["tests/bench/floor", "tests/crash", "broker/log/examples"];
-const CRATES: [&str; 6] = ["broker/protocol/src", "broker/log/src", "broker/state/src", "broker/src", "client/src", "operator/src"];
+const CRATES: [&str; 6] =
+    ["broker/protocol/src", "broker/log/src", "broker/state/src", "broker/src", "client/src", "operator/src"];
 
 #[test]
 fn unsafe_code_is_in_one_module_per_crate_and_explained() {
@@ -70,7 +83,8 @@ fn unsafe_code_is_in_one_module_per_crate_and_explained() {
         };
         let all = files(folder, ".rs");
         // This file names the forms that it looks for.
-        let found: Vec<_> = all.iter().filter(own).filter(has_unsafe).filter(|path| !path.ends_with("words.rs")).collect();
+        let found: Vec<_> =
+            all.iter().filter(own).filter(has_unsafe).filter(|path| !path.ends_with("words.rs")).collect();
         assert!(found.len() <= 1, "unsafe code belongs in one module of {folder}: {found:?}");
         for path in found {
             let text = std::fs::read_to_string(root().join(path)).expect("the file can be read");

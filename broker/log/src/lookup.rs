@@ -456,7 +456,15 @@ impl Log {
             if !self.segments[index].has_transaction_index {
                 continue;
             }
-            let entries = self.transaction_entries(self.segments[index].base_offset)?;
+            let base_offset = self.segments[index].base_offset;
+            let entries = match self.transaction_entries(base_offset) {
+                Err(error @ Error::Damaged { .. }) => {
+                    tracing::warn!(%error, "transaction index is built again");
+                    self.rebuild_transaction_index(index)?;
+                    self.transaction_entries(base_offset)?
+                }
+                entries => entries?,
+            };
             if transaction_index::collect(&entries, from_offset, upto_offset, &mut found) {
                 break;
             }

@@ -116,8 +116,21 @@ impl Log {
             return Ok(());
         }
         let mut producers = std::mem::take(&mut self.producers);
+        let aborted = self.replay_into(&mut producers, from_offset, i64::MAX)?;
+        producers.advance_to(self.log_end_offset);
+        self.producers = producers;
+        self.restore_transaction_indexes(from_offset, &aborted)
+    }
+
+    /// Takes the batches of `from_offset..upto_offset` into `producers`; says which transactions were aborted.
+    fn replay_into(
+        &mut self,
+        producers: &mut Producers,
+        from_offset: i64,
+        upto_offset: i64,
+    ) -> Result<Vec<AbortedTransaction>, Error> {
         let mut aborted = Vec::new();
-        self.replay(from_offset, i64::MAX, |replayed| {
+        self.replay(from_offset, upto_offset, |replayed| {
             let header = *replayed.header();
             if header.base_offset < from_offset {
                 return Ok(());
@@ -136,9 +149,26 @@ impl Log {
             producers.advance_to(header.next_offset());
             Ok(())
         })?;
-        producers.advance_to(self.log_end_offset);
-        self.producers = producers;
-        self.restore_transaction_indexes(from_offset, &aborted)
+        Ok(aborted)
+    }
+
+    /// Makes a segment's transaction index again from the log, beginning at the last snapshot before it.
+    pub(crate) fn rebuild_transaction_index(&mut self, index: usize) -> Result<(), Error> {
+        let base_offset = self.segments[index].base_offset;
+        let end_offset = self.segments.get(index + 1).map_or(self.log_end_offset, |next| next.base_offset);
+        let mut from_offset = self.segments[0].base_offset;
+        let mut producers = Producers::new(from_offset);
+        for offset in self.snapshots()?.range(from_offset..=base_offset).rev() {
+            if let Some(entries) = self.read_snapshot(*offset)? {
+                // As of then: nobody has expired.
+                producers.restore(entries, *offset, i64::MIN, i64::MAX);
+                from_offset = *offset;
+                break;
+            }
+        }
+        let mut aborted = self.replay_into(&mut producers, from_offset, end_offset)?;
+        aborted.retain(|entry| entry.last_offset >= base_offset);
+        self.replace_transaction_index(index, &aborted)
     }
 
     /// Makes the transaction indexes say what the replay from `from_offset` found.
@@ -169,21 +199,26 @@ impl Log {
         let base_offset = self.segments[index].base_offset;
         let before = match self.transaction_entries(base_offset) {
             Ok(entries) => entries,
-            // Only what lies before the replay is lost, and only to readers of that old part.
-            Err(Error::Damaged { file, reason, .. }) => {
-                tracing::warn!(file = %file.display(), reason, "transaction index is damaged and built again");
-                Vec::new()
+            Err(error @ Error::Damaged { .. }) => {
+                tracing::warn!(%error, "transaction index is built again");
+                return self.rebuild_transaction_index(index);
             }
             Err(error) => return Err(error),
         };
         let mut entries = transaction_index::kept_below(&before, from_offset).to_vec();
         entries.extend_from_slice(more);
-        if entries == before {
-            return Ok(());
-        }
+        if entries == before { Ok(()) } else { self.replace_transaction_index(index, &entries) }
+    }
+
+    fn replace_transaction_index(
+        &mut self,
+        index: usize,
+        entries: &[AbortedTransaction],
+    ) -> Result<(), Error> {
+        let base_offset = self.segments[index].base_offset;
         let path = self.path(base_offset, Kind::TransactionIndex);
         let file = self.cached_or_created(base_offset, Kind::TransactionIndex)?;
-        let bytes = transaction_index::encode(&entries);
+        let bytes = transaction_index::encode(entries);
         let result = file.truncate(bytes.len() as u64).and_then(|()| files::write_all_at(&*file, &bytes, 0));
         self.disk.done("write", &path, result)?;
         self.segments[index].has_transaction_index = true;

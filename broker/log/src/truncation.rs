@@ -131,7 +131,8 @@ impl Log {
         self.load_producers(snapshots, i64::MIN)
     }
 
-    fn snapshots(&self) -> Result<std::collections::BTreeSet<i64>, Error> {
+    /// Offsets of the producer snapshots in the folder.
+    pub(crate) fn snapshots(&self) -> Result<std::collections::BTreeSet<i64>, Error> {
         let path = self.folder();
         let entries = self.disk.done("list", &path, self.disk.files.list(&path))?;
         let parsed = entries.iter().filter_map(|entry| Kind::parse(&entry.name));

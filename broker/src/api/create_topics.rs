@@ -48,6 +48,7 @@ fn result(cx: &RequestContext, image: &Image, outcome: TopicOutcome) -> Creatabl
     match outcome.result {
         Ok(created) => CreatableTopicResult {
             name,
+            error_message: None,
             topic_id: created.topic_id,
             num_partitions: created.num_partitions,
             replication_factor: created.replication_factor,
@@ -86,6 +87,7 @@ fn failed<'a>(topic: &'a CreatableTopic<'_>, error: ErrorCode) -> CreatableTopic
     CreatableTopicResult {
         name: (&*topic.name).into(),
         error_code: error.into(),
+        error_message: None,
         configs: Some(Vec::new()),
         ..Default::default()
     }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use milena_log::Config;
 use milena_protocol::types::Uuid;
@@ -15,14 +14,15 @@ use milena_state::metadata::{self, ConfigResource, Delta, Image, ResourceKind};
 use parking_lot::Mutex;
 
 use crate::broker::now_ms;
+use crate::partition::directories::{SYNCING_THREADS, in_parallel};
 use crate::partition::table::{Slot, Topic};
 use crate::partition::{Directories, Myself, Partition, Table};
 
 /// Keeps the partition table in step with the image.
 pub struct Publisher {
     settings: Arc<Settings>,
-    /// Topic defaults with the dynamic broker configuration laid over them.
-    defaults: topic::Settings,
+    /// Topic defaults with the dynamic broker configuration laid over them; shared by all topics that set nothing.
+    defaults: (Arc<topic::Settings>, Arc<Config>),
     incarnation_id: Uuid,
     /// The image has our own registration: from then on it may make us a leader.
     is_registered: bool,
@@ -39,7 +39,7 @@ impl Publisher {
         table: Arc<Table>,
         directories: Arc<Directories>,
     ) -> Self {
-        let defaults = settings.topic.clone();
+        let defaults = shared(settings.topic.clone(), &settings);
         Self { settings, defaults, incarnation_id, is_registered: false, is_first: true, table, directories }
     }
 
@@ -128,7 +128,7 @@ impl Publisher {
         if own.iter().any(|resource| delta.configs_changed.contains(resource)) {
             let dynamic = [image.cluster_config(), image.broker_config(self.settings.node_id)];
             match self.settings.with_dynamic(&dynamic) {
-                Ok(settings) => self.defaults = settings.topic,
+                Ok(dynamic) => self.defaults = shared(dynamic.topic, &self.settings),
                 Err(error) => {
                     tracing::error!(%error, "dynamic broker configuration is not usable and was passed over")
                 }
@@ -140,9 +140,11 @@ impl Publisher {
     }
 
     fn settings_of(&self, image: &Image, topic: &str) -> (Arc<topic::Settings>, Arc<Config>) {
-        let settings = topic::Settings::resolve(image.topic_config(topic), &self.defaults);
-        let config = log_config(&settings, self.settings.producer_id_expiration_ms);
-        (Arc::new(settings), Arc::new(config))
+        let overrides = image.topic_config(topic);
+        if overrides.is_empty() {
+            return self.defaults.clone();
+        }
+        shared(topic::Settings::resolve(overrides, &self.defaults.0), &self.settings)
     }
 
     /// What becomes of one topic: the partitions it has here, and those still to be opened.
@@ -161,25 +163,13 @@ impl Publisher {
         Plan { assigned: Arc::clone(assigned), settings, log_config, slots: slots.collect() }
     }
 
-    /// Opens what the plans lack, by as many threads as `num.recovery.threads.per.data.dir` allows.
+    /// Opens what the plans lack: at the start by as many threads as `num.recovery.threads.per.data.dir` allows, later
+    /// by as many as keep the disk busy with the syncs that new folders need.
     fn open_all(&self, plans: &[Plan]) {
         let to_open: Vec<(&Plan, usize, &Mutex<Slot>)> = plans.iter().flat_map(Plan::to_open).collect();
-        let next = AtomicUsize::new(0);
-        let open_some = || {
-            while let Some((plan, index, slot)) = to_open.get(next.fetch_add(1, Ordering::Relaxed)) {
-                *slot.lock() = self.open(plan, *index);
-            }
-        };
-        let threads = self.settings.num_recovery_threads_per_data_dir * self.directories.online().len();
-        let threads = threads.min(to_open.len());
-        if threads <= 1 {
-            return open_some();
-        }
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(open_some);
-            }
-        });
+        let recovering = self.settings.num_recovery_threads_per_data_dir * self.directories.online().len();
+        let threads = if self.is_first { recovering } else { SYNCING_THREADS };
+        in_parallel(threads, &to_open, |(plan, index, slot)| *slot.lock() = self.open(plan, *index));
     }
 
     fn open(&self, plan: &Plan, index: usize) -> Slot {
@@ -211,7 +201,7 @@ impl Publisher {
         let slots: Box<[Slot]> = slots.into_iter().map(Planned::into_slot).collect();
         for (slot, assigned) in slots.iter().zip(&assigned.partitions) {
             if let Slot::Here(partition) = slot {
-                if *partition.settings() != *settings {
+                if !Arc::ptr_eq(&partition.settings(), &settings) && *partition.settings() != *settings {
                     partition.configure(&settings, &log_config, myself, now_ms);
                 }
                 partition.assign(assigned, myself, now_ms);
@@ -270,6 +260,11 @@ impl Planned {
             Self::ToOpen(slot) => slot.into_inner(),
         }
     }
+}
+
+fn shared(topic: topic::Settings, broker: &Settings) -> (Arc<topic::Settings>, Arc<Config>) {
+    let config = log_config(&topic, broker.producer_id_expiration_ms);
+    (Arc::new(topic), Arc::new(config))
 }
 
 /// The part of a topic's settings that its logs act on.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use milena_log::directory::{Found, Options};
 use milena_log::files::Files;
@@ -17,6 +18,27 @@ use crate::controller::raft::log_store::LOG_NAME;
 
 /// Partitions that were found at start and have not been opened yet, by topic id and index.
 type Unopened = HashMap<(Uuid, i32), (Arc<Directory>, Found)>;
+
+/// Threads for work that waits for syncs more than for the disk: syncs that run together share a commit.
+pub const SYNCING_THREADS: usize = 16;
+
+/// Does `work` for each item, by up to `threads` threads. Blocks until all is done.
+pub fn in_parallel<T: Sync>(threads: usize, items: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let run = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(item);
+        }
+    };
+    if threads.min(items.len()) <= 1 {
+        return run();
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(items.len()) {
+            scope.spawn(run);
+        }
+    });
+}
 
 /// The directories that could be opened.
 pub struct Directories {

@@ -15,11 +15,8 @@ use crate::harness::{PATIENCE, Running, eventually, http, read_frame};
 use crate::versions;
 
 fn api_versions(version: i16, correlation_id: i32) -> Vec<u8> {
-    let request = ApiVersionsRequest {
-        client_software_name: "test".into(),
-        client_software_version: "1.0".into(),
-        ..Default::default()
-    };
+    let request =
+        ApiVersionsRequest { client_software_name: "test".into(), client_software_version: "1.0".into() };
     frame(version, correlation_id, &request)
 }
 

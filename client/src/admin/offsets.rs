@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use milena_protocol::ErrorCode;
-use milena_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use milena_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 
 use super::Admin;
 use crate::error::{Error, Result};
@@ -114,7 +116,9 @@ impl Admin {
         let answers = response.topics.iter().flat_map(|topic| &topic.partitions);
         answers
             .map(|answer| {
-                Error::check(answer.error_code, None, || format!("offsets of {topic}-{}", answer.partition_index))?;
+                Error::check(answer.error_code, None, || {
+                    format!("offsets of {topic}-{}", answer.partition_index)
+                })?;
                 Ok(ListedOffset {
                     partition: answer.partition_index,
                     offset: (answer.offset >= 0).then_some(answer.offset),

@@ -35,7 +35,11 @@ pub struct CreatedTopic {
 
 impl Admin {
     /// Creates topics, or with `validate_only` asks whether they could be. One result per topic, in order of the answer.
-    pub async fn create_topics(&self, topics: &[NewTopic], validate_only: bool) -> Result<Vec<Result<CreatedTopic>>> {
+    pub async fn create_topics(
+        &self,
+        topics: &[NewTopic],
+        validate_only: bool,
+    ) -> Result<Vec<Result<CreatedTopic>>> {
         let request = CreateTopicsRequest {
             topics: topics.iter().map(creatable).collect(),
             timeout_ms: self.timeout_ms(),
@@ -44,7 +48,9 @@ impl Admin {
         let response = self.cluster.call_any(&request).await?;
         let response = response.decode::<CreateTopicsRequest<'_>>()?;
         let results = response.topics.iter().map(|topic| {
-            Error::check(topic.error_code, topic.error_message.as_deref(), || format!("creating topic {}", topic.name))?;
+            Error::check(topic.error_code, topic.error_message.as_deref(), || {
+                format!("creating topic {}", topic.name)
+            })?;
             Ok(CreatedTopic {
                 name: topic.name.to_string(),
                 id: (!topic.topic_id.is_zero()).then_some(topic.topic_id),
@@ -61,7 +67,8 @@ impl Admin {
         let version = connection.version_of::<DeleteTopicsRequest<'_>>(i16::MAX)?;
         let mut request = DeleteTopicsRequest { timeout_ms: self.timeout_ms(), ..Default::default() };
         if version >= 6 {
-            let named = |name: &'_ String| DeleteTopicState { name: Some(name.clone().into()), topic_id: Uuid::ZERO };
+            let named =
+                |name: &'_ String| DeleteTopicState { name: Some(name.clone().into()), topic_id: Uuid::ZERO };
             request.topics = names.iter().map(named).collect();
         } else {
             request.topic_names = names.iter().map(|name| name.as_str().into()).collect();
@@ -71,7 +78,9 @@ impl Admin {
         let results = response.responses.iter().map(|topic| {
             let name = topic.name.as_deref().unwrap_or_default().to_owned();
             self.cluster.forget(&name);
-            let result = Error::check(topic.error_code, topic.error_message.as_deref(), || format!("deleting topic {name}"));
+            let result = Error::check(topic.error_code, topic.error_message.as_deref(), || {
+                format!("deleting topic {name}")
+            });
             (name, result)
         });
         Ok(results.collect())
@@ -98,9 +107,8 @@ impl Admin {
 
 fn creatable(topic: &NewTopic) -> CreatableTopic<'_> {
     let assigned = !topic.assignments.is_empty();
-    let assignments = topic.assignments.iter().enumerate().map(|(index, replicas)| CreatableReplicaAssignment {
-        partition_index: index as i32,
-        broker_ids: replicas.clone(),
+    let assignments = topic.assignments.iter().enumerate().map(|(index, replicas)| {
+        CreatableReplicaAssignment { partition_index: index as i32, broker_ids: replicas.clone() }
     });
     let configs = topic.configs.iter().map(|(name, value)| CreatableTopicConfig {
         name: name.as_str().into(),

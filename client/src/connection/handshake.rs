@@ -73,13 +73,16 @@ enum Answer {
 }
 
 fn decode(connection: &Connection, body: &[u8], version: i16) -> Result<Answer> {
-    let refused = body.first_chunk().map(|code| i16::from_be_bytes(*code)) == Some(ErrorCode::UnsupportedVersion.into());
+    let refused = body.first_chunk().map(|code| i16::from_be_bytes(*code))
+        == Some(ErrorCode::UnsupportedVersion.into());
     let version = if refused { 0 } else { version };
     let response: ApiVersionsResponse<'_> =
         decode_exact(body, version).map_err(|error| Error::decode(connection.address(), error))?;
     if refused {
         let own = response.api_keys.iter().find(|row| row.api_key == ApiKey::ApiVersions.as_i16());
-        return Ok(Answer::AskAgain(own.map_or(0, |row| row.max_version.clamp(0, *ApiVersionsRequest::VERSIONS.end()))));
+        return Ok(Answer::AskAgain(
+            own.map_or(0, |row| row.max_version.clamp(0, *ApiVersionsRequest::VERSIONS.end())),
+        ));
     }
     Error::check(response.error_code, None, || format!("ApiVersions on {}", connection.address()))?;
     Ok(Answer::Versions(Versions::from_response(&response)))

@@ -47,7 +47,8 @@ pub(super) fn spawn(
     let (read, write) = tokio::io::split(stream);
     // As many may wait for a response as were written: the broker bounds that, not we.
     let (waiting, due) = mpsc::unbounded_channel();
-    let reading = tokio::spawn(read_all(read, due, Arc::clone(&address), response_bytes_max, Arc::clone(&closed)));
+    let reading =
+        tokio::spawn(read_all(read, due, Arc::clone(&address), response_bytes_max, Arc::clone(&closed)));
     tokio::spawn(async move {
         write_all(write, outgoing, waiting).await;
         closed.store(true, Ordering::Release);
@@ -102,7 +103,9 @@ async fn read_all(
         match read_frame(&mut read, &mut buffer, response_bytes_max).await {
             Ok(frame) => {
                 // A response is written after its request, so whoever waits for it is registered.
-                let Ok(waiting) = due.try_recv() else { break protocol(&address, "a response to nothing".to_owned()) };
+                let Ok(waiting) = due.try_recv() else {
+                    break protocol(&address, "a response to nothing".to_owned());
+                };
                 match open_frame(frame, waiting.api, waiting.version, waiting.correlation_id) {
                     Ok(body) => drop(waiting.answer.send(Ok(body))),
                     Err(message) => {
@@ -112,7 +115,9 @@ async fn read_all(
                     }
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => break protocol(&address, error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                break protocol(&address, error.to_string());
+            }
             Err(error) => break Error::disconnected(&address, error),
         }
     };

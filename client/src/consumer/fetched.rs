@@ -126,7 +126,8 @@ struct Aborted {
 
 impl Aborted {
     fn new(aborted: &[(i64, i64)]) -> Self {
-        let mut due: Vec<_> = aborted.iter().map(|(producer_id, first_offset)| (*first_offset, *producer_id)).collect();
+        let mut due: Vec<_> =
+            aborted.iter().map(|(producer_id, first_offset)| (*first_offset, *producer_id)).collect();
         due.sort_unstable_by(|a, b| b.cmp(a));
         Self { due, open: BTreeSet::new() }
     }

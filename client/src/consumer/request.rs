@@ -29,7 +29,8 @@ pub(super) fn send(cluster: Cluster, config: ConsumerConfig, leader: i32, asked:
 async fn fetch(cluster: &Cluster, config: &ConsumerConfig, leader: i32, asked: &[Asked]) -> Result<Response> {
     let connection = cluster.broker(leader).await?;
     let all_have_ids = asked.iter().all(|asked| !asked.topic_id.is_zero());
-    let version = connection.version_of::<FetchRequest<'_>>(if all_have_ids { i16::MAX } else { BY_ID_FROM - 1 })?;
+    let version =
+        connection.version_of::<FetchRequest<'_>>(if all_have_ids { i16::MAX } else { BY_ID_FROM - 1 })?;
     let mut topics: Vec<FetchTopic<'_>> = Vec::new();
     // Partitions of a topic stand together: `asked` is in order of the topics.
     for asked in asked {
@@ -64,11 +65,16 @@ async fn fetch(cluster: &Cluster, config: &ConsumerConfig, leader: i32, asked: &
 }
 
 /// The partitions of a response, each with a share in the response's bytes.
-pub(super) fn partitions(response: &Response, decoded: &FetchResponse<'_>, asked: &[Asked]) -> Result<Vec<Fetched>> {
+pub(super) fn partitions(
+    response: &Response,
+    decoded: &FetchResponse<'_>,
+    asked: &[Asked],
+) -> Result<Vec<Fetched>> {
     let by_id = response.version() >= BY_ID_FROM;
     let mut parts = Vec::new();
     for topic in &decoded.responses {
-        let is_topic = |asked: &Asked| if by_id { asked.topic_id == topic.topic_id } else { asked.topic == topic.topic };
+        let is_topic =
+            |asked: &Asked| if by_id { asked.topic_id == topic.topic_id } else { asked.topic == topic.topic };
         for data in &topic.partitions {
             let was_asked = |asked: &&Asked| asked.partition == data.partition_index && is_topic(asked);
             if let Some(asked) = asked.iter().find(was_asked) {

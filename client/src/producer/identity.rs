@@ -41,7 +41,12 @@ impl Identities {
 
     /// An identity that nobody had.
     pub(super) async fn fresh(&self) -> Result<Identity> {
-        let request = InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..Default::default() };
+        // No transactional id: null, which is not the field's default (an empty id is refused).
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: i32::MAX,
+            ..Default::default()
+        };
         let mut retry = self.cluster.retry();
         loop {
             let response = self.cluster.call_any(&request).await?;

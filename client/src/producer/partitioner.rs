@@ -81,7 +81,10 @@ mod tests {
     fn keyless_records_stay_for_a_batch_and_then_move_on() {
         let mut sticky = Sticky::new();
         let chosen: Vec<i32> = (0..12).map(|_| sticky.choose(3, 100, 400)).collect();
-        assert!(chosen.chunks(4).all(|batch| batch.iter().all(|partition| *partition == batch[0])), "{chosen:?}");
+        assert!(
+            chosen.chunks(4).all(|batch| batch.iter().all(|partition| *partition == batch[0])),
+            "{chosen:?}"
+        );
         assert!(chosen[0] != chosen[4] && chosen[4] != chosen[8], "{chosen:?}");
     }
 }

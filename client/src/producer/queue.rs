@@ -139,7 +139,8 @@ impl Queue {
             return if state.closed { Next::End } else { Next::Wait };
         };
         let due = open.since + shared.config.linger;
-        let is_due = state.flushing || state.closed || open.builder.size_estimate() >= shared.config.batch_size;
+        let is_due =
+            state.flushing || state.closed || open.builder.size_estimate() >= shared.config.batch_size;
         if !is_due && Instant::now() < due {
             return Next::WaitUntil(due);
         }

@@ -126,20 +126,28 @@ impl Sender {
         let response = connection.call_at(&request, version).await?;
         let response = response.decode::<ProduceRequest<'_>>()?;
         let mut partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-        let answer = partitions.next().ok_or_else(|| Error::Corrupt("Produce answered nothing".to_owned()))?;
+        let answer =
+            partitions.next().ok_or_else(|| Error::Corrupt("Produce answered nothing".to_owned()))?;
         self.judge(answer)
     }
 
     fn request<'a>(&'a self, batch: &'a [u8], topic_id: Uuid, version: i16) -> ProduceRequest<'a> {
-        let data = PartitionProduceData { index: self.partition, records: Some(Records::Bytes(batch.into())) };
+        let data =
+            PartitionProduceData { index: self.partition, records: Some(Records::Bytes(batch.into())) };
         let mut topic = TopicProduceData { partition_data: vec![data], ..Default::default() };
         if version >= BY_ID_FROM {
             topic.topic_id = topic_id;
         } else {
             topic.name = self.topic.as_str().into();
         }
-        let timeout_ms = i32::try_from(self.shared.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX);
-        ProduceRequest { acks: self.shared.config.acks as i16, timeout_ms, topic_data: vec![topic], ..Default::default() }
+        let timeout_ms =
+            i32::try_from(self.shared.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX);
+        ProduceRequest {
+            acks: self.shared.config.acks as i16,
+            timeout_ms,
+            topic_data: vec![topic],
+            ..Default::default()
+        }
     }
 
     fn judge(&self, answer: &PartitionProduceResponse<'_>) -> Result<Stored> {
@@ -153,7 +161,9 @@ impl Sender {
             format!("record {} of its batch: {reason}", record.batch_index)
         });
         let message = record.or(answer.error_message.as_deref().map(str::to_owned));
-        Error::check(answer.error_code, message.as_deref(), || format!("producing to {}-{}", self.topic, self.partition))?;
+        Error::check(answer.error_code, message.as_deref(), || {
+            format!("producing to {}-{}", self.topic, self.partition)
+        })?;
         Ok(Stored {
             partition: self.partition,
             base_offset: known(answer.base_offset),

@@ -41,7 +41,9 @@ impl Plan {
             Timestamp::Any(timestamp) => timestamp,
         };
         for _ in 0..self.count % 32 {
-            builder.append(timestamp, self.has_keys.then_some(b"key"), Some(b"a value, a value"), &[]).ok()?;
+            builder
+                .append(timestamp, self.has_keys.then_some(b"key"), Some(b"a value, a value"), &[])
+                .ok()?;
         }
         let mut bytes = builder.finish().ok()?;
         self.changes.iter().take(8).for_each(|change| change.apply(&mut bytes));

@@ -107,7 +107,8 @@ fn changed(frame: Vec<u8>, changes: &[Change], correlation_id: i32) -> Vec<u8> {
 /// The tables of the requests that the broker serves, in the order of its routes.
 static TABLES: LazyLock<Vec<Message>> = LazyLock::new(|| {
     let tables = read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../broker/protocol/schema"));
-    let request = |name: String| tables.iter().find(|table| table.name == name).expect("it has a table").clone();
+    let request =
+        |name: String| tables.iter().find(|table| table.name == name).expect("it has a table").clone();
     ROUTES.iter().map(|route| request(format!("{}Request", route.key.name()))).collect()
 });
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use milena_broker::broker::Broker;
 use milena_protocol::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, delete_topics_request,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    delete_topics_request,
 };
 use milena_protocol::{Reader, Request, Uuid, decode_exact, frame, header};
 use milena_state::config::broker::Settings;
@@ -29,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Node {
     broker: Broker,
+    /// Never dropped, as statics are not: `fuzz/run` removes it.
     _data: tempfile::TempDir,
 }
 
@@ -69,7 +71,7 @@ impl Node {
                 return topic.topic_id;
             }
             assert!(began.elapsed() < PATIENCE, "the topic cannot be created");
-            ask(&mut self.connect(), &requests::create_topics(), 7, drop);
+            ask(&mut self.connect(), &requests::create_topics(), 7, |_| ());
         }
     }
 
@@ -81,7 +83,7 @@ impl Node {
         });
         let topics = topics.collect();
         let request = DeleteTopicsRequest { topics, timeout_ms: 20_000, ..Default::default() };
-        ask(&mut self.connect(), &request, 6, drop);
+        ask(&mut self.connect(), &request, 6, |_| ());
     }
 
     /// A client that comes now is served.

@@ -35,7 +35,7 @@ pub fn produce(
         index: i32::from(partition) % (PARTITIONS + 1),
         records: Some(batch.into()),
     };
-    let request = |version| ProduceRequest {
+    let request = |version: i16| ProduceRequest {
         acks: i16::from(acks % 2),
         timeout_ms: 1_000,
         topic_data: vec![produce_request::TopicProduceData {

@@ -64,7 +64,12 @@ async fn write_all(stream: &TcpStream, mut bytes: &[u8], more: bool) -> io::Resu
     Ok(())
 }
 
-async fn send_file(stream: &TcpStream, file: &Rc<File>, mut position: u64, mut length: usize) -> io::Result<()> {
+async fn send_file(
+    stream: &TcpStream,
+    file: &Rc<File>,
+    mut position: u64,
+    mut length: usize,
+) -> io::Result<()> {
     while length > 0 {
         let sent =
             stream.try_io(Interest::WRITABLE, || syscalls::sendfile(stream.as_fd(), file, position, length));
@@ -124,7 +129,9 @@ async fn serve(
         outgoing.write(stream).await?;
         if start == end {
             (start, end) = (0, 0);
-        } else if let Some(needed) = frame_size(&buffer[start..end]).filter(|size| start + size > buffer.len()) {
+        } else if let Some(needed) =
+            frame_size(&buffer[start..end]).filter(|size| start + size > buffer.len())
+        {
             buffer.copy_within(start..end, 0);
             (start, end) = (0, end - start);
             buffer.resize(buffer.len().max(needed), 0);

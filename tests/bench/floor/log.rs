@@ -100,7 +100,10 @@ impl Partition {
         loop {
             segment.file.read_exact_at(&mut head, position)?;
             let length = LENGTH_AT + 4 + be_u32(&head, LENGTH_AT) as usize;
-            if i64::from_be_bytes(head[..8].try_into().expect("8 bytes")) + i64::from(be_u32(&head, LAST_DELTA_AT)) >= offset {
+            if i64::from_be_bytes(head[..8].try_into().expect("8 bytes"))
+                + i64::from(be_u32(&head, LAST_DELTA_AT))
+                >= offset
+            {
                 let rest = (segment.size - position) as usize;
                 let length = rest.min(max_bytes.max(length));
                 return Ok(Ok(Some(Slice { file: Rc::clone(&segment.file), position, length })));
@@ -123,7 +126,13 @@ impl Partition {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         crate::syscalls::reserve(&file, self.limits.segment_bytes);
         let base_offset = self.next_offset;
-        self.segments.push_back(Segment { file: Rc::new(file), path, base_offset, size: 0, index: Vec::new() });
+        self.segments.push_back(Segment {
+            file: Rc::new(file),
+            path,
+            base_offset,
+            size: 0,
+            index: Vec::new(),
+        });
         while self.segments.len() > 1 && self.size - self.segments[0].size >= self.limits.retention_bytes {
             let old = self.segments.pop_front().expect("more than one");
             self.size -= old.size;

@@ -62,7 +62,8 @@ pub fn run(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
         broker.stop().map(drop)
     })?;
     let mut crash = Case::new(name, "10 GB in 16 partitions, after kill -9");
-    let bytes = options.seconds.map_or(BIG_BYTES, |seconds| (seconds.as_secs_f64() * f64::from(1 << 30)) as u64);
+    let bytes =
+        options.seconds.map_or(BIG_BYTES, |seconds| (seconds.as_secs_f64() * f64::from(1 << 30)) as u64);
     after(&mut crash, options, 16, bytes / RECORD as u64, &values, process::Broker::kill)?;
     Ok(vec![empty, clean, crash])
 }

@@ -51,7 +51,9 @@ pub fn connections(name: &str, options: &Options) -> Result<Vec<Case>, Failure> 
     let mut cases = Vec::new();
     for count in [1_000, 10_000] {
         let mut case = Case::new(name, &format!("{count} connections"));
-        alternate(&mut case, options, &contenders, |one| connected(one, count, length(options, CONNECTIONS_S)))?;
+        alternate(&mut case, options, &contenders, |one| {
+            connected(one, count, length(options, CONNECTIONS_S))
+        })?;
         cases.push(case);
     }
     Ok(cases)

@@ -48,7 +48,9 @@ pub fn latency(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
     let mut cases = Vec::new();
     for rate in [1_000, 10_000] {
         let mut case = Case::new(name, &format!("{rate} records/s"));
-        alternate(&mut case, options, &contenders, |one| paced(one, &values, rate, length(options, PACED_S)))?;
+        alternate(&mut case, options, &contenders, |one| {
+            paced(one, &values, rate, length(options, PACED_S))
+        })?;
         cases.push(case);
     }
     Ok(cases)
@@ -58,7 +60,8 @@ pub fn durable(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
     let values = Values::new();
     let kinds = [Kind::Durable, Kind::Milena].into_iter();
     let contenders = start(kinds, &Settings::default(), &options.directory)?;
-    let shape = Shape { partitions: 1, size: SIZE, codec: "none", shrinks: 1, length: length(options, BULK_S) };
+    let shape =
+        Shape { partitions: 1, size: SIZE, codec: "none", shrinks: 1, length: length(options, BULK_S) };
     let mut full = Case::new(name, "1 KiB at saturation");
     alternate(&mut full, options, &contenders, |one| bulk(one, &values, shape, &options.directory))?;
     let mut rate = Case::new(name, "1000 records/s; the sync is one fdatasync of 4 KiB alone");
@@ -88,9 +91,14 @@ pub fn retention(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let settings = Settings {
         properties: vec![set("log.retention.check.interval.ms", "200")],
-        floor: ["--segment-bytes", &SEGMENT_BYTES.to_string(), "--retention-bytes", &RETENTION_BYTES.to_string()]
-            .map(str::to_owned)
-            .to_vec(),
+        floor: [
+            "--segment-bytes",
+            &SEGMENT_BYTES.to_string(),
+            "--retention-bytes",
+            &RETENTION_BYTES.to_string(),
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     };
     let contenders = contenders(options, &settings)?;
     let topic = format!("steady-{}", unique());

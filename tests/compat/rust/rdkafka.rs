@@ -40,10 +40,16 @@ fn create(bootstrap: &str, topic: &str, partitions: i32) -> Result<(), Failure> 
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let made = runtime.block_on(admin.create_topics([&new], &AdminOptions::new()))?;
-    made.into_iter().try_for_each(|one| one.map(drop).map_err(|(topic, code)| format!("{topic}: {code}").into()))
+    made.into_iter()
+        .try_for_each(|one| one.map(drop).map_err(|(topic, code)| format!("{topic}: {code}").into()))
 }
 
-fn producer(bootstrap: &str, codec: &str, acks: &str, idempotent: bool) -> Result<BaseProducer<Failed>, Failure> {
+fn producer(
+    bootstrap: &str,
+    codec: &str,
+    acks: &str,
+    idempotent: bool,
+) -> Result<BaseProducer<Failed>, Failure> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("compression.type", codec).set("acks", acks);
     config.set("enable.idempotence", if idempotent { "true" } else { "false" });
@@ -144,13 +150,20 @@ fn main() -> Result<(), Failure> {
             let producer = producer(&bootstrap, codec, acks, *idempotent == "yes")?;
             write(&topic, &producer, &common::records(path, partitions.parse()?)?)?;
         }
-        ("write-lines", [codec, path]) => write_lines(&topic, &producer(&bootstrap, codec, "all", true)?, path)?,
+        ("write-lines", [codec, path]) => {
+            write_lines(&topic, &producer(&bootstrap, codec, "all", true)?, path)?
+        }
         ("read", [partition, offset, count]) => {
             let from = (topic.as_str(), partition.parse()?);
             read(&consumer(&bootstrap)?, from, offset.parse()?, count.parse()?, |message| {
                 let n = message.headers().and_then(|headers| headers.iter().find(|header| header.key == "n"));
                 let fields = [message.key(), message.payload(), n.and_then(|header| header.value)];
-                common::show(&mut out, message.offset(), message.timestamp().to_millis().unwrap_or(-1), fields)
+                common::show(
+                    &mut out,
+                    message.offset(),
+                    message.timestamp().to_millis().unwrap_or(-1),
+                    fields,
+                )
             })?;
         }
         ("read-lines", [count]) => read(&consumer(&bootstrap)?, (&topic, 0), 0, count.parse()?, |message| {

@@ -40,7 +40,12 @@ fn outgoing(record: Record) -> Result<rskafka::record::Record, Failure> {
     })
 }
 
-async fn write(client: &Client, topic: &str, records: Vec<Record>, codec: Compression) -> Result<(), Failure> {
+async fn write(
+    client: &Client,
+    topic: &str,
+    records: Vec<Record>,
+    codec: Compression,
+) -> Result<(), Failure> {
     let mut by_partition = BTreeMap::<i32, Vec<_>>::new();
     for record in records {
         by_partition.entry(record.partition).or_default().push(outgoing(record)?);

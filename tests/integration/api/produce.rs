@@ -93,7 +93,7 @@ fn unknown_topics_partitions_and_acks_are_told_apart() {
 fn repeated_batch_of_an_idempotent_producer_grows_the_log_once() {
     let node = Node::start(&[]);
     node.create("t", &[]);
-    let request = InitProducerIdRequest { transaction_timeout_ms: 1000, ..Default::default() };
+    let request = InitProducerIdRequest { transactional_id: None, ..Default::default() };
     let response = node.call(&request, 5);
     let response = response.decode::<InitProducerIdRequest<'_>>().expect("InitProducerId");
     assert_eq!(response.error_code, 0);
@@ -114,7 +114,7 @@ fn repeated_batch_of_an_idempotent_producer_grows_the_log_once() {
 #[test]
 fn producer_ids_are_never_given_twice() {
     let node = Node::start(&[]);
-    let request = InitProducerIdRequest { transaction_timeout_ms: 1000, ..Default::default() };
+    let request = InitProducerIdRequest { transactional_id: None, ..Default::default() };
     let mut ids = std::collections::BTreeSet::new();
     // More than a block of 1,000, so that a second one is asked for on the way.
     for _ in 0..1_500 {

@@ -177,3 +177,7 @@ pub fn put_log_id(log_id: &LogId, out: &mut Vec<u8>) {
     out.extend_from_slice(&log_id.index.to_be_bytes());
     put_voter(&log_id.leader_id.node_id, out);
 }
+
+#[cfg(test)]
+#[path = "entry_test.rs"]
+mod tests;

@@ -50,7 +50,8 @@ struct Shared {
 }
 
 struct Inner {
-    log: Log,
+    /// `None` once it was closed.
+    log: Option<Log>,
     /// The last entry, or the purge point when there is none after it.
     last: Option<LogId>,
 }
@@ -69,7 +70,7 @@ impl LogStore {
             drop_prefix(&mut log, purged.index)?;
         }
         let last = last_log_id(&mut log)?.or(purged);
-        let inner = Mutex::new(Inner { log, last });
+        let inner = Mutex::new(Inner { log: Some(log), last });
         Ok(Self {
             shared: Arc::new(Shared { directory: Arc::clone(directory), inner, hard: Mutex::new(hard) }),
         })
@@ -90,14 +91,20 @@ impl LogStore {
         let log_id = LogId::new(LeaderId { term: 0, node_id: voter }, 0);
         let mut bytes = Vec::new();
         encode_batch(&Entry { log_id, payload: Payload::Membership(membership) }, &mut bytes)?;
-        inner.log.append(&bytes, AppendAs::Replica, now_ms()).map_err(io::Error::other)?;
-        inner.log.sync().map_err(io::Error::other)?;
+        inner.log()?.append(&bytes, AppendAs::Replica, now_ms()).map_err(io::Error::other)?;
+        inner.log()?.sync().map_err(io::Error::other)?;
         inner.last = Some(log_id);
         Ok(())
     }
 
     pub fn reader(&self) -> LogReader {
         LogReader { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Inner {
+    fn log(&mut self) -> io::Result<&mut Log> {
+        self.log.as_mut().ok_or_else(|| io::Error::other("the metadata log is closed"))
     }
 }
 
@@ -108,15 +115,15 @@ impl LogReader {
         if first >= end {
             return Ok(Some(Vec::new()));
         }
-        if first < inner.log.log_start_offset() as u64 {
+        if first < inner.log()?.log_start_offset() as u64 {
             return Ok(None);
         }
-        read_entries(&mut inner.log, first, end, LIMITED_READ_BYTES).map(Some)
+        read_entries(inner.log()?, first, end, LIMITED_READ_BYTES).map(Some)
     }
 
     /// Closes the log so that the next start needs no recovery. The member must have stopped.
     pub fn close(&self) -> io::Result<()> {
-        self.shared.inner.lock().log.sync().map(|_| ()).map_err(io::Error::other)
+        self.shared.inner.lock().log.take().map_or(Ok(()), |log| log.close_clean().map_err(io::Error::other))
     }
 }
 
@@ -126,11 +133,11 @@ impl RaftLogReader<TypeConfig> for LogReader {
         range: R,
     ) -> io::Result<Vec<Entry>> {
         let (first, end) = bounds(&range);
-        read_entries(&mut self.shared.inner.lock().log, first, end, usize::MAX)
+        read_entries(self.shared.inner.lock().log()?, first, end, usize::MAX)
     }
 
     async fn limited_get_log_entries(&mut self, first: u64, end: u64) -> io::Result<Vec<Entry>> {
-        read_entries(&mut self.shared.inner.lock().log, first, end, LIMITED_READ_BYTES)
+        read_entries(self.shared.inner.lock().log()?, first, end, LIMITED_READ_BYTES)
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -182,28 +189,28 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         if let Some(last) = last {
             let mut inner = self.shared.inner.lock();
-            start_empty_log_at(&mut inner.log, &bytes)?;
-            inner.log.append(&bytes, AppendAs::Replica, now_ms()).map_err(io::Error::other)?;
+            start_empty_log_at(inner.log()?, &bytes)?;
+            inner.log()?.append(&bytes, AppendAs::Replica, now_ms()).map_err(io::Error::other)?;
             inner.last = Some(last);
         }
         let done = move |synced: Result<i64, milena_log::Error>| {
             callback.io_completed(synced.map(|_| ()).map_err(io::Error::other));
         };
-        let durability = Arc::clone(self.shared.inner.lock().log.durability());
+        let durability = Arc::clone(self.shared.inner.lock().log()?.durability());
         self.shared.directory.request_sync(&durability, Some(Box::new(done)));
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let mut inner = self.shared.inner.lock();
-        let first_removed = last.map_or(inner.log.log_start_offset(), |last| last.index as i64 + 1);
-        if first_removed >= inner.log.log_end_offset() {
+        let first_removed = last.map_or(inner.log()?.log_start_offset(), |last| last.index as i64 + 1);
+        if first_removed >= inner.log()?.log_end_offset() {
             return Ok(());
         }
-        inner.log.truncate_to(first_removed).map_err(io::Error::other)?;
+        inner.log()?.truncate_to(first_removed).map_err(io::Error::other)?;
         // Before anything is written in the place of what was cut.
-        inner.log.sync().map_err(io::Error::other)?;
-        inner.last = last_log_id(&mut inner.log)?.or(self.shared.hard.lock().purged());
+        inner.log()?.sync().map_err(io::Error::other)?;
+        inner.last = last_log_id(inner.log()?)?.or(self.shared.hard.lock().purged());
         Ok(())
     }
 
@@ -214,7 +221,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             // Durable first: after a power loss between the two, opening drops the prefix again.
             hard.save_purged(upto)?;
         }
-        drop_prefix(&mut inner.log, upto.index)?;
+        drop_prefix(inner.log()?, upto.index)?;
         inner.last = inner.last.max(Some(upto));
         Ok(())
     }

@@ -250,3 +250,7 @@ pub fn only_value<'a>(batch: &Batch<'a>) -> Result<&'a [u8], String> {
     }
     first.value.ok_or_else(|| "record has no value".to_owned())
 }
+
+#[cfg(test)]
+#[path = "snapshot_test.rs"]
+mod tests;

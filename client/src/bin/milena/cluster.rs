@@ -21,9 +21,9 @@ pub async fn run(context: &Context, command: Command) -> Result<()> {
 }
 
 fn as_json(cluster: &ClusterDescription) -> serde_json::Value {
-    let brokers = cluster.brokers.iter().map(|broker| {
-        json!({ "id": broker.id, "host": broker.host, "port": broker.port, "rack": broker.rack })
-    });
+    let brokers = cluster.brokers.iter().map(
+        |broker| json!({ "id": broker.id, "host": broker.host, "port": broker.port, "rack": broker.rack }),
+    );
     json!({
         "cluster_id": cluster.cluster_id,
         "controller_id": cluster.controller_id,
@@ -36,8 +36,8 @@ fn print(cluster: &ClusterDescription) -> Result<()> {
     output::line(&format!("controller  {}\n", output::or_dash(cluster.controller_id)))?;
     let mut brokers: Vec<_> = cluster.brokers.iter().collect();
     brokers.sort_by_key(|broker| broker.id);
-    let rows = brokers.into_iter().map(|broker| {
-        vec![broker.id.to_string(), broker.address(), output::or_dash(broker.rack.as_ref())]
-    });
+    let rows = brokers
+        .into_iter()
+        .map(|broker| vec![broker.id.to_string(), broker.address(), output::or_dash(broker.rack.as_ref())]);
     output::table(&["BROKER", "ADDRESS", "RACK"], &rows.collect::<Vec<_>>())
 }

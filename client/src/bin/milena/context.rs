@@ -21,12 +21,15 @@ pub struct Context {
 impl Context {
     pub fn new(global: Global) -> Result<Self> {
         let mut properties = match &global.command_config {
-            Some(path) => properties::parse(&std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?),
+            Some(path) => {
+                properties::parse(&std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?)
+            }
             None => BTreeMap::new(),
         };
         for property in &global.properties {
             let named = property.split_once('=');
-            let (name, value) = named.ok_or_else(|| Error::Usage(format!("-X {property}: NAME=VALUE is needed")))?;
+            let (name, value) =
+                named.ok_or_else(|| Error::Usage(format!("-X {property}: NAME=VALUE is needed")))?;
             properties.insert(name.trim().to_owned(), value.trim().to_owned());
         }
         if let Some(servers) = global.bootstrap_server {
@@ -84,7 +87,8 @@ mod tests {
     #[test]
     fn a_command_prefers_the_user_decides() {
         let context = context(&["linger.ms=7"], Some("a:1")).expect("valid");
-        let settings = context.settings(&[("linger.ms", "50"), ("batch.size", "9")], &[("acks", Some("1".to_owned()))]);
+        let settings =
+            context.settings(&[("linger.ms", "50"), ("batch.size", "9")], &[("acks", Some("1".to_owned()))]);
         let settings = settings.expect("valid");
         assert_eq!(settings.client.bootstrap_servers, ["a:1"]);
         assert_eq!(settings.producer.linger.as_millis(), 7);

@@ -63,12 +63,20 @@ pub fn client_hint(error: &ClientError) -> Option<&'static str> {
             "is a broker running there? Name another with --bootstrap-server HOST:PORT or MILENA_BOOTSTRAP"
         }
         ClientError::Protocol { .. } => "is this the port of a Kafka listener, and without TLS?",
-        ClientError::Disconnected { .. } => "the broker's log says why; a listener with TLS or SASL looks like this too",
-        ClientError::TimedOut { .. } => "the cluster may be busy: try again, or raise it with -X request.timeout.ms=…",
-        ClientError::UnknownTopic(_) => "`milena topic list` shows the topics, `milena topic create NAME` makes one",
+        ClientError::Disconnected { .. } => {
+            "the broker's log says why; a listener with TLS or SASL looks like this too"
+        }
+        ClientError::TimedOut { .. } => {
+            "the cluster may be busy: try again, or raise it with -X request.timeout.ms=…"
+        }
+        ClientError::UnknownTopic(_) => {
+            "`milena topic list` shows the topics, `milena topic create NAME` makes one"
+        }
         ClientError::UnknownPartition { .. } => "`milena topic describe NAME` shows the partitions",
         ClientError::UnsupportedApi { .. } => "`milena api-versions` shows what the broker serves",
-        ClientError::RecordTooLarge { .. } => "raise it with -X max.request.size=…, and max.message.bytes of the topic",
+        ClientError::RecordTooLarge { .. } => {
+            "raise it with -X max.request.size=…, and max.message.bytes of the topic"
+        }
         ClientError::Config { .. } => "docs/cli.md lists the properties",
         ClientError::Broker { code, .. } => return code_hint(*code),
         _ => return None,
@@ -83,10 +91,16 @@ fn code_hint(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::InvalidReplicationFactor => "`milena cluster info` shows how many brokers there are",
         ErrorCode::InvalidTopicException => "names have up to 249 of the characters a-z A-Z 0-9 . _ -",
-        ErrorCode::MessageTooLarge => "raise max.message.bytes of the topic, or send smaller batches with -X max.request.size=…",
+        ErrorCode::MessageTooLarge => {
+            "raise max.message.bytes of the topic, or send smaller batches with -X max.request.size=…"
+        }
         ErrorCode::OffsetOutOfRange => "`milena topic describe NAME` shows the offsets that are there",
-        ErrorCode::LeaderNotAvailable => "`milena topic describe NAME` shows the leaders, `milena cluster info` the brokers",
-        ErrorCode::NotEnoughReplicas => "fewer replicas are in sync than min.insync.replicas: `milena topic describe NAME`",
+        ErrorCode::LeaderNotAvailable => {
+            "`milena topic describe NAME` shows the leaders, `milena cluster info` the brokers"
+        }
+        ErrorCode::NotEnoughReplicas => {
+            "fewer replicas are in sync than min.insync.replicas: `milena topic describe NAME`"
+        }
         ErrorCode::KafkaStorageError => "a log directory of the broker is offline: its log says why",
         _ => return None,
     })

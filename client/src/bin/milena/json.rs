@@ -135,14 +135,24 @@ mod tests {
         };
         let text = serde_json::to_string(&consumed).expect("it is written");
         let produced: Produced<'_> = serde_json::from_str(&text).expect("it is read");
-        let expected =
-            Produced { timestamp: Some(5), key: None, value: Some(Blob::of(b"v\xfe")), headers: vec![header] };
+        let expected = Produced {
+            timestamp: Some(5),
+            key: None,
+            value: Some(Blob::of(b"v\xfe")),
+            headers: vec![header],
+        };
         assert_eq!(produced, expected);
     }
 
     #[test]
     fn what_is_neither_text_nor_bytes_is_refused() {
-        for wrong in ["{\"value\": 5}", "{\"value\": {}}", "{\"value\": {\"base64\": \"%\"}}", "{\"value\": {\"base64\": \"\", \"x\": 1}}", "[]"] {
+        for wrong in [
+            "{\"value\": 5}",
+            "{\"value\": {}}",
+            "{\"value\": {\"base64\": \"%\"}}",
+            "{\"value\": {\"base64\": \"\", \"x\": 1}}",
+            "[]",
+        ] {
             assert!(serde_json::from_str::<Produced<'_>>(wrong).is_err(), "{wrong}");
         }
     }

@@ -31,14 +31,15 @@ pub fn table(headers: &[&str], rows: &[Vec<String>]) -> Result<()> {
 /// Columns two blanks apart, as wide as the terminal allows; columns of numbers stand to the right.
 pub fn render(headers: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(headers.iter().copied());
     for row in rows {
         table.add_row(row);
     }
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
-        let is_number = |row: &Vec<String>| row.get(index).is_some_and(|cell| cell == "-" || cell.parse::<i64>().is_ok());
+        let is_number =
+            |row: &Vec<String>| row.get(index).is_some_and(|cell| cell == "-" || cell.parse::<i64>().is_ok());
         if !rows.is_empty() && rows.iter().all(is_number) {
             column.set_cell_alignment(CellAlignment::Right);
         }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use memchr::memmem::Finder;
 use milena_client::Cluster;
 use milena_client::producer::Producer;
 
@@ -99,7 +100,7 @@ pub async fn run(context: &Context, arguments: Arguments, mut interrupt: Interru
     let mut run = Run {
         topic: arguments.topic.clone(),
         shape: shape(&arguments)?,
-        delimiter: arguments.delimiter.0,
+        delimiter: Finder::new(&arguments.delimiter.0).into_owned(),
         producer,
         receipts: Receipts::default(),
         counter: Counter::new("written", false),
@@ -137,9 +138,12 @@ async fn find_topic(cluster: &Cluster, topic: &str) -> Result<()> {
 fn shape(arguments: &Arguments) -> Result<Shape> {
     let is_json = arguments.format == Input::Json;
     if is_json && (arguments.key_separator.is_some() || arguments.null_value.is_some()) {
-        return Err(Error::Usage("--format json says where keys and nulls are: no --key-separator, no --null-value".into()));
+        return Err(Error::Usage(
+            "--format json says where keys and nulls are: no --key-separator, no --null-value".into(),
+        ));
     }
-    let headers = arguments.header.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes()));
+    let headers =
+        arguments.header.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes()));
     Ok(Shape {
         is_json,
         key_separator: arguments.key_separator.as_ref().map(|separator| separator.0.clone()),
@@ -155,7 +159,7 @@ fn shape(arguments: &Arguments) -> Result<Shape> {
 struct Run {
     topic: String,
     shape: Shape,
-    delimiter: Vec<u8>,
+    delimiter: Finder<'static>,
     producer: Producer,
     receipts: Receipts,
     counter: Counter,
@@ -168,14 +172,15 @@ impl Run {
         let mut rest = chunk;
         let mut count = 0;
         while !rest.is_empty() {
-            let end = memchr::memmem::find(rest, &self.delimiter);
+            let end = self.delimiter.find(rest);
             let entry = &rest[..end.unwrap_or(rest.len())];
-            rest = end.map_or(&[][..], |end| &rest[end + self.delimiter.len()..]);
+            rest = end.map_or(&[][..], |end| &rest[end + self.delimiter.needle().len()..]);
             if self.shape.is_json && entry.trim_ascii().is_empty() {
                 continue;
             }
             let number = self.counter.records() + count + 1;
-            let named = |reason: String| Error::Failed { message: format!("entry {number}: {reason}"), hint: None };
+            let named =
+                |reason: String| Error::Failed { message: format!("entry {number}: {reason}"), hint: None };
             let delivery = if self.shape.is_json {
                 let parsed = self.shape.from_json(entry).map_err(named)?;
                 let all: Vec<_> = headers.iter().copied().chain(parsed.headers()).collect();

@@ -42,7 +42,8 @@ impl Counter {
     /// `verb` is what happens to the records, such as "written". Records that are shown on the same terminal are
     /// progress enough, so nothing is drawn then.
     pub fn new(verb: &'static str, records_on_stdout: bool) -> Self {
-        let enabled = std::io::stderr().is_terminal() && !(records_on_stdout && std::io::stdout().is_terminal());
+        let enabled =
+            std::io::stderr().is_terminal() && !(records_on_stdout && std::io::stdout().is_terminal());
         Self { verb, since: Instant::now(), shown: None, enabled, records: 0, bytes: 0 }
     }
 
@@ -62,10 +63,6 @@ impl Counter {
 
     pub fn records(&self) -> u64 {
         self.records
-    }
-
-    pub fn bytes(&self) -> u64 {
-        self.bytes
     }
 }
 

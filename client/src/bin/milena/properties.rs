@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 pub fn parse(text: &str) -> BTreeMap<String, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!']));
     let pairs = lines.map(|line| {
-        let (name, value) = line.split_once(['=', ':']).or_else(|| line.split_once(' ')).unwrap_or((line, ""));
+        let (name, value) =
+            line.split_once(['=', ':']).or_else(|| line.split_once(' ')).unwrap_or((line, ""));
         (name.trim().to_owned(), value.trim().to_owned())
     });
     pairs.collect()

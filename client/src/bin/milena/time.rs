@@ -31,7 +31,8 @@ pub fn parse(text: &str, now_ms: i64) -> Option<i64> {
     }
     let (date, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, "00:00"));
     let mut parts = date.split('-');
-    let (year, month, day) = (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+    let (year, month, day) =
+        (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
     if parts.next().is_some() || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
@@ -142,7 +143,12 @@ mod tests {
     #[test]
     fn short_forms_offsets_and_long_ago() {
         let noon = 1_000_036_800_000; // 2001-09-09T12:00:00Z
-        for text in ["2001-09-09T12:00", "2001-09-09 12:00:00", "2001-09-09T14:00:00+02:00", "2001-09-09T07:00:00-05:00"] {
+        for text in [
+            "2001-09-09T12:00",
+            "2001-09-09 12:00:00",
+            "2001-09-09T14:00:00+02:00",
+            "2001-09-09T07:00:00-05:00",
+        ] {
             assert_eq!(parse(text, 0), Some(noon), "{text}");
         }
         assert_eq!(parse("2001-09-09", 0), Some(noon - 12 * 3_600_000));
@@ -152,7 +158,19 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "-", "-5", "2001", "2001-13-01", "2001-02-30", "2001-09-09T24:00", "2001-09-09T1:00", "5m", "-5y", "-é"] {
+        for text in [
+            "",
+            "-",
+            "-5",
+            "2001",
+            "2001-13-01",
+            "2001-02-30",
+            "2001-09-09T24:00",
+            "2001-09-09T1:00",
+            "5m",
+            "-5y",
+            "-é",
+        ] {
             assert_eq!(parse(text, 0), None, "{text}");
         }
     }

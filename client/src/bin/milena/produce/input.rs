@@ -41,7 +41,11 @@ fn standard_input() -> Source {
 }
 
 /// Reads the sources one after the other. The channel ends with the input, or after an error.
-pub fn read(sources: Vec<Source>, delimiter: Vec<u8>, entry_size_max: usize) -> mpsc::Receiver<Result<Vec<u8>>> {
+pub fn read(
+    sources: Vec<Source>,
+    delimiter: Vec<u8>,
+    entry_size_max: usize,
+) -> mpsc::Receiver<Result<Vec<u8>>> {
     let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
     // A thread of its own rather than of the runtime's pool: nobody waits for it when the command ends.
     std::thread::spawn(move || {

@@ -1,0 +1,224 @@
+//! `milena consume TOPIC`: records to standard output.
+
+mod format;
+mod position;
+mod range;
+
+use std::collections::HashMap;
+
+use clap::ValueEnum;
+use milena_client::admin::Admin;
+use milena_client::config::ConsumerConfig;
+use milena_client::consumer::{Consumer, Fetched};
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::output;
+use crate::progress::{self, Counter};
+use crate::text::{self, Separator};
+use format::{Field, Formatter};
+use position::Position;
+use range::Range;
+
+/// Reading from the beginning prefers large answers.
+const PREFERRED: [(&str, &str); 1] = [("max.partition.fetch.bytes", "8388608")];
+
+/// Output is written when it has gathered this much, and after each answer of the cluster.
+const OUTPUT_BYTES: usize = 256 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Topic to read
+    topic: String,
+    /// Partitions to read, separated by commas [default: all]
+    #[arg(short, long, value_delimiter = ',', value_name = "NUMBER")]
+    partition: Vec<i32>,
+    /// Where to begin: beginning, end, an offset, -N for the last N of each partition, or a time
+    /// (2026-11-21T10:00:00Z, @milliseconds, -15m) [default: beginning, with --follow end]
+    #[arg(long, value_name = "WHERE", value_parser = position::parse, allow_hyphen_values = true)]
+    from: Option<Position>,
+    /// Where to end: end, an offset (not included), or a time [default: end, which is where the topic ends now]
+    #[arg(long, value_name = "WHERE", value_parser = position::parse, allow_hyphen_values = true, conflicts_with = "follow")]
+    to: Option<Position>,
+    /// Do not end: wait for new records
+    #[arg(short, long)]
+    follow: bool,
+    /// End after so many records
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    count: Option<u64>,
+    /// How records are shown: text, json (an object per line), or raw (values and nothing else)
+    #[arg(long, value_enum)]
+    format: Option<RecordFormat>,
+    /// Fields shown before the value, with tabs between: timestamp, partition, offset, key, headers
+    #[arg(short, long, value_enum, value_delimiter = ',', value_name = "FIELD")]
+    show: Vec<Field>,
+    /// Show the key and this before the value
+    #[arg(short = 'K', long, value_parser = text::separator, value_name = "BYTES")]
+    key_separator: Option<Separator>,
+    /// What follows each record [default: \n, with --format raw nothing]
+    #[arg(short = 'D', long, value_parser = text::unescape, value_name = "BYTES")]
+    delimiter: Option<Vec<u8>>,
+    /// How null is shown [default: as nothing]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    null_value: String,
+    /// Leave out records of transactions that are open or were aborted
+    #[arg(long)]
+    committed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecordFormat {
+    Text,
+    Json,
+    Raw,
+}
+
+pub async fn run(context: &Context, arguments: Arguments, mut interrupt: Interrupt) -> Result<()> {
+    let isolation = arguments.committed.then(|| "read_committed".to_owned());
+    let settings = context.settings(&PREFERRED, &[("isolation.level", isolation)])?;
+    let formatter = formatter(context, &arguments)?;
+    let admin = context.connect_with(settings.client).await?;
+    let finding = ranges(&admin, &arguments, settings.consumer.read_committed);
+    let ranges = progress::during("looking up offsets", finding).await?;
+    let mut run = Run::new(&admin, settings.consumer, formatter, &arguments, ranges);
+    let outcome = run.until_done(&mut interrupt).await;
+    // What was read before an error is shown before the error.
+    run.flush().and(outcome)
+}
+
+/// The offsets to read of each partition.
+async fn ranges(admin: &Admin, arguments: &Arguments, read_committed: bool) -> Result<Vec<Range>> {
+    let from = arguments.from.unwrap_or(if arguments.follow { Position::End } else { Position::Beginning });
+    let to = if arguments.follow { None } else { Some(arguments.to.unwrap_or(Position::End)) };
+    if from == Position::End && to == Some(Position::End) {
+        return Err(Error::Usage(
+            "there is nothing from the end to the end; --follow waits for new records".to_owned(),
+        ));
+    }
+    let topic = admin.describe_topic(&arguments.topic).await?;
+    let partitions = if arguments.partition.is_empty() {
+        topic.partitions.iter().map(|partition| partition.index).collect()
+    } else {
+        arguments.partition.clone()
+    };
+    for partition in &partitions {
+        topic.partition(*partition)?;
+    }
+    let looked_up = range::Bounds::look_up(admin, &arguments.topic, &partitions, read_committed).await?;
+    range::resolve(&looked_up, admin, from, to).await
+}
+
+fn formatter(context: &Context, arguments: &Arguments) -> Result<Formatter> {
+    let by_output = if context.is_json() { RecordFormat::Json } else { RecordFormat::Text };
+    let format = arguments.format.unwrap_or(by_output);
+    if format != RecordFormat::Text && (!arguments.show.is_empty() || arguments.key_separator.is_some()) {
+        return Err(Error::Usage("--show and --key-separator go with --format text only".to_owned()));
+    }
+    let by_format = if format == RecordFormat::Raw { Vec::new() } else { b"\n".to_vec() };
+    Ok(Formatter {
+        format,
+        show: arguments.show.clone(),
+        key_separator: arguments.key_separator.as_ref().map(|separator| separator.0.clone()),
+        delimiter: arguments.delimiter.clone().unwrap_or(by_format),
+        null: arguments.null_value.clone().into_bytes(),
+    })
+}
+
+/// One run of the command.
+struct Run {
+    topic: String,
+    consumer: Consumer,
+    check_crc: bool,
+    formatter: Formatter,
+    /// Where each partition ends; partitions that go on for ever are not in it.
+    stops: HashMap<i32, i64>,
+    /// Records that may still be shown.
+    left: u64,
+    /// Formatted, not yet written.
+    out: Vec<u8>,
+    /// Room for unpacked batches.
+    scratch: Vec<u8>,
+    counter: Counter,
+}
+
+impl Run {
+    fn new(
+        admin: &Admin,
+        config: ConsumerConfig,
+        formatter: Formatter,
+        arguments: &Arguments,
+        ranges: Vec<Range>,
+    ) -> Self {
+        let check_crc = config.check_crcs;
+        let mut consumer = Consumer::new(admin.cluster().clone(), config);
+        let mut stops = HashMap::new();
+        for range in ranges.iter().filter(|range| !range.is_empty()) {
+            consumer.assign(&arguments.topic, range.partition, range.start);
+            stops.extend(range.stop.map(|stop| (range.partition, stop)));
+        }
+        Self {
+            topic: arguments.topic.clone(),
+            consumer,
+            check_crc,
+            formatter,
+            stops,
+            left: arguments.count.unwrap_or(u64::MAX),
+            out: Vec::new(),
+            scratch: Vec::new(),
+            counter: Counter::new("read", true),
+        }
+    }
+
+    async fn until_done(&mut self, interrupt: &mut Interrupt) -> Result<()> {
+        while self.left > 0 && !self.consumer.is_idle() {
+            let fetched = tokio::select! {
+                fetched = self.consumer.poll() => fetched?,
+                () = interrupt.wait() => return Ok(()),
+            };
+            for part in &fetched {
+                self.show(part)?;
+            }
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Formats the records of one partition and sees whether it is done.
+    fn show(&mut self, part: &Fetched) -> Result<()> {
+        let stop = self.stops.get(&part.partition).copied().unwrap_or(i64::MAX);
+        let Self { left, out, formatter, scratch, .. } = self;
+        let (mut records, mut failed) = (0, None);
+        part.for_each(self.check_crc, scratch, |record| {
+            if *left == 0 || record.offset >= stop {
+                return false;
+            }
+            formatter.write(out, &part.topic, part.partition, &record);
+            if out.len() >= OUTPUT_BYTES {
+                failed = output::write(out).err();
+                out.clear();
+            }
+            *left -= 1;
+            records += 1;
+            failed.is_none()
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.counter.add(records, part.size_bytes() as u64);
+        let position = self.consumer.position(&self.topic, part.partition);
+        if position.is_some_and(|position| position >= stop) {
+            self.consumer.unassign(&self.topic, part.partition);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let written = output::write(&self.out);
+        self.out.clear();
+        written
+    }
+}

@@ -1,0 +1,303 @@
+//! A cluster of two brokers in memory, as far as a client of one topic can tell: topic `t`, with partitions that one of
+//! them leads. Tests script what goes wrong.
+//!
+//! Real brokers are talked to by the tests in `tests/`; this is for what no real broker does when asked.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use milena_client::net::{Dial, Dialing, Stream};
+use milena_client::{ClientConfig, Cluster};
+use milena_protocol::messages::api_versions_response::ApiVersion;
+use milena_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use milena_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use milena_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use milena_protocol::messages::*;
+use milena_protocol::records::Batch;
+use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Records, Uuid, Writer, frame, header};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+pub const TOPIC: &str = "t";
+const FRAME_SIZE_MAX: usize = 16 << 20;
+
+/// What a broker does with the next request of an API, instead of answering it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Answers with this error.
+    Error(ErrorCode),
+    /// Takes effect, but the connection ends before the answer.
+    HangUp,
+    /// Never answers.
+    Silence,
+    /// Answers to something else.
+    WrongCorrelationId,
+}
+
+/// A batch that was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub broker: i32,
+    pub base_offset: i64,
+    pub records: i32,
+    pub producer_id: i64,
+    pub base_sequence: i32,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub struct State {
+    /// Leader of the one partition.
+    pub leader: i32,
+    pub log: Vec<Stored>,
+    /// What happens to the next requests of an API, in order.
+    pub troubles: Vec<(ApiKey, VecDeque<Trouble>)>,
+    /// The newest version of each API that is admitted to, when not ours.
+    pub newest: Vec<(ApiKey, i16)>,
+    /// API and version of each request, in order.
+    pub requests: Vec<(ApiKey, i16)>,
+    /// Batches that one fetch gives at most.
+    pub batches_per_fetch: usize,
+    producer_ids: i64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Fake(Arc<Mutex<State>>);
+
+impl Fake {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            leader: 1,
+            log: Vec::new(),
+            troubles: Vec::new(),
+            newest: Vec::new(),
+            requests: Vec::new(),
+            batches_per_fetch: 1,
+            producer_ids: 1000,
+        })))
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test panics with it")
+    }
+
+    pub fn trouble(&self, api: ApiKey, troubles: &[Trouble]) {
+        self.state().troubles.push((api, troubles.iter().copied().collect()));
+    }
+
+    /// A client of this cluster that does not wait long.
+    pub fn cluster(&self) -> Cluster {
+        let config = ClientConfig {
+            bootstrap_servers: vec!["broker-1:9092".to_owned()],
+            retry_backoff: Duration::from_millis(1),
+            retry_backoff_max: Duration::from_millis(5),
+            ..ClientConfig::default()
+        };
+        self.cluster_with(config)
+    }
+
+    pub fn cluster_with(&self, config: ClientConfig) -> Cluster {
+        Cluster::with_dialer(config, Arc::new(self.clone()))
+    }
+
+    /// How often an API was asked.
+    pub fn count(&self, api: ApiKey) -> usize {
+        self.state().requests.iter().filter(|(asked, _)| *asked == api).count()
+    }
+}
+
+impl Dial for Fake {
+    fn dial<'a>(&'a self, address: &'a str) -> Dialing<'a> {
+        let broker = match address {
+            "broker-1:9092" => 1,
+            "broker-2:9092" => 2,
+            _ => return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) }),
+        };
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        tokio::spawn(serve(self.clone(), broker, theirs));
+        Box::pin(async { Ok(Box::new(ours) as Box<dyn Stream>) })
+    }
+}
+
+async fn serve(fake: Fake, broker: i32, mut stream: DuplexStream) {
+    let mut buffer = BytesMut::new();
+    loop {
+        let request = loop {
+            match frame::split(&mut buffer, FRAME_SIZE_MAX).expect("the client sends frames") {
+                Some(request) => break request,
+                None if stream.read_buf(&mut buffer).await.unwrap_or(0) == 0 => return,
+                None => {}
+            }
+        };
+        match answer(&fake, broker, &request) {
+            Answer::Frame(bytes) => {
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            Answer::None => {}
+            Answer::HangUp => return,
+        }
+    }
+}
+
+enum Answer {
+    Frame(Vec<u8>),
+    None,
+    HangUp,
+}
+
+fn answer(fake: &Fake, broker: i32, request: &[u8]) -> Answer {
+    let mut state = fake.state();
+    let mut reader = Reader::new(request);
+    let head = header::decode_request(&mut reader).expect("a request has a header");
+    state.requests.push((head.api, head.version));
+    let newest = state.newest.iter().find(|(api, _)| *api == head.api).map(|(_, newest)| *newest);
+    let mut reply = Reply { api: head.api, version: head.version, correlation_id: head.correlation_id };
+    if newest.is_some_and(|newest| head.version > newest) {
+        assert_eq!(head.api, ApiKey::ApiVersions, "the client was told the versions");
+        reply.version = 0;
+        return reply.with(&header::api_versions_fallback(0, newest.unwrap_or(0)));
+    }
+    let troubles = state.troubles.iter_mut().find(|(api, left)| *api == head.api && !left.is_empty());
+    let trouble = troubles.and_then(|(_, left)| left.pop_front());
+    let error = match trouble {
+        Some(Trouble::Silence) => return Answer::None,
+        Some(Trouble::WrongCorrelationId) => {
+            reply.correlation_id += 1;
+            None
+        }
+        Some(Trouble::Error(code)) => Some(code),
+        _ => None,
+    };
+    let answer = match head.api {
+        ApiKey::ApiVersions => reply.with(&versions(&state)),
+        ApiKey::Metadata => reply.with(&metadata(&state)),
+        ApiKey::InitProducerId => {
+            state.producer_ids += 1;
+            reply.with(&InitProducerIdResponse { producer_id: state.producer_ids, ..Default::default() })
+        }
+        ApiKey::Produce => {
+            let request = ProduceRequest::decode(&mut reader, head.version).expect("a sound request");
+            let response = produce(&mut state, broker, &request, error);
+            if request.acks == 0 { Answer::None } else { reply.with(&response) }
+        }
+        ApiKey::Fetch => {
+            let request = FetchRequest::decode(&mut reader, head.version).expect("a sound request");
+            reply.with(&fetch(&state, broker, &request, error))
+        }
+        other => panic!("no test needs {other}"),
+    };
+    if trouble == Some(Trouble::HangUp) { Answer::HangUp } else { answer }
+}
+
+struct Reply {
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl Reply {
+    fn with(&self, body: &impl Encode) -> Answer {
+        let mut writer = Writer::new();
+        header::response_frame(&mut writer, self.api, self.version, self.correlation_id, body).expect("it can be written");
+        Answer::Frame(writer.into_bytes().expect("nothing is detached"))
+    }
+}
+
+fn versions(state: &State) -> ApiVersionsResponse<'static> {
+    let served = [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::Produce, ApiKey::Fetch];
+    let row = |api: ApiKey| {
+        let (min_version, max_version) = api.versions().expect("it has versions");
+        let newest = state.newest.iter().find(|(limited, _)| *limited == api);
+        let max_version = newest.map_or(max_version, |(_, newest)| *newest);
+        ApiVersion { api_key: api.as_i16(), min_version, max_version }
+    };
+    ApiVersionsResponse { api_keys: served.map(row).to_vec(), ..Default::default() }
+}
+
+fn topic_id() -> Uuid {
+    Uuid::from_u128(7)
+}
+
+fn metadata(state: &State) -> MetadataResponse<'static> {
+    let broker = |node_id: i32| MetadataResponseBroker {
+        node_id,
+        host: format!("broker-{node_id}").into(),
+        port: 9092,
+        ..Default::default()
+    };
+    let partition = MetadataResponsePartition { leader_id: state.leader, ..Default::default() };
+    let topic = MetadataResponseTopic {
+        name: Some(TOPIC.into()),
+        topic_id: topic_id(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    MetadataResponse { brokers: vec![broker(1), broker(2)], topics: vec![topic], ..Default::default() }
+}
+
+fn produce(
+    state: &mut State,
+    broker: i32,
+    request: &ProduceRequest<'_>,
+    error: Option<ErrorCode>,
+) -> ProduceResponse<'static> {
+    let topic = &request.topic_data[0];
+    let bytes = topic.partition_data[0].records.as_ref().and_then(Records::bytes).expect("records are sent");
+    let (batch, rest) = Batch::parse(bytes).expect("a sound batch");
+    assert!(rest.is_empty() && batch.verify_crc().is_ok(), "one sound batch per partition");
+    let error = error.or((broker != state.leader).then_some(ErrorCode::NotLeaderOrFollower));
+    let mut answer = PartitionProduceResponse { base_offset: -1, log_append_time_ms: -1, ..Default::default() };
+    match error {
+        Some(code) => answer.error_code = code.as_i16(),
+        None => answer.base_offset = store(state, broker, &batch),
+    }
+    let topic =
+        TopicProduceResponse { name: TOPIC.into(), topic_id: topic.topic_id, partition_responses: vec![answer] };
+    ProduceResponse { responses: vec![topic], ..Default::default() }
+}
+
+/// Appends a batch; a repeat of the last one of its producer is recognised.
+fn store(state: &mut State, broker: i32, batch: &Batch<'_>) -> i64 {
+    let same = |stored: &&Stored| {
+        batch.has_producer_id() && stored.producer_id == batch.producer_id && stored.base_sequence == batch.base_sequence
+    };
+    if let Some(stored) = state.log.iter().find(same) {
+        return stored.base_offset;
+    }
+    let base_offset = state.log.last().map_or(0, |last| last.base_offset + i64::from(last.records));
+    let mut bytes = batch.as_bytes().to_vec();
+    bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
+    state.log.push(Stored {
+        broker,
+        base_offset,
+        records: batch.count,
+        producer_id: batch.producer_id,
+        base_sequence: batch.base_sequence,
+        bytes,
+    });
+    base_offset
+}
+
+fn fetch(state: &State, broker: i32, request: &FetchRequest<'_>, error: Option<ErrorCode>) -> FetchResponse<'static> {
+    let asked = &request.topics[0].partitions[0];
+    let end = state.log.last().map_or(0, |last| last.base_offset + i64::from(last.records));
+    let from = asked.fetch_offset;
+    let out_of_range = (from < 0 || from > end).then_some(ErrorCode::OffsetOutOfRange);
+    let error = error.or((broker != state.leader).then_some(ErrorCode::NotLeaderOrFollower)).or(out_of_range);
+    let wanted = state.log.iter().filter(|stored| stored.base_offset + i64::from(stored.records) > from);
+    let bytes: Vec<u8> = wanted.take(state.batches_per_fetch).flat_map(|stored| stored.bytes.clone()).collect();
+    let partition = PartitionData {
+        error_code: error.map_or(0, ErrorCode::as_i16),
+        high_watermark: end,
+        records: Some(Records::from(if error.is_none() { bytes } else { Vec::new() })),
+        ..Default::default()
+    };
+    let topic = FetchableTopicResponse { topic: TOPIC.into(), topic_id: topic_id(), partitions: vec![partition] };
+    FetchResponse { responses: vec![topic], ..Default::default() }
+}
