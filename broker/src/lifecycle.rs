@@ -6,7 +6,7 @@
 //! acknowledged: its next start recovers the logs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use milena_log::files::Files;
@@ -78,7 +78,7 @@ impl Lifecycle {
         settings: Arc<Settings>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
-        let lifecycle = Self::open(settings, files).await?;
+        let lifecycle = Self::open(settings, files, &metrics).await?;
         let report = report_quorum(lifecycle.quorum.clone(), metrics);
         lifecycle.tasks.lock().push(tokio::spawn(report));
         lifecycle.join().await?;
@@ -111,7 +111,11 @@ impl Lifecycle {
 
     /// Opens directories, metadata and partitions. When it returns, [`Metadata`] has its first image and the
     /// partitions of this broker are recovered, but lead nothing.
-    async fn open(settings: Arc<Settings>, files: Arc<dyn Files>) -> Result<Self, Error> {
+    async fn open(
+        settings: Arc<Settings>,
+        files: Arc<dyn Files>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, Error> {
         let opened = {
             let (settings, files) = (Arc::clone(&settings), Arc::clone(&files));
             tokio::task::spawn_blocking(move || open_directories(&settings, files))
@@ -148,7 +152,7 @@ impl Lifecycle {
                 Arc::clone(&settings),
             )),
         ];
-        watch_directories(&directories, &partitions);
+        watch_directories(&directories, &partitions, metrics);
         Ok(Self {
             settings,
             metadata,
@@ -326,11 +330,15 @@ fn open_directories(
     if !paths.contains(&settings.metadata_log_dir) {
         paths.push(settings.metadata_log_dir.clone());
     }
-    let directories =
+    let mut directories =
         Directories::open(files, &paths, settings.node_id, settings.cluster_id.as_deref(), new_id)?;
     let metadata = directories.at(&settings.metadata_log_dir).map(Arc::clone);
     let unusable = || Error::MetadataDirectory(settings.metadata_log_dir.clone(), "see above".to_owned());
-    Ok((directories, metadata.ok_or_else(unusable)?))
+    let metadata = metadata.ok_or_else(unusable)?;
+    if !settings.log_dirs.contains(&settings.metadata_log_dir) {
+        directories.reserve_for_metadata(&metadata);
+    }
+    Ok((directories, metadata))
 }
 
 async fn start_quorum(
@@ -390,10 +398,14 @@ async fn bootstrap(quorum: &Quorum, controller: &Client) -> Result<(), Error> {
 }
 
 /// Takes the partitions of a directory that fails offline: whoever waits there gets an answer at once.
-fn watch_directories(directories: &Directories, partitions: &Arc<Table>) {
+fn watch_directories(directories: &Directories, partitions: &Arc<Table>, metrics: &Arc<Metrics>) {
+    let offline_count = Arc::new(AtomicUsize::new(directories.offline_count()));
+    metrics.log_directories_offline(directories.offline_count());
     for directory in directories.online() {
         let (path, partitions) = (directory.path().to_path_buf(), Arc::downgrade(partitions));
+        let (offline_count, metrics) = (Arc::clone(&offline_count), Arc::clone(metrics));
         directory.on_offline(Box::new(move |_reason| {
+            metrics.log_directories_offline(offline_count.fetch_add(1, Ordering::AcqRel) + 1);
             let Some(partitions) = partitions.upgrade() else { return };
             let affected =
                 partitions.all().into_iter().filter(|partition| partition.directory().path() == path);

@@ -161,49 +161,7 @@ fn retention_raises_the_log_start() {
 /// 10,000 of them have to be affordable.
 #[test]
 fn an_idle_partition_is_small() {
-    let sizes = [size_of::<crate::partition::Partition>(), size_of::<milena_state::partition::leader::Leader>()];
+    let sizes =
+        [size_of::<crate::partition::Partition>(), size_of::<milena_state::partition::leader::Leader>()];
     assert!(sizes.iter().sum::<usize>() <= 1_536, "{sizes:?}");
-    if std::env::var("CTL_PROBE").is_ok() {
-        eprintln!("{sizes:?} log {} image {}", size_of::<milena_log::Log>(), size_of::<milena_state::metadata::Partition>());
-    }
-}
-
-#[test]
-fn zz_probe() {
-    let Ok(count) = std::env::var("CTL_PROBE") else { return };
-    let count: usize = count.parse().expect("n");
-    let directory = tempfile::tempdir_in("/work/target").expect("a temporary directory");
-    let clock = std::time::Instant::now();
-    let rss = || std::fs::read_to_string("/proc/self/status").unwrap_or_default().lines().find(|l| l.starts_with("VmRSS")).unwrap_or_default().to_owned();
-    eprintln!("before {}", rss());
-    let node = Node::start(directory.path());
-    eprintln!("start empty {:?} {}", clock.elapsed(), rss());
-    let clock = std::time::Instant::now();
-    for chunk in 0..count / 500 {
-        let topics = (0..500).map(|i| milena_state::metadata::topics::NewTopic { name: format!("t-{chunk}-{i}"), topic_id: new_id(), num_partitions: 1, replication_factor: 1, ..Default::default() }).collect();
-        node.submit(Command::CreateTopics(milena_state::metadata::topics::CreateTopics { topics, validate_only: false }));
-        eprintln!("{} {:?} {}", (chunk + 1) * 500, clock.elapsed(), rss());
-    }
-    let clock = std::time::Instant::now();
-    for partition in node.lifecycle.partitions().all() {
-        partition.append(&batch("x"), AppendAs { acks_all: false, log_append_time: None }, now_ms()).expect("appended");
-    }
-    eprintln!("append to each {:?} {}", clock.elapsed(), rss());
-    let clock = std::time::Instant::now();
-    node.stop();
-    eprintln!("stop {:?} {}", clock.elapsed(), rss());
-    let clock = std::time::Instant::now();
-    let node = Node::start(directory.path());
-    eprintln!("restart {:?} {}", clock.elapsed(), rss());
-    let cpu = || std::fs::read_to_string("/proc/self/stat").expect("stat").split(' ').skip(13).take(2).map(|t| t.parse::<u64>().expect("n")).sum::<u64>();
-    let before = cpu();
-    std::thread::sleep(Duration::from_secs(10));
-    eprintln!("idle cpu ticks in 10 s: {}", cpu() - before);
-    let clock = std::time::Instant::now();
-    node.crash();
-    eprintln!("crash {:?}", clock.elapsed());
-    let clock = std::time::Instant::now();
-    let node = Node::start(directory.path());
-    eprintln!("restart after crash {:?} {}", clock.elapsed(), rss());
-    node.stop();
 }

@@ -65,7 +65,10 @@ async fn the_handshake_falls_back_to_what_the_broker_names() {
     fake.state().newest = vec![(ApiKey::ApiVersions, 2), (ApiKey::Metadata, 5)];
     let connection = fake.cluster().any().await.expect("it connects");
     let asked: Vec<i16> = fake.state().requests.iter().map(|(_, version)| *version).collect();
-    assert_eq!(asked, [*<milena_protocol::messages::ApiVersionsRequest<'_> as milena_protocol::Message>::VERSIONS.end(), 2]);
+    assert_eq!(
+        asked,
+        [*<milena_protocol::messages::ApiVersionsRequest<'_> as milena_protocol::Message>::VERSIONS.end(), 2]
+    );
     assert_eq!(connection.version_of::<MetadataRequest<'_>>(i16::MAX).expect("both know it"), 5);
 }
 
@@ -74,7 +77,9 @@ async fn a_version_below_ours_is_an_error_that_names_both() {
     let fake = Fake::new();
     fake.state().newest = vec![(ApiKey::Produce, 2)];
     let connection = fake.cluster().any().await.expect("it connects");
-    let error = connection.version_of::<milena_protocol::messages::ProduceRequest<'_>>(i16::MAX).expect_err("too old");
+    let error = connection
+        .version_of::<milena_protocol::messages::ProduceRequest<'_>>(i16::MAX)
+        .expect_err("too old");
     assert!(matches!(&error, Error::UnsupportedApi { api: ApiKey::Produce, .. }), "{error}");
 }
 
@@ -195,7 +200,8 @@ async fn memory_is_given_back_batch_after_batch() {
         deliveries.push(sent.expect("it is taken"));
     }
     soon("flush", producer.flush()).await;
-    let offsets = deliveries.iter().map(|delivery| delivery.result().expect("flushed").expect("stored").offset);
+    let offsets =
+        deliveries.iter().map(|delivery| delivery.result().expect("flushed").expect("stored").offset);
     assert!(offsets.eq((0..200).map(Some)), "in order, none twice");
     assert!(fake.state().log.len() > 1, "more than one batch");
 }
@@ -213,11 +219,15 @@ async fn without_acks_a_record_counts_when_it_is_sent() {
 #[tokio::test]
 async fn records_that_cannot_be_sent_are_refused_at_once() {
     let fake = Fake::new();
-    let mut producer = Producer::new(fake.cluster(), ProducerConfig { max_request_size: 100, ..producer_config() });
+    let mut producer =
+        Producer::new(fake.cluster(), ProducerConfig { max_request_size: 100, ..producer_config() });
     let outcome = producer.send(TOPIC, value(&[0; 101])).await;
     assert!(matches!(outcome, Err(Error::RecordTooLarge { limit: 100, .. })));
     let elsewhere = ProducerRecord { partition: Some(9), ..value(b"a") };
-    assert!(matches!(producer.send(TOPIC, elsewhere).await, Err(Error::UnknownPartition { partition: 9, .. })));
+    assert!(matches!(
+        producer.send(TOPIC, elsewhere).await,
+        Err(Error::UnknownPartition { partition: 9, .. })
+    ));
 }
 
 #[tokio::test]
@@ -233,7 +243,8 @@ async fn a_consumer_reads_on_from_its_position() {
 #[tokio::test]
 async fn records_within_a_batch_below_the_position_are_left_out() {
     let fake = Fake::new();
-    let mut producer = Producer::new(fake.cluster(), ProducerConfig { linger: PATIENCE, ..producer_config() });
+    let mut producer =
+        Producer::new(fake.cluster(), ProducerConfig { linger: PATIENCE, ..producer_config() });
     for number in 0..5 {
         producer.send(TOPIC, value(number.to_string().as_bytes())).await.expect("it is taken");
     }
@@ -329,7 +340,8 @@ async fn damage_is_found_by_the_checksum() {
 async fn clones_of_a_cluster_share_connections() {
     let fake = Fake::new();
     let cluster = fake.cluster();
-    let (one, other) = (cluster.any().await.expect("it connects"), cluster.clone().any().await.expect("it connects"));
+    let (one, other) =
+        (cluster.any().await.expect("it connects"), cluster.clone().any().await.expect("it connects"));
     assert!(Arc::ptr_eq(&one, &other));
     assert_eq!(fake.count(ApiKey::ApiVersions), 1);
 }

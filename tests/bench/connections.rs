@@ -1,14 +1,16 @@
 //! Many connections with a request a second each, on a timetable that does not wait for answers.
 
-use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tokio::io::unix::AsyncFd;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::load::{Failure, histogram};
 use crate::wire;
@@ -27,6 +29,7 @@ struct Shared {
 
 /// Open connections, ready for requests.
 pub struct Connections {
+    runtime: Runtime,
     streams: Vec<Arc<TcpStream>>,
     request: Vec<u8>,
     topic: String,
@@ -34,14 +37,14 @@ pub struct Connections {
 
 impl Connections {
     pub fn open(port: u16, topic: &str, count: usize) -> io::Result<Self> {
-        let connect = |_| {
-            let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port)))?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let connect = || async {
+            let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await?;
             stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
             Ok(Arc::new(stream))
         };
-        let streams = (0..count).map(connect).collect::<io::Result<_>>()?;
-        Ok(Self { streams, request: wire::produce(topic, VALUE), topic: topic.to_owned() })
+        let streams = (0..count).map(|_| runtime.block_on(connect())).collect::<io::Result<_>>()?;
+        Ok(Self { runtime, streams, request: wire::produce(topic, VALUE), topic: topic.to_owned() })
     }
 
     /// Each connection sends one request per second for a while; latencies in microseconds.
@@ -54,13 +57,13 @@ impl Connections {
             answered: AtomicU64::new(0),
         });
         let (ended, errors) = channel();
-        // The same descriptors for both directions: ten thousand connections are within the usual limit.
-        let readers = self.streams.clone();
+        let Self { runtime, streams, request, topic } = self;
         let thread = std::thread::spawn({
-            let (shared, topic) = (Arc::clone(&shared), self.topic.clone());
-            move || read_all(readers, &shared, &topic, &ended)
+            // The same sockets for both directions: ten thousand are within the usual limit of open files.
+            let (shared, streams) = (Arc::clone(&shared), streams.clone());
+            move || read_all(&runtime, streams, &shared, &topic, &ended)
         });
-        let sent = self.send_all(&shared, length)?;
+        let sent = send_all(&streams, &request, &shared, length)?;
         let deadline = Instant::now() + LIMIT;
         while shared.answered.load(Ordering::Relaxed) < sent
             && Instant::now() < deadline
@@ -69,9 +72,9 @@ impl Connections {
             std::thread::sleep(Duration::from_millis(5));
         }
         let trouble = errors.try_recv();
-        for stream in &self.streams {
+        for stream in &streams {
             // Fails only where the broker closed first, which is then in `trouble`.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
+            let _ = SockRef::from(&**stream).shutdown(std::net::Shutdown::Both);
         }
         thread.join().map_err(|_| "the reading thread panicked")?;
         if let Ok(error) = trouble {
@@ -83,29 +86,39 @@ impl Connections {
         }
         Ok((shared.found.lock().expect("no holder panics").clone(), sent))
     }
-
-    fn send_all(&self, shared: &Shared, length: Duration) -> Result<u64, Failure> {
-        milena_tests::syscalls::sharpen_timers();
-        let count = self.streams.len();
-        let step = Duration::from_secs(1).as_nanos() as u64 / count as u64;
-        let requests = length.as_secs() * count as u64;
-        let begin = shared.start.elapsed();
-        for i in 0..requests {
-            let due = begin + Duration::from_nanos(i * step);
-            std::thread::sleep(due.saturating_sub(shared.start.elapsed()));
-            let at = i as usize % count;
-            shared.due[at].store(due.as_nanos() as u64, Ordering::Release);
-            // The socket's buffer is empty: its last request was answered a second ago.
-            if io::Write::write(&mut &*self.streams[at], &self.request)? != self.request.len() {
-                return Err("a connection takes no more bytes".into());
-            }
-        }
-        Ok(requests)
-    }
 }
 
-fn read_all(streams: Vec<Arc<TcpStream>>, shared: &Arc<Shared>, topic: &str, ended: &Sender<String>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+fn send_all(
+    streams: &[Arc<TcpStream>],
+    request: &[u8],
+    shared: &Shared,
+    length: Duration,
+) -> Result<u64, Failure> {
+    milena_tests::syscalls::sharpen_timers();
+    let count = streams.len();
+    let step = Duration::from_secs(1).as_nanos() as u64 / count as u64;
+    let requests = length.as_secs() * count as u64;
+    let begin = shared.start.elapsed();
+    for i in 0..requests {
+        let due = begin + Duration::from_nanos(i * step);
+        std::thread::sleep(due.saturating_sub(shared.start.elapsed()));
+        let at = i as usize % count;
+        shared.due[at].store(due.as_nanos() as u64, Ordering::Release);
+        // The socket's buffer is empty: its last request was answered a second ago.
+        if SockRef::from(&*streams[at]).send(request)? != request.len() {
+            return Err("a connection takes no more bytes".into());
+        }
+    }
+    Ok(requests)
+}
+
+fn read_all(
+    runtime: &Runtime,
+    streams: Vec<Arc<TcpStream>>,
+    shared: &Arc<Shared>,
+    topic: &str,
+    ended: &Sender<String>,
+) {
     let mut tasks = Vec::new();
     runtime.block_on(async {
         for (at, stream) in streams.into_iter().enumerate() {
@@ -125,14 +138,14 @@ fn read_all(streams: Vec<Arc<TcpStream>>, shared: &Arc<Shared>, topic: &str, end
 }
 
 async fn read_one(stream: Arc<TcpStream>, at: usize, shared: &Shared, topic: &str) -> io::Result<()> {
-    let stream = AsyncFd::new(stream)?;
     let (mut answer, mut piece) = (Vec::new(), [0; 512]);
     loop {
-        let mut ready = stream.readable().await?;
-        match ready.try_io(|stream| (&mut &**stream.get_ref()).read(&mut piece)) {
-            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => answer.extend_from_slice(&piece[..read?]),
-            Err(_would_block) => continue,
+        stream.readable().await?;
+        match stream.try_read(&mut piece) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => answer.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
         }
         // One request is under way per connection, so nothing follows a whole answer.
         let whole =

@@ -26,7 +26,8 @@ impl Checker {
         let records = read(port, journal, self.next_offset, upto_offset)?;
         let name = format!("{}-{}", journal.topic, journal.partition);
         let first_offset = self.next_offset;
-        let find = |offset: i64| usize::try_from(offset - first_offset).ok().and_then(|index| records.get(index));
+        let find =
+            |offset: i64| usize::try_from(offset - first_offset).ok().and_then(|index| records.get(index));
         for (index, (offset, _)) in records.iter().enumerate() {
             if *offset != first_offset + index as i64 {
                 return Err(format!("{name}: offset {offset} follows {}", first_offset + index as i64 - 1));
@@ -50,7 +51,9 @@ impl Checker {
             for (offset, found) in &records {
                 if *found != value(journal, *offset as u64) {
                     let found = String::from_utf8_lossy(found);
-                    return Err(format!("{name}: offset {offset} holds {found}: lost, repeated or reordered"));
+                    return Err(format!(
+                        "{name}: offset {offset} holds {found}: lost, repeated or reordered"
+                    ));
                 }
             }
         }
@@ -66,7 +69,12 @@ impl Checker {
 }
 
 /// Records from `from_offset` until at least `upto_offset`, over as many connections as it takes.
-fn read(port: u16, journal: &Journal, from_offset: i64, upto_offset: i64) -> Result<Vec<(i64, Vec<u8>)>, String> {
+fn read(
+    port: u16,
+    journal: &Journal,
+    from_offset: i64,
+    upto_offset: i64,
+) -> Result<Vec<(i64, Vec<u8>)>, String> {
     let mut records: Vec<(i64, Vec<u8>)> = Vec::new();
     let mut next_offset = from_offset;
     let mut last_trouble = String::new();

@@ -91,7 +91,8 @@ impl Client {
             partition_data: vec![data],
             ..Default::default()
         };
-        let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+        let request =
+            ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
         self.send(ApiKey::Produce, PRODUCE_VERSION, &request)
     }
 
@@ -116,13 +117,15 @@ impl Client {
             partition_max_bytes: 4 << 20,
             ..Default::default()
         };
-        let topic = fetch_request::FetchTopic {
-            topic: topic.into(),
-            partitions: vec![wanted],
+        let topic =
+            fetch_request::FetchTopic { topic: topic.into(), partitions: vec![wanted], ..Default::default() };
+        let request = FetchRequest {
+            max_wait_ms: 0,
+            min_bytes: 0,
+            max_bytes: 4 << 20,
+            topics: vec![topic],
             ..Default::default()
         };
-        let request =
-            FetchRequest { max_wait_ms: 0, min_bytes: 0, max_bytes: 4 << 20, topics: vec![topic], ..Default::default() };
         let frame = self.call(ApiKey::Fetch, FETCH_VERSION, &request)?;
         let response: FetchResponse<'_> = decode(&frame, ApiKey::Fetch, FETCH_VERSION)?;
         let data = response.responses.first().and_then(|topic| topic.partitions.first());
@@ -167,7 +170,10 @@ fn decode<'a, T: Decode<'a>>(frame: &'a [u8], api: ApiKey, version: i16) -> io::
 
 /// Offsets and values of the records at or above `from_offset`; the batches are those this test wrote,
 /// uncompressed.
-fn values(bytes: &[u8], from_offset: i64) -> Result<Vec<(i64, Vec<u8>)>, milena_protocol::records::BatchError> {
+fn values(
+    bytes: &[u8],
+    from_offset: i64,
+) -> Result<Vec<(i64, Vec<u8>)>, milena_protocol::records::BatchError> {
     let mut found = Vec::new();
     for batch in Batches::maybe_truncated(bytes) {
         let batch = batch?;

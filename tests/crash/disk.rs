@@ -1,7 +1,7 @@
 //! Disks that fill up or fail: the log directory goes offline, KAFKA_STORAGE_ERROR is answered, the process
 //! stays, and after a restart everything acknowledged is there.
 //!
-//! The metadata has a directory of its own here: without it a node cannot go on, and says so by ending.
+//! The metadata has a directory of its own, but for one test: faults are then those of partitions alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,13 @@ fn may(what: &str, tool: &str) -> bool {
     is_root && has_tool
 }
 
-fn config(folder: &Path) -> Config {
-    Config::at(folder).property("metadata.log.dir", folder.join("metadata").display())
+fn config(folder: &Path, metadata_apart: bool) -> Config {
+    let config = Config::at(folder);
+    if metadata_apart {
+        config.property("metadata.log.dir", folder.join("metadata").display())
+    } else {
+        config
+    }
 }
 
 /// A tmpfs of a few megabytes on `path`, gone with this value.
@@ -43,7 +48,9 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn mount(path: &Path, megabytes: u32) -> Self {
         fs::create_dir_all(path).expect("writable");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]).arg(path));
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
+            .arg(path));
         SmallDisk(path.to_owned())
     }
 
@@ -72,7 +79,8 @@ fn assert_offline(broker: &mut Broker, load: &Load, context: &str) {
         };
         told(load).then_some(())
     });
-    let troubles: Vec<String> = load.producers.iter().map(|producer| producer.journal.last_trouble()).collect();
+    let troubles: Vec<String> =
+        load.producers.iter().map(|producer| producer.journal.last_trouble()).collect();
     assert!(told.is_some(), "{context}: not told within {FAULT_LIMIT:?}: {troubles:?}\n{}", tail(broker));
     assert!(broker.is_running(), "{context}: the process ended:\n{}", tail(broker));
     let metrics = broker.metrics().expect("the admin port answers");
@@ -100,19 +108,28 @@ fn assert_recovered(broker: &mut Broker, load: Load, context: &str) {
     println!("{context}: {acked_count} records acknowledged before and after");
 }
 
-#[test]
-fn a_full_disk_takes_the_directory_offline_and_loses_nothing() {
+fn full_disk(metadata_apart: bool, context: &str) {
     if !may("a small disk", "mount") {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let disk = SmallDisk::mount(&folder.path().join("data"), 64);
-    let mut broker = config(folder.path()).start().expect("the broker starts");
+    let mut broker = config(folder.path(), metadata_apart).start().expect("the broker starts");
     let load = Load::start(broker.port(), 1, &[("segment.bytes", "8388608")], 16 << 10, &mut Random(1));
-    assert_offline(&mut broker, &load, "a full disk");
+    assert_offline(&mut broker, &load, context);
     disk.grow(512);
-    assert_recovered(&mut broker, load, "a full disk");
+    assert_recovered(&mut broker, load, context);
     drop(broker);
+}
+
+#[test]
+fn a_full_disk_takes_the_directory_offline_and_loses_nothing() {
+    full_disk(true, "a full disk");
+}
+
+#[test]
+fn a_full_disk_with_the_metadata_on_it_does_no_worse() {
+    full_disk(false, "a full disk with the metadata");
 }
 
 /// strace on a running broker, making system calls on some files fail.
@@ -161,7 +178,7 @@ fn failing_calls(calls: &str, configs: &[(&str, &str)]) {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut broker = config(folder.path()).start().expect("the broker starts");
+    let mut broker = config(folder.path(), true).start().expect("the broker starts");
     let load = Load::start(broker.port(), 1, configs, 40, &mut Random(2));
     load.progress(50);
     let injector = Injector::attach(&broker, calls, &active_files(&broker));

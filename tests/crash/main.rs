@@ -38,7 +38,13 @@ struct Load {
 
 impl Load {
     /// Creates a topic for idempotent and one for plain producers, and starts one on each partition.
-    fn start(port: u16, partitions: i32, configs: &[(&str, &str)], padding: usize, random: &mut Random) -> Self {
+    fn start(
+        port: u16,
+        partitions: i32,
+        configs: &[(&str, &str)],
+        padding: usize,
+        random: &mut Random,
+    ) -> Self {
         let mut client = Client::connect(port).expect("the broker is ready");
         let mut producers = Vec::new();
         for (topic, idempotent) in [("once", true), ("plain", false)] {
@@ -60,7 +66,11 @@ impl Load {
     fn progress(&self, records: u64) {
         let target = self.acked_count() + records;
         let reached = wait::poll(PROGRESS_LIMIT, || (self.acked_count() >= target).then_some(()));
-        assert!(reached.is_some(), "{} of {target} acknowledged within {PROGRESS_LIMIT:?}", self.acked_count());
+        assert!(
+            reached.is_some(),
+            "{} of {target} acknowledged within {PROGRESS_LIMIT:?}",
+            self.acked_count()
+        );
     }
 
     fn check(&mut self, port: u16, context: &str) {
@@ -109,7 +119,8 @@ fn kill_9_under_load_loses_nothing_acknowledged_and_repeats_nothing() {
     let seed = number("MILENA_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("{rounds} rounds with MILENA_SEED={seed}");
     let mut random = Random(seed);
-    let mut broker = Config::new().property("log.flush.offset.checkpoint.interval.ms", 200).start().expect("starts");
+    let mut broker =
+        Config::new().property("log.flush.offset.checkpoint.interval.ms", 200).start().expect("starts");
     let mut load = Load::start(broker.port(), PARTITIONS, TOPIC_CONFIGS, 40, &mut random);
     let mut slowest_start = Duration::ZERO;
     for round in 1..=rounds {

@@ -142,7 +142,10 @@ impl Producer {
                 Err(Trouble::Connection(error)) => self.pause(&error),
                 Err(Trouble::Refused(error)) => {
                     let Journal { topic, partition, .. } = &*self.journal;
-                    return Err(format!("{topic}-{partition}: {error:?} after {} acknowledged", self.next_number));
+                    return Err(format!(
+                        "{topic}-{partition}: {error:?} after {} acknowledged",
+                        self.next_number
+                    ));
                 }
             }
         }
@@ -235,7 +238,8 @@ impl Producer {
             error => return Err(Trouble::Refused(error)),
         }
         let batch = self.in_flight.pop_front().expect("answers come to requests");
-        let acked = Acked { base_offset: produced.base_offset, first_number: batch.first_number, count: batch.count };
+        let acked =
+            Acked { base_offset: produced.base_offset, first_number: batch.first_number, count: batch.count };
         self.journal.acked().push(acked);
         self.journal.acked_count.fetch_add(batch.count, Ordering::Relaxed);
         Ok(())

@@ -109,7 +109,8 @@ fn the_session_of_the_readme() {
 #[test]
 fn topics_from_creation_to_deletion() {
     let shell = Shell::start();
-    let created = shell.run("--output json topic create a b --partitions 2 --config retention.ms=60000").json();
+    let created =
+        shell.run("--output json topic create a b --partitions 2 --config retention.ms=60000").json();
     assert_eq!(created[0]["name"], "a");
     assert_eq!((&created[1]["partitions"], &created[1]["replication_factor"]), (&json!(2), &json!(1)));
     let listed = shell.run("topic list --output json").json();
@@ -157,7 +158,8 @@ fn keys_headers_nulls_and_timestamps_come_back() {
     let line = "produce t -K : --null-value NULL -H trace=7 --timestamp 2001-09-09T01:46:40.123Z";
     shell.feed(line, b"k:v\nk:NULL\n").ok();
     let text = shell.run("consume t --show offset,partition,timestamp,headers,key --null-value -").ok();
-    let expected = "0\t0\t2001-09-09T01:46:40.123Z\ttrace=7\tk\tv\n1\t0\t2001-09-09T01:46:40.123Z\ttrace=7\tk\t-\n";
+    let expected =
+        "0\t0\t2001-09-09T01:46:40.123Z\ttrace=7\tk\tv\n1\t0\t2001-09-09T01:46:40.123Z\ttrace=7\tk\t-\n";
     assert_eq!(text, expected);
     let record = |offset: i64, value: Value| {
         json!({
@@ -212,7 +214,8 @@ fn places_in_a_topic() {
 #[test]
 fn every_codec_and_ack_comes_back() {
     let shell = Shell::start();
-    let lines: String = (0..2000).map(|number| format!("line {number} of a text that compresses\n")).collect();
+    let lines: String =
+        (0..2000).map(|number| format!("line {number} of a text that compresses\n")).collect();
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         for acks in ["0", "1", "all"] {
             let topic = format!("t-{codec}-{acks}");
@@ -237,7 +240,8 @@ fn files_and_other_delimiters() {
     let shell = Shell::start();
     shell.run("topic create t --partitions 1").ok();
     let folder = tempfile::tempdir().expect("a directory");
-    let files: Vec<String> = ["one", "two"].map(|name| folder.path().join(name).display().to_string()).to_vec();
+    let files: Vec<String> =
+        ["one", "two"].map(|name| folder.path().join(name).display().to_string()).to_vec();
     std::fs::write(&files[0], "a\nb").expect("written");
     std::fs::write(&files[1], "c\n").expect("written");
     shell.run(&format!("produce t --file {} --file {}", files[0], files[1])).ok();
@@ -266,7 +270,11 @@ fn following_shows_new_records_until_it_is_interrupted() {
     let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("out");
     let out = std::fs::File::create(&path).expect("created");
-    let mut follower = shell.command(&["consume", "t", "--follow", "--from", "beginning"]).stdout(out).spawn().expect("milena runs");
+    let mut follower = shell
+        .command(&["consume", "t", "--follow", "--from", "beginning"])
+        .stdout(out)
+        .spawn()
+        .expect("milena runs");
     let shown = |expected: &str| std::fs::read_to_string(&path).expect("readable") == expected;
     wait::eventually("the old record is shown", PATIENCE, || shown("old\n"));
     shell.feed("produce t", b"new\n").ok();
@@ -313,8 +321,12 @@ fn what_a_broker_serves() {
     let text = shell.run("api-versions").ok();
     assert!(text.starts_with("KEY  REQUEST") && text.contains("Produce"), "{text}");
     let served = shell.run("api-versions --output json").json();
-    let produce = served["apis"].as_array().expect("a list").iter().find(|api| api["key"] == 0).expect("Produce");
-    assert_eq!((&produce["name"], &produce["min"], &produce["max"]), (&json!("Produce"), &json!(0), &json!(13)));
+    let produce =
+        served["apis"].as_array().expect("a list").iter().find(|api| api["key"] == 0).expect("Produce");
+    assert_eq!(
+        (&produce["name"], &produce["min"], &produce["max"]),
+        (&json!("Produce"), &json!(0), &json!(13))
+    );
     let brokers = shell.run("cluster info --output json").json();
     let id = brokers["brokers"][0]["id"].as_i64().expect("a number");
     shell.run(&format!("api-versions --broker {id}")).ok();
@@ -322,7 +334,8 @@ fn what_a_broker_serves() {
 
 #[test]
 fn files_of_a_broker_are_dumped_without_damage() {
-    let mut shell = Shell { broker: Config::new().property("log.index.interval.bytes", 100).start().expect("it starts") };
+    let mut shell =
+        Shell { broker: Config::new().property("log.index.interval.bytes", 100).start().expect("it starts") };
     shell.run("topic create t --partitions 1").ok();
     for _ in 0..3 {
         shell.feed("produce t -K : -X batch.size=200", b"k:v\nk:a longer value\n").ok();
@@ -332,9 +345,19 @@ fn files_of_a_broker_are_dumped_without_damage() {
     let data = shell.broker.data();
     let mut files = Vec::new();
     for folder in [data.clone(), data.join("t-0"), data.join("__cluster_metadata-0")] {
-        let found = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let found =
+            std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());
         let known = |name: &str| {
-            let endings = [".log", ".index", ".timeindex", ".snapshot", "-checkpoint", ".checkpoint", "partition.metadata", "meta.properties"];
+            let endings = [
+                ".log",
+                ".index",
+                ".timeindex",
+                ".snapshot",
+                "-checkpoint",
+                ".checkpoint",
+                "partition.metadata",
+                "meta.properties",
+            ];
             endings.iter().any(|ending| name.ends_with(ending))
         };
         files.extend(found.filter(|path| path.is_file() && known(&path.to_string_lossy())));
@@ -352,13 +375,15 @@ fn files_of_a_broker_are_dumped_without_damage() {
 #[test]
 fn files_of_apache_kafka_are_dumped_without_damage() {
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../broker/log/tests/golden/history-1/h-0");
-    let mut paths: Vec<_> = std::fs::read_dir(golden).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let mut paths: Vec<_> =
+        std::fs::read_dir(golden).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     for path in &paths {
         let path = path.display().to_string();
         let text = Said::from(milena(&["dump-log", "--records", &path]).output().expect("milena runs")).ok();
         assert!(!text.contains("damage"), "{text}");
-        let lines = Said::from(milena(&["dump-log", "--output", "json", &path]).output().expect("milena runs")).ok();
+        let lines =
+            Said::from(milena(&["dump-log", "--output", "json", &path]).output().expect("milena runs")).ok();
         for line in lines.lines() {
             let value: Value = serde_json::from_str(line).expect("JSON");
             assert!(value["kind"].is_string(), "{line}");
@@ -371,7 +396,8 @@ fn files_of_apache_kafka_are_dumped_without_damage() {
 fn damage_is_shown_and_is_a_failure() {
     let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("00000000000000000000.log");
-    std::fs::write(&path, b"this is no batch of records, and longer than a header of sixty-one bytes").expect("written");
+    std::fs::write(&path, b"this is no batch of records, and longer than a header of sixty-one bytes")
+        .expect("written");
     let path = path.display().to_string();
     let said = Said::from(milena(&["dump-log", &path]).output().expect("milena runs"));
     assert!(said.out.contains("damage position=0"), "{said:?}");
@@ -385,7 +411,10 @@ fn nobody_there_is_said_at_once_with_a_hint() {
     let address = format!("127.0.0.1:{}", milena_tests::ports::free());
     let said = Said::from(milena(&["-b", &address, "topic", "list"]).output().expect("milena runs"));
     let error = said.failed(1);
-    assert!(error.contains(&address) && error.contains("hint: ") && error.contains("--bootstrap-server"), "{error}");
+    assert!(
+        error.contains(&address) && error.contains("hint: ") && error.contains("--bootstrap-server"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -415,7 +444,8 @@ fn settings_come_from_a_file() {
     let shell = Shell::start();
     let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("client.properties");
-    std::fs::write(&path, format!("# ours\nbootstrap.servers = {}\n", shell.broker.bootstrap())).expect("written");
+    std::fs::write(&path, format!("# ours\nbootstrap.servers = {}\n", shell.broker.bootstrap()))
+        .expect("written");
     let path = path.display().to_string();
     Said::from(milena(&["--command-config", &path, "cluster", "info"]).output().expect("milena runs")).ok();
 }

@@ -20,6 +20,9 @@ use smallvec::SmallVec;
 /// Batches remembered per producer, and so the most requests a client may have in flight.
 pub const BATCHES_REMEMBERED: usize = 5;
 
+/// Time between two looks for expired producers: Kafka's `producer.id.expiration.check.interval.ms`.
+const EXPIRY_INTERVAL_MS: i64 = 600_000;
+
 /// "No epoch yet", as in a batch without a producer.
 pub const NO_EPOCH: i16 = -1;
 /// "No sequence", as in a batch without a producer.
@@ -268,6 +271,7 @@ pub struct Producers {
     /// First offset → marker's offset, of ended transactions whose marker is not below the high watermark.
     unreplicated: BTreeMap<i64, i64>,
     end_offset: i64,
+    expiry_checked_ms: Option<i64>,
 }
 
 impl Producers {
@@ -376,6 +380,16 @@ impl Producers {
     pub fn log_start_moved(&mut self, log_start_offset: i64) {
         self.high_watermark_reached(log_start_offset);
         self.end_offset = self.end_offset.max(log_start_offset);
+    }
+
+    /// Forgets expired producers, ten minutes after the last time at the earliest. Expiry goes by the clients'
+    /// timestamps, which may be old, so a producer must have some time to repeat its last batches.
+    pub fn expire_now_and_then(&mut self, now_ms: i64, expiration_ms: i64) {
+        let checked_ms = *self.expiry_checked_ms.get_or_insert(now_ms);
+        if now_ms.saturating_sub(checked_ms) >= EXPIRY_INTERVAL_MS {
+            self.expiry_checked_ms = Some(now_ms);
+            self.remove_expired(now_ms, expiration_ms);
+        }
     }
 
     /// Forgets producers without an open transaction that were idle for `expiration_ms`; says how many.

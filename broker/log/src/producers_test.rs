@@ -282,6 +282,19 @@ fn expiry_spares_open_transactions() {
 }
 
 #[test]
+fn expiry_gives_a_producer_with_old_timestamps_time_to_repeat() {
+    let mut producers = Producers::new(0);
+    accepted(&mut producers, CLIENT, data(1, 0, 0, 1, 0));
+    let now_ms = 1_700_000_000_000;
+    for later_ms in [0, 1, 599_999] {
+        producers.expire_now_and_then(now_ms + later_ms, 10);
+        assert_eq!(producers.len(), 1, "{later_ms} ms after the first look");
+    }
+    producers.expire_now_and_then(now_ms + 600_000, 10);
+    assert!(producers.is_empty());
+}
+
+#[test]
 fn restore_brings_open_transactions_back_and_drops_the_expired() {
     let mut producers = Producers::new(0);
     accepted(&mut producers, CLIENT, transactional(data(1, 0, 0, 1, 0)));

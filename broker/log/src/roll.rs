@@ -130,7 +130,7 @@ impl Log {
     pub fn maintain(&mut self, now_ms: i64) -> Result<(), Error> {
         self.disk.check()?;
         self.remove_due(now_ms)?;
-        self.producers.remove_expired(now_ms, self.config.producer_id_expiration_ms);
+        self.producers.expire_now_and_then(now_ms, self.config.producer_id_expiration_ms);
         let was_used = std::mem::take(&mut self.used);
         if self.durability.is_durable() {
             self.dirty_since_ms = None;

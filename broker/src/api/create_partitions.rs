@@ -5,7 +5,9 @@
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
-use milena_protocol::messages::create_partitions_response::{CreatePartitionsResponse, CreatePartitionsTopicResult};
+use milena_protocol::messages::create_partitions_response::{
+    CreatePartitionsResponse, CreatePartitionsTopicResult,
+};
 use milena_state::metadata::topics::{CreatePartitions, CreatedPartitions, MorePartitions};
 use milena_state::metadata::{Command, Reply as Decided};
 
@@ -14,7 +16,8 @@ use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: CreatePartitionsRequest<'_>) -> Reply {
     let topics = request.topics.iter().map(more_partitions).collect();
-    let command = Command::CreatePartitions(CreatePartitions { topics, validate_only: request.validate_only });
+    let command =
+        Command::CreatePartitions(CreatePartitions { topics, validate_only: request.validate_only });
     let results = match controller_call::decide(cx, command, request.timeout_ms).await {
         Ok(Decided::CreatePartitions(grown)) => grown.into_iter().map(result).collect(),
         Ok(_) => request.topics.iter().map(|topic| failed(topic, ErrorCode::UnknownServerError)).collect(),
@@ -28,7 +31,8 @@ fn more_partitions(asked: &CreatePartitionsTopic<'_>) -> MorePartitions {
     MorePartitions {
         name: asked.name.to_string(),
         count: asked.count,
-        assignments: assignments.map(|new| new.iter().map(|assignment| assignment.broker_ids.clone()).collect()),
+        assignments: assignments
+            .map(|new| new.iter().map(|assignment| assignment.broker_ids.clone()).collect()),
     }
 }
 
@@ -42,5 +46,9 @@ fn result(grown: CreatedPartitions) -> CreatePartitionsTopicResult<'static> {
 }
 
 fn failed<'a>(topic: &'a CreatePartitionsTopic<'_>, error: ErrorCode) -> CreatePartitionsTopicResult<'a> {
-    CreatePartitionsTopicResult { name: (&*topic.name).into(), error_code: error.into(), ..Default::default() }
+    CreatePartitionsTopicResult {
+        name: (&*topic.name).into(),
+        error_code: error.into(),
+        ..Default::default()
+    }
 }

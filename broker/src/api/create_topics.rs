@@ -66,7 +66,11 @@ fn result(cx: &RequestContext, image: &Image, outcome: TopicOutcome) -> Creatabl
 }
 
 /// Every topic property as it acts on the new topic.
-fn configs(cx: &RequestContext, image: &Image, created: &CreatedTopic) -> Vec<CreatableTopicConfigs<'static>> {
+fn configs(
+    cx: &RequestContext,
+    image: &Image,
+    created: &CreatedTopic,
+) -> Vec<CreatableTopicConfigs<'static>> {
     let layers = describe::Layers {
         settings: &cx.node.settings,
         cluster: image.cluster_config(),

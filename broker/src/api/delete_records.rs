@@ -30,5 +30,9 @@ fn delete(cx: &RequestContext, topic: &str, asked: &DeleteRecordsPartition) -> D
         partition.and_then(|partition| partition.delete_records(asked.offset, now_ms()))
     };
     let (low_watermark, error) = deleted.map_or_else(|error| (-1, error), |offset| (offset, ErrorCode::None));
-    DeleteRecordsPartitionResult { partition_index: asked.partition_index, low_watermark, error_code: error.into() }
+    DeleteRecordsPartitionResult {
+        partition_index: asked.partition_index,
+        low_watermark,
+        error_code: error.into(),
+    }
 }

@@ -18,7 +18,9 @@ pub async fn handle(cx: &RequestContext, request: DeleteTopicsRequest<'_>) -> Re
         let command = Command::DeleteTopics(DeleteTopics { topics: topics.clone() });
         match controller_call::decide(cx, command, request.timeout_ms).await {
             Ok(Decided::DeleteTopics(deleted)) => responses.extend(deleted.into_iter().map(result)),
-            Ok(_) => responses.extend(topics.iter().map(|topic| failed(topic, ErrorCode::UnknownServerError))),
+            Ok(_) => {
+                responses.extend(topics.iter().map(|topic| failed(topic, ErrorCode::UnknownServerError)))
+            }
             Err(error) => responses.extend(topics.iter().map(|topic| failed(topic, error))),
         }
     }
@@ -26,7 +28,10 @@ pub async fn handle(cx: &RequestContext, request: DeleteTopicsRequest<'_>) -> Re
 }
 
 /// What to delete, and the answers to what cannot be understood.
-fn wanted(version: i16, request: &DeleteTopicsRequest<'_>) -> (Vec<TopicRef>, Vec<DeletableTopicResult<'static>>) {
+fn wanted(
+    version: i16,
+    request: &DeleteTopicsRequest<'_>,
+) -> (Vec<TopicRef>, Vec<DeletableTopicResult<'static>>) {
     if version < 6 {
         let names = request.topic_names.iter().map(|name| TopicRef::Name(name.to_string()));
         return (names.collect(), Vec::new());

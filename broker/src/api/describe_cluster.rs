@@ -22,7 +22,10 @@ pub async fn handle(cx: &RequestContext, request: DescribeClusterRequest) -> Rep
             ErrorCode::MismatchedEndpointType,
             "this is a broker's listener: it does not describe controller endpoints",
         )),
-        _ => Some((ErrorCode::UnsupportedEndpointType, "the endpoint type is neither 1 (brokers) nor 2 (controllers)")),
+        _ => Some((
+            ErrorCode::UnsupportedEndpointType,
+            "the endpoint type is neither 1 (brokers) nor 2 (controllers)",
+        )),
     };
     if let Some((error, message)) = refusal {
         return cx.reply(&DescribeClusterResponse {

@@ -30,7 +30,10 @@ pub async fn handle(cx: &RequestContext, request: DescribeConfigsRequest<'_>) ->
             ..of(resource)
         },
     };
-    cx.reply(&DescribeConfigsResponse { results: request.resources.iter().map(answer).collect(), ..Default::default() })
+    cx.reply(&DescribeConfigsResponse {
+        results: request.resources.iter().map(answer).collect(),
+        ..Default::default()
+    })
 }
 
 fn of<'a>(resource: &'a DescribeConfigsResource<'_>) -> DescribeConfigsResult<'a> {
@@ -41,7 +44,11 @@ fn of<'a>(resource: &'a DescribeConfigsResource<'_>) -> DescribeConfigsResult<'a
     }
 }
 
-fn rows(cx: &RequestContext, image: &Image, resource: &DescribeConfigsResource<'_>) -> Result<Vec<Row>, ApiError> {
+fn rows(
+    cx: &RequestContext,
+    image: &Image,
+    resource: &DescribeConfigsResource<'_>,
+) -> Result<Vec<Row>, ApiError> {
     let name = &*resource.resource_name;
     let keys: Option<Vec<String>> =
         resource.configuration_keys.as_ref().map(|keys| keys.iter().map(|key| key.to_string()).collect());
@@ -61,7 +68,8 @@ fn rows(cx: &RequestContext, image: &Image, resource: &DescribeConfigsResource<'
         }
         Some(ResourceKind::Broker) => {
             let own = settings.node_id;
-            let message = format!("Unexpected broker id, expected {own} or empty string, but received {name}");
+            let message =
+                format!("Unexpected broker id, expected {own} or empty string, but received {name}");
             Err(ApiError::new(ErrorCode::InvalidRequest, message))
         }
         _ => {

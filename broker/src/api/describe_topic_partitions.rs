@@ -30,7 +30,10 @@ pub async fn handle(cx: &RequestContext, request: DescribeTopicPartitionsRequest
     cx.reply(&page(&image, &request, &cx.peer.listener, limit))
 }
 
-fn refuse_all<'a>(request: &'a DescribeTopicPartitionsRequest<'_>, error: ErrorCode) -> DescribeTopicPartitionsResponse<'a> {
+fn refuse_all<'a>(
+    request: &'a DescribeTopicPartitionsRequest<'_>,
+    error: ErrorCode,
+) -> DescribeTopicPartitionsResponse<'a> {
     let topics = request.topics.iter().map(|topic| unknown(&topic.name, error)).collect();
     DescribeTopicPartitionsResponse { topics, ..Default::default() }
 }
@@ -42,8 +45,10 @@ fn page<'a>(
     listener: &str,
     partitions_max: usize,
 ) -> DescribeTopicPartitionsResponse<'a> {
-    let (start_topic, start_partition) =
-        request.cursor.as_ref().map_or(("", 0), |cursor| (&*cursor.topic_name, cursor.partition_index as usize));
+    let (start_topic, start_partition) = request
+        .cursor
+        .as_ref()
+        .map_or(("", 0), |cursor| (&*cursor.topic_name, cursor.partition_index as usize));
     let mut response = DescribeTopicPartitionsResponse::default();
     let mut room = partitions_max;
     for name in names(image, request, start_topic) {
@@ -77,7 +82,11 @@ fn names<'a>(image: &'a Image, request: &'a DescribeTopicPartitionsRequest<'_>, 
 }
 
 fn why_unknown(name: &str) -> ErrorCode {
-    if topics::check_name(name).is_err() { ErrorCode::InvalidTopicException } else { ErrorCode::UnknownTopicOrPartition }
+    if topics::check_name(name).is_err() {
+        ErrorCode::InvalidTopicException
+    } else {
+        ErrorCode::UnknownTopicOrPartition
+    }
 }
 
 fn unknown(name: &str, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic<'_> {

@@ -94,7 +94,12 @@ const WARM_ROUNDS_MAX: usize = 3;
 
 type Found = Result<(std::sync::Arc<Partition>, Readout), ErrorCode>;
 
-async fn read_until_enough(cx: &RequestContext, wants: &[Want], bounds: &Bounds, deadline: Instant) -> Vec<Found> {
+async fn read_until_enough(
+    cx: &RequestContext,
+    wants: &[Want],
+    bounds: &Bounds,
+    deadline: Instant,
+) -> Vec<Found> {
     let mut warmed = 0;
     loop {
         let results = read_all(cx, wants, bounds);
@@ -199,11 +204,19 @@ fn said(found: &Found) -> Said {
             high_watermark: readout.high_watermark,
             log_start_offset: readout.log_start_offset,
         },
-        Err(_) => Said { has_records: false, error: true, notice: false, high_watermark: -1, log_start_offset: -1 },
+        Err(_) => {
+            Said { has_records: false, error: true, notice: false, high_watermark: -1, log_start_offset: -1 }
+        }
     }
 }
 
-fn respond(cx: &RequestContext, begun: &Begun, results: Vec<Found>, session_id: i32, include: &[bool]) -> Reply {
+fn respond(
+    cx: &RequestContext,
+    begun: &Begun,
+    results: Vec<Found>,
+    session_id: i32,
+    include: &[bool],
+) -> Reply {
     let mut response = FetchResponse { session_id, ..Default::default() };
     let mut files = Vec::new();
     for ((want, found), _) in begun.wants.iter().zip(results).zip(include).filter(|(_, include)| **include) {
@@ -215,7 +228,11 @@ fn respond(cx: &RequestContext, begun: &Begun, results: Vec<Found>, session_id: 
         }
     }
     if cx.version >= 16 {
-        let leaders = response.responses.iter().flat_map(|topic| &topic.partitions).map(|data| data.current_leader.leader_id);
+        let leaders = response
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .map(|data| data.current_leader.leader_id);
         response.node_endpoints = current_leader::endpoints(cx, leaders)
             .into_iter()
             .map(|endpoint| milena_protocol::messages::fetch_response::NodeEndpoint {
@@ -233,7 +250,9 @@ fn topic_response<'a>(topic: &'a TopicKey, data: PartitionData<'a>) -> Fetchable
     let partitions = vec![data];
     match topic {
         TopicKey::Id(id) => FetchableTopicResponse { topic_id: *id, partitions, ..Default::default() },
-        TopicKey::Name(name) => FetchableTopicResponse { topic: (&**name).into(), partitions, ..Default::default() },
+        TopicKey::Name(name) => {
+            FetchableTopicResponse { topic: (&**name).into(), partitions, ..Default::default() }
+        }
     }
 }
 
@@ -244,7 +263,12 @@ fn is_same_topic(response: &FetchableTopicResponse<'_>, topic: &TopicKey) -> boo
     }
 }
 
-fn partition_data<'a>(cx: &RequestContext, want: &Want, found: Found, files: &mut Vec<FileSlice>) -> PartitionData<'a> {
+fn partition_data<'a>(
+    cx: &RequestContext,
+    want: &Want,
+    found: Found,
+    files: &mut Vec<FileSlice>,
+) -> PartitionData<'a> {
     let (partition, readout) = match found {
         Ok(found) => found,
         Err(error) => return refused(cx, want, error),
@@ -265,7 +289,8 @@ fn partition_data<'a>(cx: &RequestContext, want: &Want, found: Found, files: &mu
         ..Default::default()
     };
     if let Some(diverging) = readout.diverging {
-        data.diverging_epoch = EpochEndOffset { epoch: diverging.leader_epoch, end_offset: diverging.end_offset };
+        data.diverging_epoch =
+            EpochEndOffset { epoch: diverging.leader_epoch, end_offset: diverging.end_offset };
     }
     if let Some(slice) = readout.records {
         data.records = Some(Records::Detached(slice.length));

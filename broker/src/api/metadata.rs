@@ -19,7 +19,7 @@ use milena_state::metadata::Image;
 use milena_state::metadata::image::Topic;
 
 use super::topic_metadata::PartitionView;
-use super::{auto_create, authorized_operations};
+use super::{authorized_operations, auto_create};
 use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: MetadataRequest<'_>) -> Reply {
@@ -53,7 +53,9 @@ fn respond<'a>(
     let asked = request.include_topic_authorized_operations;
     let topics = match wanted(cx.version, request) {
         Wanted::All => image.topics().map(|topic| describe(image, topic, listener, asked)).collect(),
-        Wanted::These(topics) => topics.iter().map(|topic| answer(cx, topic, image, refused, asked)).collect(),
+        Wanted::These(topics) => {
+            topics.iter().map(|topic| answer(cx, topic, image, refused, asked)).collect()
+        }
     };
     MetadataResponse {
         brokers: brokers(image, listener),
@@ -130,7 +132,12 @@ fn answer<'a>(
     })
 }
 
-fn describe<'a>(image: &Image, topic: &'a Arc<Topic>, listener: &str, operations: bool) -> MetadataResponseTopic<'a> {
+fn describe<'a>(
+    image: &Image,
+    topic: &'a Arc<Topic>,
+    listener: &str,
+    operations: bool,
+) -> MetadataResponseTopic<'a> {
     let partitions = topic.partitions.iter().enumerate().map(|(index, partition)| {
         let view = PartitionView::new(image, partition, listener);
         MetadataResponsePartition {

@@ -36,7 +36,11 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
     let mut response = append_all(cx, &request, &mut waits);
     if request.acks == 0 {
         let failed = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-        return if failed.into_iter().any(|partition| partition.error_code != 0) { Reply::Close } else { Reply::Nothing };
+        return if failed.into_iter().any(|partition| partition.error_code != 0) {
+            Reply::Close
+        } else {
+            Reply::Nothing
+        };
     }
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     await_acknowledged(&mut response, waits, request.acks == ACKS_ALL, timeout).await;
@@ -53,8 +57,13 @@ struct Wait {
 
 type Waits = SmallVec<[Wait; 1]>;
 
-fn append_all<'a>(cx: &RequestContext, request: &'a ProduceRequest<'_>, waits: &mut Waits) -> ProduceResponse<'a> {
-    let mut response = ProduceResponse { responses: Vec::with_capacity(request.topic_data.len()), ..Default::default() };
+fn append_all<'a>(
+    cx: &RequestContext,
+    request: &'a ProduceRequest<'_>,
+    waits: &mut Waits,
+) -> ProduceResponse<'a> {
+    let mut response =
+        ProduceResponse { responses: Vec::with_capacity(request.topic_data.len()), ..Default::default() };
     let now_ms = now_ms();
     for topic in &request.topic_data {
         let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
@@ -119,7 +128,9 @@ fn append(
     let stored_as = |log_append_time| AppendAs { acks_all: request.acks == ACKS_ALL, log_append_time };
     let appended = match validate(batches, &rules, Origin::Client { produce_version: cx.version }, now_ms) {
         Verdict::AsSent => partition.append(batches, stored_as(None), now_ms),
-        Verdict::Stamp { log_append_time } => partition.append(batches, stored_as(Some(log_append_time)), now_ms),
+        Verdict::Stamp { log_append_time } => {
+            partition.append(batches, stored_as(Some(log_append_time)), now_ms)
+        }
         Verdict::Rewritten(rewritten) => partition.append(&rewritten, stored_as(None), now_ms),
         Verdict::Rejected { error, record_errors, message } => {
             let log_start_offset = partition.log_start_offset();
@@ -147,11 +158,14 @@ impl Refusal {
         topic: &TopicProduceData<'_>,
         index: i32,
     ) -> PartitionProduceResponse<'a> {
-        let key = if cx.version >= 13 { TopicKey::Id(topic.topic_id) } else { TopicKey::Name((&*topic.name).into()) };
+        let key = if cx.version >= 13 {
+            TopicKey::Id(topic.topic_id)
+        } else {
+            TopicKey::Name((&*topic.name).into())
+        };
         let (leader_id, leader_epoch) = current_leader::of(cx, &key, index, self.error).unwrap_or((-1, -1));
-        let record_errors = self.record_errors.into_iter().map(|(batch_index, message)| BatchIndexAndErrorMessage {
-            batch_index,
-            batch_index_error_message: Some(message.into()),
+        let record_errors = self.record_errors.into_iter().map(|(batch_index, message)| {
+            BatchIndexAndErrorMessage { batch_index, batch_index_error_message: Some(message.into()) }
         });
         PartitionProduceResponse {
             index,
@@ -167,7 +181,12 @@ impl Refusal {
 }
 
 /// acks=all: one deadline for all partitions of the request.
-async fn await_acknowledged(response: &mut ProduceResponse<'_>, waits: Waits, acks_all: bool, timeout: Duration) {
+async fn await_acknowledged(
+    response: &mut ProduceResponse<'_>,
+    waits: Waits,
+    acks_all: bool,
+    timeout: Duration,
+) {
     let deadline = Instant::now() + timeout;
     for Wait { partition, offset, place: (topic, index) } in waits {
         let error = match tokio::time::timeout_at(deadline, partition.acknowledged(offset, acks_all)).await {
@@ -184,7 +203,8 @@ fn name_leaders(cx: &RequestContext, response: &mut ProduceResponse<'_>) {
         return;
     }
     let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-    let endpoints = current_leader::endpoints(cx, partitions.map(|partition| partition.current_leader.leader_id));
+    let endpoints =
+        current_leader::endpoints(cx, partitions.map(|partition| partition.current_leader.leader_id));
     let endpoints = endpoints.into_iter().map(|endpoint| NodeEndpoint {
         node_id: endpoint.node_id,
         host: endpoint.host.into(),

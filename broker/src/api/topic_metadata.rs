@@ -22,7 +22,11 @@ impl PartitionView {
             Some(leader) => (ErrorCode::None, leader),
         };
         let is_offline = |replica: &&i32| !image.is_active(**replica);
-        Self { error, leader_id, offline_replicas: partition.replicas.iter().filter(is_offline).copied().collect() }
+        Self {
+            error,
+            leader_id,
+            offline_replicas: partition.replicas.iter().filter(is_offline).copied().collect(),
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Directories {
     online: Vec<Arc<Directory>>,
     /// Directories that could not be opened: a partition that is not found may be in one of them.
     offline_count: usize,
+    /// The directory that holds the metadata log and is not one of `log.dirs`: no partition is placed there.
+    metadata_only: Option<Uuid>,
     found: Mutex<Unopened>,
     /// Partitions per directory, to place new ones where there are fewest.
     counts: Mutex<BTreeMap<Uuid, usize>>,
@@ -101,6 +103,7 @@ impl Directories {
             cluster_id,
             online,
             offline_count,
+            metadata_only: None,
             found: Mutex::default(),
             counts: Mutex::default(),
         };
@@ -116,9 +119,27 @@ impl Directories {
         &self.online
     }
 
-    /// The ids of all usable directories, as the broker registers them.
+    /// Keeps partitions out of `directory`, which is for the metadata log alone.
+    pub fn reserve_for_metadata(&mut self, directory: &Directory) {
+        self.metadata_only = Some(id_of(directory));
+    }
+
+    fn takes_partitions(&self, directory: &Directory) -> bool {
+        self.metadata_only != Some(id_of(directory))
+    }
+
+    /// Directories that could not be opened.
+    pub fn offline_count(&self) -> usize {
+        self.offline_count
+    }
+
+    /// The ids of all directories that can hold partitions, as the broker registers them.
     pub fn ids(&self) -> Vec<Uuid> {
-        self.online.iter().map(|directory| id_of(directory)).collect()
+        self.online
+            .iter()
+            .filter(|directory| self.takes_partitions(directory))
+            .map(|directory| id_of(directory))
+            .collect()
     }
 
     /// The directory at `path`, if it is usable.
@@ -195,7 +216,7 @@ impl Directories {
 
     fn place(&self, preferred: Option<Uuid>) -> Arc<Directory> {
         let mut counts = self.counts.lock();
-        let usable = || self.online.iter().filter(|directory| directory.offline_reason().is_none());
+        let usable = || self.usable().filter(|directory| self.takes_partitions(directory));
         let directory = usable()
             .find(|directory| Some(id_of(directory)) == preferred)
             .or_else(|| usable().min_by_key(|directory| counts.get(&id_of(directory)).copied().unwrap_or(0)))

@@ -260,7 +260,8 @@ impl Session {
             }
         }
         let entries = std::mem::take(&mut self.order);
-        let (served, waiting): (Vec<_>, Vec<_>) = entries.into_iter().zip(has_records).partition(|(_, served)| *served);
+        let (served, waiting): (Vec<_>, Vec<_>) =
+            entries.into_iter().zip(has_records).partition(|(_, served)| *served);
         self.order.extend(waiting.into_iter().chain(served).map(|(entry, _)| entry));
         self.reindex();
     }
@@ -279,7 +280,8 @@ impl Entry {
             (self.high_watermark, self.log_start_offset) = (-1, -1);
             return true;
         }
-        let changed = self.high_watermark != said.high_watermark || self.log_start_offset != said.log_start_offset;
+        let changed =
+            self.high_watermark != said.high_watermark || self.log_start_offset != said.log_start_offset;
         (self.high_watermark, self.log_start_offset) = (said.high_watermark, said.log_start_offset);
         said.has_records || said.notice || changed
     }

@@ -1,6 +1,7 @@
 use super::*;
 
-const QUIET: Said = Said { has_records: false, error: false, notice: false, high_watermark: 5, log_start_offset: 0 };
+const QUIET: Said =
+    Said { has_records: false, error: false, notice: false, high_watermark: 5, log_start_offset: 0 };
 const SERVED: Said = Said { has_records: true, ..QUIET };
 
 fn want(partition: i32) -> Want {
@@ -15,7 +16,12 @@ fn want(partition: i32) -> Want {
 }
 
 fn ask(session_id: i32, session_epoch: i32, partitions: &[i32]) -> Ask {
-    Ask { session_id, session_epoch, wants: partitions.iter().map(|p| want(*p)).collect(), ..Default::default() }
+    Ask {
+        session_id,
+        session_epoch,
+        wants: partitions.iter().map(|p| want(*p)).collect(),
+        ..Default::default()
+    }
 }
 
 fn partitions(begun: &Begun) -> Vec<i32> {
@@ -24,7 +30,8 @@ fn partitions(begun: &Begun) -> Vec<i32> {
 
 /// A session over `partitions`, as a client gets it with its first full fetch.
 fn open(sessions: &Sessions, partitions: &[i32], now_ms: i64) -> i32 {
-    let begun = sessions.begin(ask(0, INITIAL_EPOCH, partitions), now_ms).expect("a full fetch always begins");
+    let begun =
+        sessions.begin(ask(0, INITIAL_EPOCH, partitions), now_ms).expect("a full fetch always begins");
     let (id, include) = sessions.finish(&begun, &vec![QUIET; partitions.len()], false, now_ms);
     assert_eq!(include, vec![true; partitions.len()]);
     id

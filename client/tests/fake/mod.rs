@@ -204,13 +204,15 @@ struct Reply {
 impl Reply {
     fn with(&self, body: &impl Encode) -> Answer {
         let mut writer = Writer::new();
-        header::response_frame(&mut writer, self.api, self.version, self.correlation_id, body).expect("it can be written");
+        header::response_frame(&mut writer, self.api, self.version, self.correlation_id, body)
+            .expect("it can be written");
         Answer::Frame(writer.into_bytes().expect("nothing is detached"))
     }
 }
 
 fn versions(state: &State) -> ApiVersionsResponse<'static> {
-    let served = [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::Produce, ApiKey::Fetch];
+    let served =
+        [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::Produce, ApiKey::Fetch];
     let row = |api: ApiKey| {
         let (min_version, max_version) = api.versions().expect("it has versions");
         let newest = state.newest.iter().find(|(limited, _)| *limited == api);
@@ -252,20 +254,26 @@ fn produce(
     let (batch, rest) = Batch::parse(bytes).expect("a sound batch");
     assert!(rest.is_empty() && batch.verify_crc().is_ok(), "one sound batch per partition");
     let error = error.or((broker != state.leader).then_some(ErrorCode::NotLeaderOrFollower));
-    let mut answer = PartitionProduceResponse { base_offset: -1, log_append_time_ms: -1, ..Default::default() };
+    let mut answer =
+        PartitionProduceResponse { base_offset: -1, log_append_time_ms: -1, ..Default::default() };
     match error {
         Some(code) => answer.error_code = code.as_i16(),
         None => answer.base_offset = store(state, broker, &batch),
     }
-    let topic =
-        TopicProduceResponse { name: TOPIC.into(), topic_id: topic.topic_id, partition_responses: vec![answer] };
+    let topic = TopicProduceResponse {
+        name: TOPIC.into(),
+        topic_id: topic.topic_id,
+        partition_responses: vec![answer],
+    };
     ProduceResponse { responses: vec![topic], ..Default::default() }
 }
 
 /// Appends a batch; a repeat of the last one of its producer is recognised.
 fn store(state: &mut State, broker: i32, batch: &Batch<'_>) -> i64 {
     let same = |stored: &&Stored| {
-        batch.has_producer_id() && stored.producer_id == batch.producer_id && stored.base_sequence == batch.base_sequence
+        batch.has_producer_id()
+            && stored.producer_id == batch.producer_id
+            && stored.base_sequence == batch.base_sequence
     };
     if let Some(stored) = state.log.iter().find(same) {
         return stored.base_offset;
@@ -284,20 +292,27 @@ fn store(state: &mut State, broker: i32, batch: &Batch<'_>) -> i64 {
     base_offset
 }
 
-fn fetch(state: &State, broker: i32, request: &FetchRequest<'_>, error: Option<ErrorCode>) -> FetchResponse<'static> {
+fn fetch(
+    state: &State,
+    broker: i32,
+    request: &FetchRequest<'_>,
+    error: Option<ErrorCode>,
+) -> FetchResponse<'static> {
     let asked = &request.topics[0].partitions[0];
     let end = state.log.last().map_or(0, |last| last.base_offset + i64::from(last.records));
     let from = asked.fetch_offset;
     let out_of_range = (from < 0 || from > end).then_some(ErrorCode::OffsetOutOfRange);
     let error = error.or((broker != state.leader).then_some(ErrorCode::NotLeaderOrFollower)).or(out_of_range);
     let wanted = state.log.iter().filter(|stored| stored.base_offset + i64::from(stored.records) > from);
-    let bytes: Vec<u8> = wanted.take(state.batches_per_fetch).flat_map(|stored| stored.bytes.clone()).collect();
+    let bytes: Vec<u8> =
+        wanted.take(state.batches_per_fetch).flat_map(|stored| stored.bytes.clone()).collect();
     let partition = PartitionData {
         error_code: error.map_or(0, ErrorCode::as_i16),
         high_watermark: end,
         records: Some(Records::from(if error.is_none() { bytes } else { Vec::new() })),
         ..Default::default()
     };
-    let topic = FetchableTopicResponse { topic: TOPIC.into(), topic_id: topic_id(), partitions: vec![partition] };
+    let topic =
+        FetchableTopicResponse { topic: TOPIC.into(), topic_id: topic_id(), partitions: vec![partition] };
     FetchResponse { responses: vec![topic], ..Default::default() }
 }

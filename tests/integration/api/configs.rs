@@ -9,14 +9,24 @@ const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
 /// Error, and value and source by name.
-fn describe(node: &Node, resource_type: i8, name: &str) -> (ErrorCode, BTreeMap<String, (Option<String>, i8)>) {
-    let resource = DescribeConfigsResource { resource_type, resource_name: name.into(), configuration_keys: None };
-    let request = DescribeConfigsRequest { resources: vec![resource], include_synonyms: true, include_documentation: true };
+fn describe(
+    node: &Node,
+    resource_type: i8,
+    name: &str,
+) -> (ErrorCode, BTreeMap<String, (Option<String>, i8)>) {
+    let resource =
+        DescribeConfigsResource { resource_type, resource_name: name.into(), configuration_keys: None };
+    let request = DescribeConfigsRequest {
+        resources: vec![resource],
+        include_synonyms: true,
+        include_documentation: true,
+    };
     let response = node.call(&request, 4);
     let response = response.decode::<DescribeConfigsRequest<'_>>().expect("DescribeConfigs");
     let result = &response.results[0];
     let rows = result.configs.iter();
-    let rows = rows.map(|row| (row.name.to_string(), (row.value.as_deref().map(str::to_owned), row.config_source)));
+    let rows =
+        rows.map(|row| (row.name.to_string(), (row.value.as_deref().map(str::to_owned), row.config_source)));
     (ErrorCode::from_i16(result.error_code).expect("a known code"), rows.collect())
 }
 

@@ -100,7 +100,9 @@ fn hundred_pipelined_requests_are_answered_in_order() {
     let offsets: Vec<i64> = node.block_on(async {
         let mut answers = Vec::new();
         for _ in 0..100 {
-            answers.push(node.connection.send(&produce_request("t", 0, &sent, -1), BY_NAME).await.expect("sent"));
+            answers.push(
+                node.connection.send(&produce_request("t", 0, &sent, -1), BY_NAME).await.expect("sent"),
+            );
         }
         let mut offsets = Vec::new();
         for answer in answers {

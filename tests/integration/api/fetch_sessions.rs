@@ -4,7 +4,12 @@ use milena_protocol::messages::fetch_request::{FetchPartition, FetchRequest, Fet
 use crate::node::{BY_NAME, Node, batch};
 
 /// Error, session id and the partitions that were answered.
-fn fetch(node: &Node, session_id: i32, session_epoch: i32, partitions: &[(i32, i64)]) -> (ErrorCode, i32, Vec<i32>) {
+fn fetch(
+    node: &Node,
+    session_id: i32,
+    session_epoch: i32,
+    partitions: &[(i32, i64)],
+) -> (ErrorCode, i32, Vec<i32>) {
     let partitions = partitions.iter().map(|(partition, offset)| FetchPartition {
         partition: *partition,
         fetch_offset: *offset,

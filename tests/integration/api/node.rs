@@ -62,10 +62,9 @@ impl Node {
     }
 
     pub fn try_create(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> ErrorCode {
-        let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
-            name: (*name).into(),
-            value: Some((*value).into()),
-        });
+        let configs = configs
+            .iter()
+            .map(|(name, value)| CreatableTopicConfig { name: (*name).into(), value: Some((*value).into()) });
         let topic = CreatableTopic {
             name: name.into(),
             num_partitions: partitions,
@@ -144,7 +143,8 @@ pub fn produce_request<'a>(topic: &'a str, partition: i32, batch: &'a [u8], acks
 
 /// A full fetch of partition 0 that does not wait.
 pub fn fetch_request(topic: &str, offset: i64) -> FetchRequest<'_> {
-    let partition = FetchPartition { fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
+    let partition =
+        FetchPartition { fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
     let topic = FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
     FetchRequest { max_bytes: 50 << 20, min_bytes: 1, topics: vec![topic], ..Default::default() }
 }

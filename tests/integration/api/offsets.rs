@@ -2,7 +2,9 @@ use milena_protocol::ErrorCode;
 use milena_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
-use milena_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use milena_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use milena_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
@@ -45,7 +47,11 @@ fn offsets_are_found_by_time_and_by_name() {
         assert_eq!(node.produce("t", &builder.finish().expect("a batch")).0, ErrorCode::None);
     }
     let check = |timestamp, version, offset, found| {
-        assert_eq!(list(&node, timestamp, version), (ErrorCode::None, offset, found), "{timestamp} in v{version}");
+        assert_eq!(
+            list(&node, timestamp, version),
+            (ErrorCode::None, offset, found),
+            "{timestamp} in v{version}"
+        );
     };
     check(-2, 1, 0, -1);
     check(-1, 1, 4, -1);

@@ -12,7 +12,8 @@ use crate::node::{Node, batch};
 #[test]
 fn creating_answers_shape_id_and_settings() {
     let node = Node::start(&[]);
-    let topic = CreatableTopic { name: "t".into(), num_partitions: 4, replication_factor: 1, ..Default::default() };
+    let topic =
+        CreatableTopic { name: "t".into(), num_partitions: 4, replication_factor: 1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
     let response = node.call(&request, 7);
     let response = response.decode::<CreateTopicsRequest<'_>>().expect("CreateTopics");
@@ -20,7 +21,11 @@ fn creating_answers_shape_id_and_settings() {
     assert_eq!((topic.error_code, topic.num_partitions, topic.replication_factor), (0, 4, 1));
     assert_ne!(topic.topic_id, Uuid::ZERO);
     let configs = topic.configs.as_ref().expect("settings from v5 on");
-    assert!(configs.iter().any(|config| config.name == "retention.ms" && config.value.as_deref() == Some("604800000")));
+    assert!(
+        configs
+            .iter()
+            .any(|config| config.name == "retention.ms" && config.value.as_deref() == Some("604800000"))
+    );
 }
 
 #[test]
@@ -44,7 +49,8 @@ fn impossible_topics_are_refused_with_kafkas_codes() {
 #[test]
 fn validate_only_creates_nothing() {
     let node = Node::start(&[]);
-    let topic = CreatableTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let topic =
+        CreatableTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: true };
     let response = node.call(&request, 7);
     assert_eq!(response.decode::<CreateTopicsRequest<'_>>().expect("CreateTopics").topics[0].error_code, 0);
@@ -65,8 +71,14 @@ fn deleted_topic_is_gone_and_its_successor_starts_empty() {
     let named = |name: &'static str| DeleteTopicState { name: Some(name.into()), topic_id: Uuid::ZERO };
     assert_eq!(delete(named("t")), ErrorCode::None);
     assert_eq!(delete(named("t")), ErrorCode::UnknownTopicOrPartition);
-    assert_eq!(delete(DeleteTopicState { name: None, topic_id: Uuid::from_u128(7) }), ErrorCode::UnknownTopicId);
-    assert_eq!(delete(DeleteTopicState { topic_id: Uuid::from_u128(7), ..named("t") }), ErrorCode::InvalidRequest);
+    assert_eq!(
+        delete(DeleteTopicState { name: None, topic_id: Uuid::from_u128(7) }),
+        ErrorCode::UnknownTopicId
+    );
+    assert_eq!(
+        delete(DeleteTopicState { topic_id: Uuid::from_u128(7), ..named("t") }),
+        ErrorCode::InvalidRequest
+    );
     assert_eq!(node.fetch("t", 0).0, ErrorCode::UnknownTopicOrPartition);
     node.create("t", &[]);
     assert_eq!(node.produce("t", &batch(&["y"])), (ErrorCode::None, 0));
@@ -78,7 +90,8 @@ fn partitions_grow_and_never_shrink() {
     node.create("t", &[]);
     let grow = |count| {
         let topic = CreatePartitionsTopic { name: "t".into(), count, assignments: None };
-        let request = CreatePartitionsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
+        let request =
+            CreatePartitionsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
         let response = node.call(&request, 3);
         let response = response.decode::<CreatePartitionsRequest<'_>>().expect("CreatePartitions");
         ErrorCode::from_i16(response.results[0].error_code).expect("a known code")
@@ -97,9 +110,11 @@ fn partitions_are_described_in_pages() {
     let mut seen = Vec::new();
     for _ in 0..3 {
         let topics = ["b", "a"].map(|name| TopicRequest { name: name.into() }).to_vec();
-        let request = DescribeTopicPartitionsRequest { topics, response_partition_limit: 2, cursor: cursor.take() };
+        let request =
+            DescribeTopicPartitionsRequest { topics, response_partition_limit: 2, cursor: cursor.take() };
         let response = node.call(&request, 0);
-        let response = response.decode::<DescribeTopicPartitionsRequest<'_>>().expect("DescribeTopicPartitions");
+        let response =
+            response.decode::<DescribeTopicPartitionsRequest<'_>>().expect("DescribeTopicPartitions");
         for topic in &response.topics {
             let name = topic.name.as_deref().expect("a name").to_owned();
             seen.extend(topic.partitions.iter().map(|partition| (name.clone(), partition.partition_index)));

@@ -199,12 +199,15 @@ impl Quorum {
     pub fn progress(&self) -> Progress {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
+        let state = self.state();
+        let applied = state.leader.map(|_| state.image.applied().index as u64);
         Progress {
             term: metrics.current_term,
             leader: metrics.current_leader.map(|leader| leader.id),
             last_log_index: metrics.last_log_index,
-            committed: metrics.cluster_committed.map(|id| id.index),
-            applied: metrics.last_applied.map(|id| id.index),
+            // The state is ahead of openraft's figures for a moment, and what is applied is committed.
+            committed: metrics.cluster_committed.map(|id| id.index).max(applied),
+            applied,
             snapshot: metrics.snapshot.map(|id| id.index),
         }
     }

@@ -38,9 +38,9 @@ pub fn render(headers: &[&str], rows: &[Vec<String>]) -> String {
     }
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
-        let is_number =
-            |row: &Vec<String>| row.get(index).is_some_and(|cell| cell == "-" || cell.parse::<i64>().is_ok());
-        if !rows.is_empty() && rows.iter().all(is_number) {
+        let is_number = |cell: &str| cell.parse::<i64>().is_ok();
+        let mut cells = rows.iter().filter_map(|row| row.get(index)).filter(|cell| *cell != "-").peekable();
+        if cells.peek().is_some() && cells.all(|cell| is_number(cell)) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }

@@ -48,6 +48,10 @@ impl Shape {
 
     /// What an entry of JSON says.
     pub fn from_json<'a>(&self, entry: &'a [u8]) -> Result<Produced<'a>, String> {
+        // A list would do for serde, which then takes its members for the fields.
+        if entry.trim_ascii_start().first() != Some(&b'{') {
+            return Err("not a JSON object".to_owned());
+        }
         serde_json::from_slice(entry).map_err(|error| error.to_string())
     }
 
@@ -115,5 +119,12 @@ mod tests {
         let record = shape.json_record(&entry, &headers);
         assert_eq!((record.key, record.value), (Some(&b"k"[..]), None));
         assert_eq!((record.timestamp, record.partition), (Some(5), Some(2)));
+    }
+
+    #[test]
+    fn json_that_is_no_object_is_refused() {
+        for wrong in ["[]", "\"text\"", "5", "null", "{"] {
+            assert!(Shape::default().from_json(wrong.as_bytes()).is_err(), "{wrong}");
+        }
     }
 }

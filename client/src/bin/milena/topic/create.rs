@@ -87,7 +87,9 @@ fn show(context: &Context, created: &[CreatedTopic], validate_only: bool) -> Res
     for topic in created {
         let verb = if validate_only { "could be created" } else { "created" };
         let numbers = match (topic.partitions, topic.replication_factor) {
-            (Some(partitions), Some(replicas)) => format!(" (partitions {partitions}, replication factor {replicas})"),
+            (Some(partitions), Some(replicas)) => {
+                format!(" (partitions {partitions}, replication factor {replicas})")
+            }
             _ => String::new(),
         };
         output::line(&format!("{} {verb}{numbers}", topic.name))?;
