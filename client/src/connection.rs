@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::net::Dialer;
 
 pub use handshake::Versions;
-use tasks::Outgoing;
+use tasks::{Outgoing, Sender};
 
 /// Requests that may wait for the socket; one more makes its sender wait.
 const QUEUE_REQUESTS_MAX: usize = 64;
@@ -157,7 +157,8 @@ impl Connection {
     ) -> Result<impl Future<Output = Result<Response>> + use<R>> {
         let (frame, correlation_id) = self.frame(request, version)?;
         let (answer, answered) = oneshot::channel();
-        let outgoing = Outgoing { frame, api: R::API, version, correlation_id, answer: Some(answer) };
+        let outgoing =
+            Outgoing { frame, api: R::API, version, correlation_id, sender: Sender::Response(answer) };
         self.queue.send(outgoing).await.map_err(|_| self.gone())?;
         let address = Arc::clone(&self.address);
         Ok(async move {
@@ -168,11 +169,15 @@ impl Connection {
         })
     }
 
-    /// Queues a request that has no response: Produce with acks=0.
+    /// Sends a request that has no response, Produce with acks=0, and waits until the socket has it: what is only queued
+    /// would be lost with the process.
     pub async fn send_unanswered<R: Request>(&self, request: &R, version: i16) -> Result<()> {
         let (frame, correlation_id) = self.frame(request, version)?;
-        let outgoing = Outgoing { frame, api: R::API, version, correlation_id, answer: None };
-        self.queue.send(outgoing).await.map_err(|_| self.gone())
+        let (sender, written) = oneshot::channel();
+        let sender = Sender::Written(sender);
+        let outgoing = Outgoing { frame, api: R::API, version, correlation_id, sender };
+        self.queue.send(outgoing).await.map_err(|_| self.gone())?;
+        written.await.map_err(|_| self.gone())
     }
 
     fn frame<R: Request>(&self, request: &R, version: i16) -> Result<(Vec<u8>, i32)> {

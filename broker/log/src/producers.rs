@@ -106,6 +106,13 @@ impl Producer {
         producer
     }
 
+    /// Puts batches, oldest first, before the last one, which a snapshot tells apart.
+    pub(crate) fn remember_older(&mut self, older: &[RememberedBatch]) {
+        let Some(last) = self.last_batch().copied() else { return };
+        self.batches_count = 0;
+        older.iter().chain([&last]).for_each(|batch| self.remember(*batch));
+    }
+
     /// The remembered batches, oldest first.
     pub fn batches(&self) -> &[RememberedBatch] {
         &self.batches[..usize::from(self.batches_count)]

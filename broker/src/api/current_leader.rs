@@ -1,6 +1,6 @@
 //! The leader that a client should have asked, told along with the error (KIP-951).
 
-use milena_protocol::ErrorCode;
+use milena_protocol::{ApiKey, ErrorCode};
 
 use crate::server::RequestContext;
 use crate::server::session::TopicKey;
@@ -13,9 +13,15 @@ pub struct NodeEndpoint {
     pub rack: Option<String>,
 }
 
-/// Leader and leader epoch, for the errors that a client answers by looking for another leader.
+/// Leader and leader epoch, for the errors that a client answers by looking for another leader. Nothing in versions
+/// that cannot say it: a field that a version lacks makes the whole answer impossible to encode.
 pub fn of(cx: &RequestContext, topic: &TopicKey, partition: i32, error: ErrorCode) -> Option<(i32, i32)> {
-    if !matches!(error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
+    let is_told = match cx.api {
+        ApiKey::Produce => cx.version >= 10,
+        ApiKey::Fetch => cx.version >= 16,
+        _ => false,
+    };
+    if !is_told || !matches!(error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
         return None;
     }
     let image = cx.node.metadata.image();

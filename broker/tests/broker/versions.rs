@@ -122,6 +122,31 @@ fn fetch(stream: &mut TcpStream, version: i16, topic: &Topic) {
     assert_eq!(response.responses[1].partitions[0].error_code, refused.as_i16(), "{version}");
 }
 
+/// Found by `fuzz/run connection`: only newer versions can name the leader, and the answers of all others were lost.
+#[test]
+fn every_fetch_version_can_say_that_it_is_not_the_leader() {
+    let running = Running::start();
+    let mut stream = running.connect();
+    let topic = Topic { id: create(&mut stream, 7, TOPIC) };
+    for version in 4..=18 {
+        let asked = fetch_request::FetchTopic {
+            topic: if version < 13 { TOPIC.into() } else { Default::default() },
+            topic_id: if version < 13 { Uuid::default() } else { topic.id },
+            partitions: vec![fetch_request::FetchPartition::default()],
+        };
+        let mut request = FetchRequest { session_epoch: -1, topics: vec![asked], ..Default::default() };
+        // A broker that holds no replica.
+        match version {
+            ..=14 => request.replica_id = 7,
+            _ => request.replica_state.replica_id = 7,
+        }
+        let response = ask(&mut stream, version, &request);
+        let refused = &response.responses[0].partitions[0];
+        assert_eq!(refused.error_code, ErrorCode::NotLeaderOrFollower.as_i16(), "{version}");
+        assert_eq!(refused.current_leader.leader_id, if version >= 16 { 1 } else { -1 }, "{version}");
+    }
+}
+
 fn list_offsets(stream: &mut TcpStream, version: i16) {
     for timestamp in [-1, -2, 0, i64::MAX] {
         let topic = |name: &str| list_offsets_request::ListOffsetsTopic {

@@ -25,8 +25,14 @@ pub(super) struct Outgoing {
     pub api: ApiKey,
     pub version: i16,
     pub correlation_id: i32,
-    /// None when no response will come.
-    pub answer: Option<oneshot::Sender<Result<Bytes>>>,
+    pub sender: Sender,
+}
+
+/// What the sender of a request waits for.
+pub(super) enum Sender {
+    Response(oneshot::Sender<Result<Bytes>>),
+    /// No response will come: that the socket has the request.
+    Written(oneshot::Sender<()>),
 }
 
 /// A request that waits for its response.
@@ -63,26 +69,37 @@ async fn write_all(
     waiting: mpsc::UnboundedSender<Waiting>,
 ) {
     let mut gathered = Vec::new();
+    let mut unanswered = Vec::new();
     while let Some(request) = outgoing.recv().await {
         gathered.clear();
-        gather(request, &mut gathered, &waiting);
+        gather(request, &mut gathered, &waiting, &mut unanswered);
         while gathered.len() < WRITE_BYTES {
             let Ok(request) = outgoing.try_recv() else { break };
-            gather(request, &mut gathered, &waiting);
+            gather(request, &mut gathered, &waiting, &mut unanswered);
         }
         if write.write_all(&gathered).await.is_err() || write.flush().await.is_err() {
             // The reader sees the same end and tells everybody who waits.
             break;
         }
+        for written in unanswered.drain(..) {
+            // Who does not wait any more needs no answer.
+            let _ = written.send(());
+        }
     }
     let _ = write.shutdown().await;
 }
 
-fn gather(request: Outgoing, gathered: &mut Vec<u8>, waiting: &mpsc::UnboundedSender<Waiting>) {
-    let Outgoing { frame, api, version, correlation_id, answer } = request;
-    if let Some(answer) = answer {
+fn gather(
+    request: Outgoing,
+    gathered: &mut Vec<u8>,
+    waiting: &mpsc::UnboundedSender<Waiting>,
+    unanswered: &mut Vec<oneshot::Sender<()>>,
+) {
+    let Outgoing { frame, api, version, correlation_id, sender } = request;
+    match sender {
         // A reader that is gone drops the sender, which its receiver understands.
-        let _ = waiting.send(Waiting { api, version, correlation_id, answer });
+        Sender::Response(answer) => drop(waiting.send(Waiting { api, version, correlation_id, answer })),
+        Sender::Written(written) => unanswered.push(written),
     }
     if gathered.is_empty() {
         *gathered = frame;

@@ -68,7 +68,7 @@ impl Node {
         let began = Instant::now();
         loop {
             if let Some(topic) = metadata.image_arc().topic_by_name(TOPIC) {
-                return topic.topic_id;
+                return topic.id;
             }
             assert!(began.elapsed() < PATIENCE, "the topic cannot be created");
             ask(&mut self.connect(), &requests::create_topics(), 7, |_| ());

@@ -80,6 +80,21 @@ mod tests {
     }
 
     #[test]
+    fn every_option_can_be_read() {
+        let produce = "milena produce t -f a -f - --format text -D , -K : -H a=b --null-value x -p 1 -t 5 -z lz4 --acks 1 \
+                       --idempotent false";
+        let consume = "milena consume t -p 0,1 --from 5 --to end -n 1 --format text -s key,offset -K : -D | --null-value x \
+                       --committed";
+        let create = "milena topic create a b -p 1 -r 1 -c a=b --if-not-exists --validate-only";
+        let others =
+            ["milena produce t -k key", "milena consume t -f", "milena topic create a --assignment 1:2,2:1"];
+        for line in [produce, consume, create].into_iter().chain(others) {
+            let parsed = Cli::try_parse_from(line.split_whitespace());
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+    }
+
+    #[test]
     fn positions_may_be_negative() {
         assert!(Cli::try_parse_from(["milena", "consume", "t", "--from", "-5"]).is_ok());
     }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::progress::{self, Counter};
-use crate::text::{self, Separator};
+use crate::text::{self, Bytes};
 use format::{Field, Formatter};
 use position::Position;
 use range::Range;
@@ -55,10 +55,10 @@ pub struct Arguments {
     show: Vec<Field>,
     /// Show the key and this before the value
     #[arg(short = 'K', long, value_parser = text::separator, value_name = "BYTES")]
-    key_separator: Option<Separator>,
+    key_separator: Option<Bytes>,
     /// What follows each record [default: \n, with --format raw nothing]
-    #[arg(short = 'D', long, value_parser = text::unescape, value_name = "BYTES")]
-    delimiter: Option<Vec<u8>>,
+    #[arg(short = 'D', long, value_parser = text::bytes, value_name = "BYTES")]
+    delimiter: Option<Bytes>,
     /// How null is shown [default: as nothing]
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     null_value: String,
@@ -120,7 +120,7 @@ fn formatter(context: &Context, arguments: &Arguments) -> Result<Formatter> {
         format,
         show: arguments.show.clone(),
         key_separator: arguments.key_separator.as_ref().map(|separator| separator.0.clone()),
-        delimiter: arguments.delimiter.clone().unwrap_or(by_format),
+        delimiter: arguments.delimiter.as_ref().map_or(by_format, |bytes| bytes.0.clone()),
         null: arguments.null_value.clone().into_bytes(),
     })
 }

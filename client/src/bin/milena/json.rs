@@ -68,7 +68,7 @@ impl Serialize for Blob<'_> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Blob<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(BlobVisitor).map(|bytes| Self(bytes))
+        deserializer.deserialize_any(BlobVisitor).map(Self)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::{self, Counter};
-use crate::text::{self, Separator};
+use crate::text::{self, Bytes};
 use crate::time;
 use entry::Shape;
 use receipt::Receipts;
@@ -42,10 +42,10 @@ pub struct Arguments {
     format: Input,
     /// What separates entries
     #[arg(short = 'D', long, default_value = "\\n", value_parser = text::separator, value_name = "BYTES")]
-    delimiter: Separator,
+    delimiter: Bytes,
     /// What separates the key from the value within an entry; without it records have no key
     #[arg(short = 'K', long, value_parser = text::separator, value_name = "BYTES")]
-    key_separator: Option<Separator>,
+    key_separator: Option<Bytes>,
     /// The key of all records
     #[arg(short, long, conflicts_with = "key_separator")]
     key: Option<String>,
@@ -182,11 +182,11 @@ impl Run {
             let named =
                 |reason: String| Error::Failed { message: format!("entry {number}: {reason}"), hint: None };
             let delivery = if self.shape.is_json {
-                let parsed = self.shape.from_json(entry).map_err(named)?;
+                let parsed = self.shape.parse_json(entry).map_err(named)?;
                 let all: Vec<_> = headers.iter().copied().chain(parsed.headers()).collect();
                 self.producer.send(&self.topic, self.shape.json_record(&parsed, &all)).await?
             } else {
-                let record = self.shape.from_text(entry, &headers).map_err(named)?;
+                let record = self.shape.text_record(entry, &headers).map_err(named)?;
                 self.producer.send(&self.topic, record).await?
             };
             self.receipts.expect(delivery);

@@ -28,14 +28,19 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
 }
 
 /// As [`unescape`] for something that separates, which an empty text cannot.
-pub fn separator(text: &str) -> Result<Separator, String> {
-    let bytes = unescape(text)?;
-    if bytes.is_empty() { Err("empty".to_owned()) } else { Ok(Separator(bytes)) }
+pub fn separator(text: &str) -> Result<Bytes, String> {
+    let bytes = bytes(text)?;
+    if bytes.0.is_empty() { Err("empty".to_owned()) } else { Ok(bytes) }
 }
 
-/// Bytes between two things; not empty.
+/// Bytes of an option. A type of its own, because clap takes a vector for many values of one option.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Separator(pub Vec<u8>);
+pub struct Bytes(pub Vec<u8>);
+
+/// As [`unescape`], for clap.
+pub fn bytes(text: &str) -> Result<Bytes, String> {
+    unescape(text).map(Bytes)
+}
 
 /// A `NAME=VALUE` option.
 pub fn pair(text: &str) -> Result<(String, String), String> {

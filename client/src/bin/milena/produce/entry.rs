@@ -26,7 +26,7 @@ impl Shape {
     }
 
     /// The record in an entry of text.
-    pub fn from_text<'a>(
+    pub fn text_record<'a>(
         &'a self,
         entry: &'a [u8],
         headers: &'a [Header<'a>],
@@ -47,7 +47,7 @@ impl Shape {
     }
 
     /// What an entry of JSON says.
-    pub fn from_json<'a>(&self, entry: &'a [u8]) -> Result<Produced<'a>, String> {
+    pub fn parse_json<'a>(&self, entry: &'a [u8]) -> Result<Produced<'a>, String> {
         // A list would do for serde, which then takes its members for the fields.
         if entry.trim_ascii_start().first() != Some(&b'{') {
             return Err("not a JSON object".to_owned());
@@ -87,7 +87,7 @@ mod tests {
     type KeyValue<'a> = (Option<&'a str>, Option<&'a str>);
 
     fn check(shape: &Shape, entry: &str, expected: Result<KeyValue<'_>, ()>) {
-        let record = shape.from_text(entry.as_bytes(), &[]);
+        let record = shape.text_record(entry.as_bytes(), &[]);
         let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).expect("text"));
         let found = record.map(|record| (text(record.key), text(record.value))).map_err(drop);
         let expected = expected.map(|(key, value)| (key.map(str::to_owned), value.map(str::to_owned)));
@@ -113,7 +113,7 @@ mod tests {
     fn json_decides_and_options_fill_what_it_leaves_open() {
         let shape = Shape { is_json: true, key: Some(b"k".to_vec()), partition: Some(2), ..Shape::default() };
         let entry =
-            shape.from_json(br#"{"value": null, "timestamp": 5, "headers": [{"key": "h"}]}"#).expect("JSON");
+            shape.parse_json(br#"{"value": null, "timestamp": 5, "headers": [{"key": "h"}]}"#).expect("JSON");
         let headers: Vec<_> = entry.headers().collect();
         assert_eq!(headers, [Header { key: b"h", value: None }]);
         let record = shape.json_record(&entry, &headers);
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn json_that_is_no_object_is_refused() {
         for wrong in ["[]", "\"text\"", "5", "null", "{"] {
-            assert!(Shape::default().from_json(wrong.as_bytes()).is_err(), "{wrong}");
+            assert!(Shape::default().parse_json(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 }

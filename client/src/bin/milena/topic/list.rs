@@ -21,7 +21,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let topics = progress::during("asking for the topics", admin.list_topics()).await?;
     let shown: Vec<_> = topics.iter().filter(|topic| arguments.internal || !topic.is_internal).collect();
     if context.is_json() {
-        return output::json(&shown.into_iter().map(|topic| as_json(topic)).collect::<Vec<_>>());
+        return output::json(&shown.into_iter().map(as_json).collect::<Vec<_>>());
     }
     let rows = shown.into_iter().map(|topic| {
         let partitions = topic.partitions.len().to_string();
