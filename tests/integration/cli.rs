@@ -226,7 +226,11 @@ fn every_codec_and_ack_comes_back() {
                 let read = shell.run(&format!("consume {topic}")).ok();
                 (read.len() >= lines.len()).then_some(read)
             });
-            assert!(read.as_ref() == Some(&lines), "{topic}: {:?} bytes came back", read.map(|read| read.len()));
+            assert!(
+                read.as_ref() == Some(&lines),
+                "{topic}: {:?} bytes came back",
+                read.map(|read| read.len())
+            );
         }
     }
     let error = shell.run("produce t-none-1 -z brotli").failed(2);
