@@ -90,8 +90,9 @@ impl Indexer {
             self.largest = Largest { timestamp: max_timestamp, offset: last_offset };
         }
         if self.bytes_since_entry > u64::from(index_interval_bytes) {
-            let relative_offset = self.relative(last_offset);
-            self.offsets.push(OffsetEntry { relative_offset, position });
+            if let Some(relative_offset) = self.relative(last_offset) {
+                self.offsets.push(OffsetEntry { relative_offset, position });
+            }
             self.note_time();
             self.bytes_since_entry = 0;
         }
@@ -112,8 +113,9 @@ impl Indexer {
     /// Adds the largest timestamp to the time index, unless it stands there already. The last thing to do
     /// before a segment is sealed.
     pub fn note_time(&mut self) {
-        if self.largest.timestamp > self.times_last {
-            let relative_offset = self.relative(self.largest.offset);
+        if self.largest.timestamp > self.times_last
+            && let Some(relative_offset) = self.relative(self.largest.offset)
+        {
             self.times.push(TimeEntry { timestamp: self.largest.timestamp, relative_offset });
             self.times_last = self.largest.timestamp;
         }
@@ -137,10 +139,11 @@ impl Indexer {
         self.times.spill(times)
     }
 
-    fn relative(&self, offset: i64) -> u32 {
-        let relative = offset - self.base_offset;
-        debug_assert!((0..=i64::from(i32::MAX)).contains(&relative), "{offset} is within the segment");
-        relative as u32
+    /// `None` when no entry can say it: behind a gap of 2^31 offsets, or where a header was damaged that nobody
+    /// verifies. Without an entry a reader walks further; a wrong one would lead it elsewhere.
+    fn relative(&self, offset: i64) -> Option<u32> {
+        let relative = i32::try_from(offset.checked_sub(self.base_offset)?).ok()?;
+        u32::try_from(relative).ok()
     }
 }
 
@@ -205,6 +208,21 @@ mod tests {
             assert_eq!(recent.find(offset).map(|batch| batch.position), Some(position), "{offset}");
         }
         assert!(recent.find(397).is_none());
+    }
+
+    // Found by `fuzz/run segments`.
+    #[test]
+    fn offset_beyond_the_reach_of_an_index_gets_no_entry() {
+        let mut indexer = Indexer::new(100);
+        for (index, offset) in
+            [100, 100 + i64::from(i32::MAX), 101 + i64::from(i32::MAX), i64::MAX].iter().enumerate()
+        {
+            indexer.note(index as u32 * 600, *offset, index as i64, 600, 500);
+        }
+        let offsets: Vec<_> = indexer.offsets.memory.iter().map(|e| e.relative_offset).collect();
+        assert_eq!(offsets, [i32::MAX as u32]);
+        assert_eq!(indexer.times.count(), 1);
+        assert_eq!(indexer.largest, Largest { timestamp: 3, offset: i64::MAX });
     }
 
     #[test]

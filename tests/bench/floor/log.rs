@@ -19,6 +19,9 @@ const ATTRIBUTES_AT: usize = 21;
 const LAST_DELTA_AT: usize = 23;
 
 const INDEX_INTERVAL: u64 = 4096;
+/// Blocks are reserved ahead in these steps, once a file shows that it grows: an idle partition takes no disk.
+const RESERVE: u64 = 64 << 20;
+const RESERVE_FROM: u64 = 1 << 20;
 
 pub const OFFSET_OUT_OF_RANGE: i16 = 1;
 pub const CORRUPT_MESSAGE: i16 = 2;
@@ -34,6 +37,7 @@ struct Segment {
     path: PathBuf,
     base_offset: i64,
     size: u64,
+    reserved: u64,
     index: Vec<(i64, u64)>,
 }
 
@@ -74,6 +78,11 @@ impl Partition {
         batch[..LENGTH_AT].copy_from_slice(&base.to_be_bytes());
         batch[EPOCH_AT..MAGIC_AT].fill(0);
         let segment = self.segments.back_mut().expect("a partition has a segment");
+        let end = segment.size + batch.len() as u64;
+        if end > segment.reserved && end > RESERVE_FROM {
+            segment.reserved = (end + RESERVE).min(self.limits.segment_bytes);
+            crate::syscalls::reserve(&segment.file, segment.reserved);
+        }
         segment.file.write_all_at(batch, segment.size)?;
         if segment.index.last().is_none_or(|&(_, position)| segment.size - position >= INDEX_INTERVAL) {
             segment.index.push((base, segment.size));
@@ -124,15 +133,8 @@ impl Partition {
     fn roll(&mut self) -> io::Result<()> {
         let path = self.directory.join(format!("{:020}.log", self.next_offset));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-        crate::syscalls::reserve(&file, self.limits.segment_bytes);
-        let base_offset = self.next_offset;
-        self.segments.push_back(Segment {
-            file: Rc::new(file),
-            path,
-            base_offset,
-            size: 0,
-            index: Vec::new(),
-        });
+        let (base_offset, file, index) = (self.next_offset, Rc::new(file), Vec::new());
+        self.segments.push_back(Segment { file, path, base_offset, size: 0, reserved: 0, index });
         while self.segments.len() > 1 && self.size - self.segments[0].size >= self.limits.retention_bytes {
             let old = self.segments.pop_front().expect("more than one");
             self.size -= old.size;

@@ -61,9 +61,10 @@ pub fn run(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
     after(&mut clean, options, PARTITIONS, RECORDS_PER_PARTITION * PARTITIONS as u64, &values, |broker| {
         broker.stop().map(drop)
     })?;
-    let mut crash = Case::new(name, "10 GB in 16 partitions, after kill -9");
     let bytes =
         options.seconds.map_or(BIG_BYTES, |seconds| (seconds.as_secs_f64() * f64::from(1 << 30)) as u64);
+    let title = format!("{} GiB in 16 partitions, after kill -9", bytes >> 30);
+    let mut crash = Case::new(name, &title);
     after(&mut crash, options, 16, bytes / RECORD as u64, &values, process::Broker::kill)?;
     Ok(vec![empty, clean, crash])
 }

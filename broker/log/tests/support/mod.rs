@@ -136,7 +136,10 @@ impl Model {
         let (start, end) = (log.log_start_offset(), log.log_end_offset());
         let (synced, attempted) = (self.synced_offset, self.end_offset());
         assert!((synced..=attempted).contains(&end), "{context}: {synced} <= {end} <= {attempted}");
-        let (durable, wanted) = (self.start_offset_durable, self.start_offset);
+        // Before the first sync the folder's names are not durable either, and the first segment's may be lost
+        // while a later one's is kept (ADR 20).
+        let wanted = if synced == 0 { attempted } else { self.start_offset };
+        let durable = self.start_offset_durable;
         assert!((durable..=wanted).contains(&start), "{context}: start {durable} <= {start} <= {wanted}");
         self.cut(end);
         let kept_end = self.batches.last().map_or(start, |batch| batch.next_offset.max(start));
