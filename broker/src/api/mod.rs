@@ -2,7 +2,7 @@
 //!
 //! A handler is
 //!
-//! ```ignore
+//! ```text
 //! pub async fn handle(cx: &RequestContext, request: MetadataRequest<'_>) -> Reply {
 //!     let response = …;
 //!     cx.reply(&response)
