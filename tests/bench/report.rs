@@ -22,7 +22,9 @@ pub struct Round {
     pub rss_mib: Option<f64>,
     pub start_ms: Option<f64>,
     pub kib_per_connection: Option<f64>,
-    pub fdatasync_us: Option<f64>,
+    /// An fdatasync alone at the same rate: median and 99th percentile.
+    pub sync_p50_us: Option<f64>,
+    pub sync_p99_us: Option<f64>,
     /// Cores that other processes used meanwhile: above a tenth, the figures are not to be quoted.
     pub foreign_cores: f64,
 }
@@ -30,7 +32,7 @@ pub struct Round {
 type Get = fn(&Round) -> Option<f64>;
 
 /// Heading, digits after the point, and the field.
-const COLUMNS: [(&str, usize, Get); 13] = [
+const COLUMNS: [(&str, usize, Get); 14] = [
     ("records/s", 0, |r| r.records_per_s),
     ("MB/s", 0, |r| r.mb_per_s),
     ("CPU-s/GB", 3, |r| r.cpu_per_gb),
@@ -43,7 +45,8 @@ const COLUMNS: [(&str, usize, Get); 13] = [
     ("start ms", 1, |r| r.start_ms),
     ("RSS MiB", 1, |r| r.rss_mib),
     ("KiB/conn", 1, |r| r.kib_per_connection),
-    ("sync µs", 0, |r| r.fdatasync_us),
+    ("sync p50 µs", 0, |r| r.sync_p50_us),
+    ("sync p99 µs", 0, |r| r.sync_p99_us),
 ];
 
 impl Round {

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use milena_tests::procfs;
 
 use crate::Options;
@@ -25,7 +26,9 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 const RETENTION_BYTES: u64 = 4 * SEGMENT_BYTES;
 const STEADY_S: f64 = 10.0;
 const STEADY_BURST: u64 = 64_000;
-const SYNCS: u32 = 200;
+/// P6: the rate of the load, and the fdatasyncs that it is compared with.
+const SYNCS_PER_S: u64 = 1_000;
+const SYNCS: u32 = 3_000;
 
 fn paced(contender: &Contender, values: &Values, rate: u64, length: Duration) -> Result<Round, Failure> {
     let topic = format!("paced-{}", unique());
@@ -64,26 +67,34 @@ pub fn durable(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
         Shape { partitions: 1, size: SIZE, codec: "none", shrinks: 1, length: length(options, BULK_S) };
     let mut full = Case::new(name, "1 KiB at saturation");
     alternate(&mut full, options, &contenders, |one| bulk(one, &values, shape, &options.directory))?;
-    let mut rate = Case::new(name, "1000 records/s; the sync is one fdatasync of 4 KiB alone");
+    let title = format!("{SYNCS_PER_S} records/s; the sync is an fdatasync alone, as often");
+    let mut rate = Case::new(name, &title);
     alternate(&mut rate, options, &contenders, |one| {
-        let found = paced(one, &values, 1_000, length(options, PACED_S))?;
-        Ok(Round { fdatasync_us: Some(fdatasync_us(&options.directory)?), ..found })
+        let found = paced(one, &values, SYNCS_PER_S, length(options, PACED_S))?;
+        let syncs = fdatasyncs_us(&options.directory)?;
+        let at = |quantile| Some(syncs.value_at_quantile(quantile) as f64);
+        Ok(Round { sync_p50_us: at(0.5), sync_p99_us: at(0.99), ..found })
     })?;
     Ok(vec![full, rate])
 }
 
-/// Mean time of an fdatasync after 4 KiB were appended, on the disk that the brokers use.
-fn fdatasync_us(root: &Path) -> Result<f64, Failure> {
+/// How long an fdatasync takes after one record was appended, at the rate of the load, on the disk that the
+/// brokers use.
+fn fdatasyncs_us(root: &Path) -> Result<Histogram<u64>, Failure> {
     let path = root.join("sync-probe");
     let mut file = File::create(&path)?;
+    let mut found = Histogram::new(3)?;
     let began = Instant::now();
-    for _ in 0..SYNCS {
-        file.write_all(&[7; 4096])?;
+    for index in 0..SYNCS {
+        let due = began + Duration::from_secs(1) * index / SYNCS_PER_S as u32;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let before = Instant::now();
+        file.write_all(&[7; SIZE])?;
         file.sync_data()?;
+        found.record(before.elapsed().as_micros() as u64)?;
     }
-    let mean = began.elapsed().as_secs_f64() * 1e6 / f64::from(SYNCS);
     std::fs::remove_file(path)?;
-    Ok(mean)
+    Ok(found)
 }
 
 pub fn retention(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
