@@ -1,12 +1,13 @@
 //! The whole broker as a value: started from settings, stopped in order, used by `main` and by tests.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use milena_state::config::broker::Settings;
+use milena_state::config::listener::Listener as Advertised;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -146,6 +147,17 @@ impl Broker {
         self.addresses[0].1
     }
 
+    /// What a client is told to connect to, `host:port` of the first listener.
+    pub fn bootstrap(&self) -> String {
+        match self.node.settings.advertised_listeners.first() {
+            Some(advertised) if advertised.host.contains(':') => {
+                format!("[{}]:{}", advertised.host, advertised.port)
+            }
+            Some(advertised) => format!("{}:{}", advertised.host, advertised.port),
+            None => self.address().to_string(),
+        }
+    }
+
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
     }
@@ -197,7 +209,21 @@ fn bind(settings: &mut Settings) -> Result<Vec<Listener>, StartError> {
         }
         bound.push(socket);
     }
+    name_hosts(&mut settings.advertised_listeners)?;
     Ok(bound)
+}
+
+/// Gives listeners on all interfaces the name of this machine, as Apache Kafka does: a client needs a host.
+fn name_hosts(advertised: &mut [Advertised]) -> Result<(), StartError> {
+    for listener in advertised.iter_mut().filter(|listener| listener.host.is_empty()) {
+        let name = gethostname::gethostname().to_string_lossy().into_owned();
+        // A name that nobody can resolve would fail at the clients, far from its cause.
+        if let Err(source) = (name.as_str(), listener.port).to_socket_addrs() {
+            return Err(StartError::NoHostName { listener: listener.to_string(), name, source });
+        }
+        listener.host = name;
+    }
+    Ok(())
 }
 
 fn bind_http(settings: &Settings) -> Result<Option<(std::net::TcpListener, SocketAddr)>, StartError> {

@@ -7,8 +7,15 @@ use std::io;
 pub enum StartError {
     #[error(transparent)]
     Config(#[from] crate::config::Error),
-    #[error("property {property}: cannot listen on {address}: {source}")]
+    #[error(
+        "property {property}: cannot listen on {address}: {source}; name another address, or stop what has it"
+    )]
     Listen { property: &'static str, address: String, source: io::Error },
+    #[error(
+        "property advertised.listeners: {listener} has no host, and this machine's name {name} does not resolve \
+         ({source}); name a host that clients can reach"
+    )]
+    NoHostName { listener: String, name: String, source: io::Error },
     #[error("property milena.log.level: {0}")]
     LogLevel(#[from] tracing_subscriber::filter::ParseError),
     #[error("cannot start a thread or runtime: {0}")]

@@ -68,7 +68,7 @@ fn banner(broker: &Broker) -> String {
         Some(address) => format!("http://{address}/metrics, /healthz, /readyz"),
         None => "off".to_owned(),
     };
-    let bootstrap = broker.address();
+    let bootstrap = broker.bootstrap();
     format!(
         "Milena {version}, node {node}\n  \
            listens on  {listeners}\n  \

@@ -249,8 +249,16 @@ fn advertised(
             return Err(conflict(property, "listeners", reason));
         }
     }
-    // A listener that is not mentioned advertises itself; the shell puts in the host name where it
-    // listens on all interfaces, and the port where it was left to the system.
+    let is_given = |listener: &Listener| given.iter().any(|other| other.name == listener.name);
+    if let Some(wildcard) =
+        listeners.iter().find(|l| !is_given(l) && matches!(l.host.as_str(), "0.0.0.0" | "::"))
+    {
+        let reason =
+            format!("clients cannot connect to the wildcard address of {wildcard}; name a host for it");
+        return Err(conflict(property, "listeners", reason));
+    }
+    // A listener that is not mentioned advertises itself; the shell puts in this machine's name where no host
+    // is given, and the port where it was left to the system.
     Ok(listeners
         .iter()
         .map(|listener| given.iter().find(|g| g.name == listener.name).unwrap_or(listener).clone())

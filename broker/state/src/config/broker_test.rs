@@ -149,6 +149,8 @@ fn listeners_are_checked() {
     check_refused("listeners=SSL://:9092", &["listeners", "does not act yet"]);
     check_refused("listeners=localhost:9092", &["listeners", "NAME://host:port"]);
     check_refused("advertised.listeners=PLAINTEXT://0.0.0.0:9092", &["advertised.listeners", "wildcard"]);
+    check_refused("listeners=PLAINTEXT://0.0.0.0:9092", &["advertised.listeners", "listeners", "wildcard"]);
+    check_refused("listeners=PLAINTEXT://[::]:9092", &["advertised.listeners", "listeners", "wildcard"]);
     let two = parsed(
         "listeners=INSIDE://:0,OUTSIDE://127.0.0.1:0
          listener.security.protocol.map=INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT
