@@ -1,5 +1,6 @@
 //! The program `milena-broker`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,7 +52,10 @@ fn run(arguments: &Arguments) -> Result<(), StartError> {
         tracing::warn!(property, "property is accepted and has no effect");
     }
     let broker = Broker::start(settings)?;
-    print!("{}", banner(&broker));
+    // A full disk or a closed pipe behind the standard output is no reason to end.
+    if let Err(error) = std::io::stdout().write_all(banner(&broker).as_bytes()) {
+        tracing::warn!(%error, "standard output cannot be written");
+    }
     let signal = broker.background().block_on(async { Ok(Signals::new()?.received().await) });
     tracing::info!(signal = signal.map_err(StartError::Thread)?, "stopping");
     broker.stop();

@@ -3,6 +3,9 @@
 //! Topics, this broker, and the defaults of all brokers (an empty broker name), from the config table and what the
 //! image holds on top of it. A broker answers for itself only. v1 sources and synonyms (KIP-226), v3 types and
 //! documentation (KIP-569). A good answer carries an empty message, not null, as Kafka's does.
+//!
+//! An answer is up to ten thousand times its request, so it is bounded: a resource that is named twice is answered
+//! once, and what would come behind [`ANSWER_BYTES_MAX`] is refused.
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
@@ -13,27 +16,70 @@ use milena_state::config::describe::{self, Layers, Row};
 use milena_state::metadata::command::ApiError;
 use milena_state::metadata::image::ResourceKind;
 use milena_state::metadata::{Image, topics};
+use rustc_hash::FxHashSet;
 
 use crate::server::{Reply, RequestContext};
 
+/// What the configs of one answer may take: those of 3,000 topics with their documentation, and more than most
+/// clients would read.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
 pub async fn handle(cx: &RequestContext, request: DescribeConfigsRequest<'_>) -> Reply {
     let image = cx.node.metadata.image_arc();
-    let answer = |resource| match rows(cx, &image, resource) {
-        Ok(rows) => DescribeConfigsResult {
-            error_message: Some("".into()),
-            configs: rows.into_iter().map(|row| config(row, &request)).collect(),
-            ..of(resource)
-        },
+    let mut named = FxHashSet::default();
+    let mut room = ANSWER_BYTES_MAX;
+    let mut results = Vec::new();
+    for resource in &request.resources {
+        if named.insert((resource.resource_type, &*resource.resource_name)) {
+            let found = rows(cx, &image, resource).and_then(|rows| fitting(rows, &request, &mut room));
+            results.push(result(resource, found));
+        }
+    }
+    cx.reply(&DescribeConfigsResponse { results, ..Default::default() })
+}
+
+type Configs = Vec<DescribeConfigsResourceResult<'static>>;
+
+/// The rows as they are sent, unless the answer has no room left for them.
+fn fitting(
+    rows: Vec<Row>,
+    request: &DescribeConfigsRequest<'_>,
+    room: &mut usize,
+) -> Result<Configs, ApiError> {
+    let configs: Configs = rows.into_iter().map(|row| config(row, request)).collect();
+    let size = configs.iter().map(size_bytes).sum();
+    *room = room.checked_sub(size).ok_or_else(|| {
+        let message =
+            format!("the answer would exceed {ANSWER_BYTES_MAX} bytes; ask for fewer resources at once");
+        ApiError::new(ErrorCode::InvalidRequest, message)
+    })?;
+    Ok(configs)
+}
+
+/// About what a config takes in the answer: its strings, and a few bytes for each field.
+fn size_bytes(config: &DescribeConfigsResourceResult<'_>) -> usize {
+    const FIELDS: usize = 16;
+    let length = |text: &Option<_>| text.as_ref().map_or(0, |text: &std::borrow::Cow<'_, str>| text.len());
+    let synonyms = config.synonyms.iter().map(|s| FIELDS + s.name.len() + length(&s.value));
+    FIELDS
+        + config.name.len()
+        + length(&config.value)
+        + length(&config.documentation)
+        + synonyms.sum::<usize>()
+}
+
+fn result<'a>(
+    resource: &'a DescribeConfigsResource<'_>,
+    found: Result<Configs, ApiError>,
+) -> DescribeConfigsResult<'a> {
+    match found {
+        Ok(configs) => DescribeConfigsResult { error_message: Some("".into()), configs, ..of(resource) },
         Err(error) => DescribeConfigsResult {
             error_code: error.code.into(),
             error_message: Some(error.message.into()),
             ..of(resource)
         },
-    };
-    cx.reply(&DescribeConfigsResponse {
-        results: request.resources.iter().map(answer).collect(),
-        ..Default::default()
-    })
+    }
 }
 
 fn of<'a>(resource: &'a DescribeConfigsResource<'_>) -> DescribeConfigsResult<'a> {

@@ -62,6 +62,8 @@ enum End {
 pub struct Busy {
     input: Input,
     in_flight: VecDeque<InFlight>,
+    /// Bytes of the answers in `in_flight` that wait for one ahead of them.
+    held_bytes: u64,
     output: Output,
     /// The client will send no more, or nothing that we could understand: the connection ends when what was
     /// asked before is answered.
@@ -158,7 +160,8 @@ impl Busy {
     }
 
     fn is_full(&self) -> bool {
-        self.in_flight.len() >= REQUESTS_IN_FLIGHT_MAX || self.output.pending_bytes() >= OUTPUT_BYTES_MAX
+        let unsent_bytes = self.output.pending_bytes() + self.held_bytes;
+        self.in_flight.len() >= REQUESTS_IN_FLIGHT_MAX || unsent_bytes >= OUTPUT_BYTES_MAX
     }
 
     /// Polls the handlers that wait for something.
@@ -166,7 +169,7 @@ impl Busy {
         for request in &mut self.in_flight {
             let State::Running(running) = &mut request.state else { continue };
             match running.as_mut().poll(cx) {
-                Poll::Ready(Ok(reply)) => request.state = State::Done(reply),
+                Poll::Ready(Ok(reply)) => request.state = hold(&mut self.held_bytes, reply),
                 Poll::Ready(Err(error)) => {
                     refuse(connection, &Malformed::Body(error));
                     request.state = State::Done(Reply::Close);
@@ -183,6 +186,7 @@ impl Busy {
             && let Some(request) = self.in_flight.pop_front()
             && let State::Done(reply) = request.state
         {
+            self.held_bytes -= reply.memory_bytes();
             connection.reactor.shard.answered(request.route, request.version, request.began.elapsed());
             self.answer(reply);
         }
@@ -195,6 +199,7 @@ impl Busy {
             Reply::Close => {
                 self.closing = true;
                 self.in_flight.clear();
+                self.held_bytes = 0;
             }
         }
     }
@@ -239,7 +244,7 @@ impl Busy {
                 reactor.shard.answered(route, version, began.elapsed());
                 return self.answer(reply);
             }
-            Poll::Ready(Ok(reply)) => State::Done(reply),
+            Poll::Ready(Ok(reply)) => hold(&mut self.held_bytes, reply),
             Poll::Ready(Err(error)) => return self.end_reading(connection, &Malformed::Body(error)),
             Poll::Pending => State::Running(running),
         };
@@ -266,6 +271,13 @@ impl Busy {
     }
 }
 
+/// Keeps an answer until those ahead of it are there. Its bytes count against the connection's output, or one slow
+/// request would let a hundred large answers pile up behind it.
+fn hold(held_bytes: &mut u64, reply: Reply) -> State {
+    *held_bytes += reply.memory_bytes();
+    State::Done(reply)
+}
+
 /// One line for a client that does not speak the protocol, unless there are too many.
 fn refuse(connection: &Connection, malformed: &Malformed) {
     let metrics = &connection.reactor.node.metrics;
@@ -275,5 +287,21 @@ fn refuse(connection: &Connection, malformed: &Malformed) {
     });
     if let Some(suppressed) = connection.reactor.quiet.permit(Instant::now()) {
         tracing::warn!(peer = %connection.peer.address, error = %malformed, suppressed, "closing a connection");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_wait_for_an_earlier_one_fill_the_connection() {
+        let mut busy = Busy::default();
+        for _ in 0..2 {
+            assert!(!busy.is_full(), "half of the output is not all of it");
+            let half = Reply::Frame { bytes: vec![0; OUTPUT_BYTES_MAX as usize / 2], files: Vec::new() };
+            assert!(matches!(hold(&mut busy.held_bytes, half), State::Done(_)));
+        }
+        assert!(busy.is_full());
     }
 }

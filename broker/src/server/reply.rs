@@ -31,6 +31,14 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// What it holds in memory while it waits; bytes in files cost nothing before they are sent.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        match self {
+            Reply::Frame { bytes, .. } => bytes.len() as u64,
+            Reply::Nothing | Reply::Close => 0,
+        }
+    }
+
     pub(super) fn encode<M: Encode + Message>(
         cx: &RequestContext,
         response: &M,

@@ -62,6 +62,31 @@ impl Process {
     }
 }
 
+#[test]
+fn standard_output_that_cannot_be_written_is_no_reason_to_end() {
+    let data = tempfile::tempdir().expect("a directory");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let mut child = program()
+        .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
+        .args(["--override", "milena.http.listener=127.0.0.1:0"])
+        .args(["--override", &format!("log.dirs={}", data.path().display())])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program is there");
+    let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut line = String::new();
+    while !line.contains("standard output cannot be written") {
+        line.clear();
+        assert!(log.read_line(&mut line).expect("it is text") > 0, "it ended");
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill is there").success());
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).expect("it is text");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0), "{rest}");
+}
+
 fn refused(arguments: &[&str]) -> String {
     let Output { status, stderr, .. } = program().args(arguments).output().expect("the program is there");
     assert_eq!(status.code(), Some(1), "{arguments:?}");

@@ -52,3 +52,22 @@ fn broker_describes_itself_only() {
     assert_eq!(describe(&node, TOPIC, "no/slash").0, ErrorCode::InvalidTopicException);
     assert_eq!(describe(&node, 77, "x").0, ErrorCode::InvalidRequest);
 }
+
+#[test]
+fn resource_that_is_named_many_times_is_described_once() {
+    let node = Node::start(&[]);
+    let resource = DescribeConfigsResource {
+        resource_type: BROKER,
+        resource_name: "1".into(),
+        configuration_keys: None,
+    };
+    let request = DescribeConfigsRequest {
+        resources: vec![resource; 5_000],
+        include_synonyms: true,
+        include_documentation: true,
+    };
+    let response = node.call(&request, 4);
+    let response = response.decode::<DescribeConfigsRequest<'_>>().expect("DescribeConfigs");
+    assert_eq!(response.results.len(), 1);
+    assert!(response.results[0].configs.len() > 100);
+}
