@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use milena_log::RealFiles;
+use milena_log::files::Files;
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener as Advertised;
 use tokio::runtime::{Builder, Runtime};
@@ -70,7 +72,16 @@ impl Broker {
     }
 
     /// As [`Broker::start`], with bounds that need not come from the settings.
-    pub fn start_with(mut settings: Settings, limits: Limits) -> Result<Self, StartError> {
+    pub fn start_with(settings: Settings, limits: Limits) -> Result<Self, StartError> {
+        Self::start_on(Arc::new(RealFiles), settings, limits)
+    }
+
+    /// As [`Broker::start_with`], on any file system.
+    pub fn start_on(
+        files: Arc<dyn Files>,
+        mut settings: Settings,
+        limits: Limits,
+    ) -> Result<Self, StartError> {
         if let Err(error) = system::raise_descriptor_limit() {
             tracing::warn!(%error, "limit of open files stays as it is");
         }
@@ -87,7 +98,8 @@ impl Broker {
         let fetch_session_slots = settings.fetch_session_slots;
         let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new());
-        let lifecycle = background.block_on(Lifecycle::start(Arc::clone(&settings), Arc::clone(&metrics)))?;
+        let starting = Lifecycle::start_on(files, Arc::clone(&settings), Arc::clone(&metrics));
+        let lifecycle = background.block_on(starting)?;
         let node = Arc::new(Node {
             settings,
             metadata: Arc::clone(lifecycle.metadata()),

@@ -267,7 +267,12 @@ impl Lifecycle {
 }
 
 fn close(partition: &Partition) {
-    let Some(Err(error)) = partition.take_log().map(Log::close_clean) else { return };
+    let log = partition.take_log();
+    if partition.is_offline() {
+        // Its disk failed or it was found damaged: what it holds is for the next start to check.
+        return;
+    }
+    let Some(Err(error)) = log.map(Log::close_clean) else { return };
     tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "log was not closed cleanly");
 }
 

@@ -1,5 +1,6 @@
 //! What partitions of a running node answer to reads and lookups.
 
+use milena_log::leader_epochs::EpochEnd;
 use milena_protocol::ErrorCode;
 use milena_protocol::records::Builder;
 
@@ -7,7 +8,7 @@ use super::test_node::{Node, batch, read};
 use super::*;
 use crate::broker::now_ms;
 use crate::partition::{
-    AppendAs, EpochEnd, Isolation, OffsetAndTimestamp, Read, ReadError, Timestamp, WaitAny,
+    AppendAs, Isolation, Mark, Myself, OffsetAndTimestamp, Read, ReadError, Timestamp, WaitAny,
 };
 
 const APPEND: AppendAs = AppendAs { acks_all: false, log_append_time: None };
@@ -40,7 +41,10 @@ fn offsets_are_found_by_time() {
         (Timestamp::LatestTiered, Ok(OffsetAndTimestamp::NONE)),
     ];
     for (timestamp, expected) in cases {
-        let answer = partition.offset_for(timestamp, Isolation::ReadUncommitted, -1);
+        let answer = match partition.offset_by_name(timestamp, Isolation::ReadUncommitted, -1) {
+            Ok(None) => partition.offset_by_time(timestamp, Isolation::ReadUncommitted, -1),
+            named => named.map(|offset| offset.expect("has a name")),
+        };
         assert_eq!(answer, expected, "{timestamp:?}");
     }
     node.stop();
@@ -52,15 +56,16 @@ fn a_wrong_leader_epoch_is_told_before_anything_else() {
     let node = Node::start(directory.path());
     node.create("events", &[]);
     node.produce("events", "a");
+    node.stop();
+    // A restart is a new leader epoch, so that there is an older one.
+    let node = Node::start(directory.path());
     let partition = node.partition("events");
     let epoch = partition.leader_epoch().expect("leads");
+    assert!(epoch > 0, "{epoch}");
     let in_epoch = |current_leader_epoch| Read { current_leader_epoch, offset: 99, ..read(0) };
     let code = |current| partition.read(in_epoch(current)).expect_err("refused").code();
     assert_eq!(code(epoch + 1), ErrorCode::UnknownLeaderEpoch);
-    assert_eq!(
-        code(epoch - 1),
-        if epoch == 0 { ErrorCode::OffsetOutOfRange } else { ErrorCode::FencedLeaderEpoch }
-    );
+    assert_eq!(code(epoch - 1), ErrorCode::FencedLeaderEpoch);
     assert_eq!(code(epoch), ErrorCode::OffsetOutOfRange);
     node.stop();
 }
@@ -79,12 +84,12 @@ fn a_diverging_history_is_told_where_it_leaves_ours() {
     let partition = node.partition("events");
     let second = partition.leader_epoch().expect("leads");
     assert!(second > first, "{second} > {first}");
-    assert_eq!(partition.end_of_epoch(first, -1), Ok(EpochEnd { leader_epoch: first, end_offset: 1 }));
-    assert_eq!(partition.end_of_epoch(second, -1), Ok(EpochEnd { leader_epoch: second, end_offset: 2 }));
-    assert_eq!(partition.end_of_epoch(second + 1, -1), Ok(EpochEnd { leader_epoch: -1, end_offset: -1 }));
+    assert_eq!(partition.end_of_epoch(first, -1), Ok(Some(EpochEnd { epoch: first, end_offset: 1 })));
+    assert_eq!(partition.end_of_epoch(second, -1), Ok(Some(EpochEnd { epoch: second, end_offset: 2 })));
+    assert_eq!(partition.end_of_epoch(second + 1, -1), Ok(None));
     let last = |last_fetched_epoch, offset| partition.read(Read { last_fetched_epoch, ..read(offset) });
     let readout = last(first, 2).expect("answers");
-    assert_eq!(readout.diverging, Some(EpochEnd { leader_epoch: first, end_offset: 1 }));
+    assert_eq!(readout.diverging, Some(EpochEnd { epoch: first, end_offset: 1 }));
     assert!(readout.records.is_none());
     assert_eq!(last(second, 1).expect("answers").diverging, None);
     assert!(matches!(last(second + 1, 1), Err(ReadError::OutOfRange { .. })));
@@ -116,8 +121,9 @@ fn a_long_poll_wakes_for_the_first_partition_that_gets_records() {
     node.create("busy", &[]);
     let (quiet, busy) = (node.partition("quiet"), node.partition("busy"));
     let mut wait = WaitAny::new();
-    wait.add(&quiet, crate::partition::Mark::HighWatermark, 1);
-    wait.add(&busy, crate::partition::Mark::HighWatermark, 1);
+    for partition in [&quiet, &busy] {
+        wait.add(partition, Mark::HighWatermark, &partition.read(read(0)).expect("reads"));
+    }
     let produced = node.runtime.spawn_blocking({
         let busy = Arc::clone(&busy);
         move || busy.append(&batch("a"), APPEND, now_ms()).expect("appended")
@@ -126,6 +132,66 @@ fn a_long_poll_wakes_for_the_first_partition_that_gets_records() {
     assert_eq!((quiet.high_watermark().get(), busy.high_watermark().get()), (0, 1));
     node.run(produced).expect("no panic");
     node.stop();
+}
+
+#[test]
+fn an_append_between_the_read_and_the_wait_is_not_waited_past() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Node::start(directory.path());
+    node.create("events", &[]);
+    let partition = node.partition("events");
+    for (isolation, mark) in [
+        (Isolation::LogEnd, Mark::LogEnd),
+        (Isolation::ReadUncommitted, Mark::HighWatermark),
+        (Isolation::ReadCommitted, Mark::LastStable),
+    ] {
+        let readout = partition.read(Read { isolation, ..read(0) }).expect("reads");
+        partition.append(&batch("a"), APPEND, now_ms()).expect("appended");
+        let mut wait = WaitAny::new();
+        wait.add(&partition, mark, &readout);
+        node.run(wait.any());
+    }
+    node.stop();
+}
+
+/// Leads the log as far as three records, loses it, is cut to one, and leads again.
+#[test]
+fn a_new_leadership_has_numbers_of_its_own() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Node::start(directory.path());
+    let id = node.create("events", &[]);
+    let partition = node.partition("events");
+    for value in ["a", "b"] {
+        node.produce("events", value);
+    }
+    let lost = partition.append(&batch("c"), APPEND, now_ms()).expect("appended");
+    let of_before = partition.high_watermark();
+    assert_eq!(of_before.get(), 3);
+    let led = node.lifecycle.metadata().image().partition(id, 0).expect("is known").as_ref().clone();
+    let myself = Myself {
+        broker_id: led.leader.expect("has a leader"),
+        broker_epoch: 1,
+        replica_lag_time_max_ms: 30_000,
+    };
+    let in_epoch = |leader, more| milena_state::metadata::Partition {
+        leader,
+        leader_epoch: led.leader_epoch + more,
+        partition_epoch: led.partition_epoch + more,
+        ..led.clone()
+    };
+    partition.assign(&in_epoch(Some(myself.broker_id + 1), 1), myself, now_ms());
+    assert!(node.run(of_before.reached(4)).is_err(), "who waited is sent away");
+    partition.with_log(|log| log.truncate_to(1)).expect("is cut");
+    partition.assign(&in_epoch(led.leader, 2), myself, now_ms());
+    assert_eq!((partition.log_end_offset().get(), partition.high_watermark().get()), (1, 1));
+    // Other records at the same offsets acknowledge nothing of before.
+    for _ in 0..3 {
+        partition.append(&batch("d"), APPEND, now_ms()).expect("appended");
+    }
+    let outcome = node.run(partition.acknowledged(&lost, true));
+    assert_eq!(outcome, Err(ErrorCode::NotLeaderOrFollower));
+    assert_eq!(node.consume("events"), ["a", "d", "d", "d"]);
+    node.crash();
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn durable_topics_acknowledge_what_is_synced() {
     let partition = node.partition("safe");
     let append = AppendAs { acks_all: false, log_append_time: None };
     let appended = partition.append(&batch("a"), append, now_ms()).expect("appended");
-    node.run(partition.acknowledged(appended.last_offset + 1, false)).expect("synced");
+    node.run(partition.acknowledged(&appended, false)).expect("synced");
     // With one replica, what is synced is committed.
     node.run(partition.high_watermark().reached(1)).expect("committed");
     node.stop();
@@ -139,11 +139,11 @@ fn records_below_a_deleted_offset_are_out_of_range() {
         node.produce("events", value);
     }
     let partition = node.partition("events");
-    assert_eq!(partition.delete_records(4, now_ms()), Err(ErrorCode::OffsetOutOfRange));
-    assert_eq!(partition.delete_records(2, now_ms()), Ok(2));
-    assert_eq!(partition.delete_records(1, now_ms()), Ok(2));
+    assert_eq!(partition.delete_records(4), Err(ErrorCode::OffsetOutOfRange));
+    assert_eq!(partition.delete_records(2), Ok(2));
+    assert_eq!(partition.delete_records(1), Ok(2));
     assert_eq!(partition.read(read(1)).expect_err("deleted").code(), ErrorCode::OffsetOutOfRange);
     assert_eq!(node.consume("events"), ["c"]);
-    assert_eq!(partition.delete_records(-1, now_ms()), Ok(3));
+    assert_eq!(partition.delete_records(-1), Ok(3));
     node.stop();
 }

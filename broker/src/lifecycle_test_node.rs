@@ -91,7 +91,7 @@ impl Node {
         let partition = self.partition(topic);
         let append = AppendAs { acks_all: true, log_append_time: None };
         let appended = partition.append(&batch(value), append, now_ms()).expect("appended");
-        self.run(partition.acknowledged(appended.last_offset + 1, true)).expect("acknowledged");
+        self.run(partition.acknowledged(&appended, true)).expect("acknowledged");
         appended
     }
 
@@ -102,8 +102,7 @@ impl Node {
         while offset < partition.high_watermark().get() {
             let readout = partition.read(read(offset)).expect("reads");
             let slice = readout.records.expect("there are records below the high watermark");
-            let mut bytes = vec![0; slice.length as usize];
-            milena_log::files::read_exact_at(&*slice.file, &mut bytes, slice.position).expect("reads");
+            let bytes = slice.read().expect("reads");
             for found in Batches::new(&bytes) {
                 let found = found.expect("a valid batch");
                 for record in found.records().expect("not compressed") {

@@ -81,6 +81,10 @@ pub enum ReadError {
     /// allowed, without the log's lock, then read again.
     #[error("the bytes at {} are not in memory", .0.position)]
     Cold(crate::Cold),
+    /// An index has to be built again first. Call [`crate::Lookup::build_index`] where that is allowed, without the
+    /// log's lock, give it to [`crate::Log::learn`], then read again.
+    #[error("an index has to be built again")]
+    NeedsIndex(Box<crate::Lookup>),
 }
 
 /// Errors that say something about the process, not about the disk.

@@ -47,6 +47,22 @@ pub(crate) fn last_where<E: Entry>(
     Ok(found)
 }
 
+/// The first entry of a whole file for which `holds` is not true, which follows those for which it is.
+pub(crate) fn first_not<E: Entry>(
+    file: &dyn File,
+    hot_only: bool,
+    holds: impl Fn(&E) -> bool,
+) -> io::Result<Option<E>> {
+    let count = (file.size()? / E::SIZE as u64) as u32;
+    let next = last_where(file, count, hot_only, holds)?.map_or(0, |(index, _)| index + 1);
+    if next >= count {
+        return Ok(None);
+    }
+    let mut bytes = [0; MAX_ENTRY_SIZE];
+    read(file, &mut bytes[..E::SIZE], u64::from(next) * E::SIZE as u64, hot_only)?;
+    Ok(Some(E::decode(&bytes)))
+}
+
 /// The last of the first `count` entries; `None` when there is none, or when it does not stand above the
 /// first, as zeros at the end of a file do not.
 pub(crate) fn last<E: Entry>(file: &dyn File, count: u32) -> io::Result<Option<E>> {
@@ -68,7 +84,8 @@ pub(crate) fn ascends<E: Entry>(file: &dyn File, count: u32) -> io::Result<bool>
     Ok(keys.all(|key| std::mem::replace(&mut previous, key) < key))
 }
 
-fn read(file: &dyn File, buffer: &mut [u8], position: u64, hot_only: bool) -> io::Result<()> {
+/// Fills `buffer`; with `hot_only` without waiting for the disk.
+pub(crate) fn read(file: &dyn File, buffer: &mut [u8], position: u64, hot_only: bool) -> io::Result<()> {
     if !hot_only {
         return files::read_exact_at(file, buffer, position);
     }

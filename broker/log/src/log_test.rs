@@ -10,8 +10,8 @@ use super::*;
 use crate::directory::Options;
 use crate::error::{AppendError, ReadError};
 use crate::files::Files;
-use crate::lookup::Read;
 use crate::memory_files::MemoryFiles;
+use crate::read::Read;
 use crate::real_files::RealFiles;
 use crate::slice::Slice;
 

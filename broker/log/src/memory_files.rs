@@ -239,6 +239,7 @@ impl File for Handle {
     }
 
     fn read_hot_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.files.shared.lock().faults.check(Operation::ReadHot, &self.path)?;
         self.read_at(buffer, position)
     }
 

@@ -5,9 +5,9 @@ use milena_protocol::records::{Batch, Builder};
 use super::*;
 use crate::directory::Options;
 use crate::log::AppendAs;
-use crate::lookup::Read;
 use crate::memory_files::MemoryFiles;
 use crate::producers::Origin;
+use crate::read::Read;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const BATCHES: i64 = 40;

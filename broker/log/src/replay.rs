@@ -1,5 +1,4 @@
-//! Producer state and transaction indexes from the log itself: the newest snapshot that reads, and the batches
-//! behind it.
+//! Producer state from the log itself: the newest snapshot that reads, and the batches behind it.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +12,7 @@ use crate::names::Kind;
 use crate::producer_snapshot;
 use crate::producers::{Origin, Producer, Producers, Staged};
 use crate::scan::{Located, Scan, ScanError};
-use crate::transaction_index::{self, AbortedTransaction};
+use crate::transaction_index::AbortedTransaction;
 
 /// Bound on a snapshot: more producers than a partition can have in memory.
 const SNAPSHOT_SIZE_MAX: u64 = 1 << 30;
@@ -95,7 +94,7 @@ impl Log {
         self.replay_producers(self.snapshot_offset.unwrap_or(first))
     }
 
-    fn read_snapshot(&self, offset: i64) -> Result<Option<Vec<(i64, Producer)>>, Error> {
+    pub(crate) fn read_snapshot(&self, offset: i64) -> Result<Option<Vec<(i64, Producer)>>, Error> {
         let path = self.path(offset, Kind::Snapshot);
         let bytes = files::read_file(&*self.disk.files, &path, SNAPSHOT_SIZE_MAX);
         match producer_snapshot::decode(&self.disk.done("read", &path, bytes)?) {
@@ -123,7 +122,7 @@ impl Log {
     }
 
     /// Takes the batches of `from_offset..upto_offset` into `producers`; says which transactions were aborted.
-    fn replay_into(
+    pub(crate) fn replay_into(
         &mut self,
         producers: &mut Producers,
         from_offset: i64,
@@ -150,80 +149,6 @@ impl Log {
             Ok(())
         })?;
         Ok(aborted)
-    }
-
-    /// Makes a segment's transaction index again from the log, beginning at the last snapshot before it.
-    pub(crate) fn rebuild_transaction_index(&mut self, index: usize) -> Result<(), Error> {
-        let base_offset = self.segments[index].base_offset;
-        let end_offset = self.segments.get(index + 1).map_or(self.log_end_offset, |next| next.base_offset);
-        let mut from_offset = self.segments[0].base_offset;
-        let mut producers = Producers::new(from_offset);
-        for offset in self.snapshots()?.range(from_offset..=base_offset).rev() {
-            if let Some(entries) = self.read_snapshot(*offset)? {
-                // As of then: nobody has expired.
-                producers.restore(entries, *offset, i64::MIN, i64::MAX);
-                from_offset = *offset;
-                break;
-            }
-        }
-        let mut aborted = self.replay_into(&mut producers, from_offset, end_offset)?;
-        aborted.retain(|entry| entry.last_offset >= base_offset);
-        self.replace_transaction_index(index, &aborted)
-    }
-
-    /// Makes the transaction indexes say what the replay from `from_offset` found.
-    fn restore_transaction_indexes(
-        &mut self,
-        from_offset: i64,
-        aborted: &[AbortedTransaction],
-    ) -> Result<(), Error> {
-        for index in self.segment_index(from_offset)..self.segments.len() {
-            let segment = self.segments[index];
-            let end = self.segments.get(index + 1).map_or(i64::MAX, |next| next.base_offset);
-            let here = |entry: &&AbortedTransaction| (segment.base_offset..end).contains(&entry.last_offset);
-            let found: Vec<AbortedTransaction> = aborted.iter().filter(here).copied().collect();
-            if segment.has_transaction_index || !found.is_empty() {
-                self.write_transaction_index(index, from_offset, &found)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps a segment's transaction index below `from_offset` and puts `more` behind.
-    pub(crate) fn write_transaction_index(
-        &mut self,
-        index: usize,
-        from_offset: i64,
-        more: &[AbortedTransaction],
-    ) -> Result<(), Error> {
-        let base_offset = self.segments[index].base_offset;
-        let before = match self.transaction_entries(base_offset) {
-            Ok(entries) => entries,
-            Err(error @ Error::Damaged { .. }) => {
-                tracing::warn!(%error, "transaction index is built again");
-                return self.rebuild_transaction_index(index);
-            }
-            Err(error) => return Err(error),
-        };
-        let mut entries = transaction_index::kept_below(&before, from_offset).to_vec();
-        entries.extend_from_slice(more);
-        if entries == before { Ok(()) } else { self.replace_transaction_index(index, &entries) }
-    }
-
-    fn replace_transaction_index(
-        &mut self,
-        index: usize,
-        entries: &[AbortedTransaction],
-    ) -> Result<(), Error> {
-        let base_offset = self.segments[index].base_offset;
-        let path = self.path(base_offset, Kind::TransactionIndex);
-        let file = self.cached_or_created(base_offset, Kind::TransactionIndex)?;
-        let bytes = transaction_index::encode(entries);
-        let result = file.truncate(bytes.len() as u64).and_then(|()| files::write_all_at(&*file, &bytes, 0));
-        self.disk.done("write", &path, result)?;
-        self.segments[index].has_transaction_index = true;
-        self.durability.touched(file);
-        Ok(())
     }
 }
 

@@ -9,7 +9,6 @@ use milena_protocol::records::{Batch, BatchError, BatchHeader, HEADER_SIZE};
 
 use crate::error::Error;
 use crate::files::File;
-use crate::slice::Cold;
 
 /// Why a walk cannot go on.
 #[derive(Debug)]
@@ -18,12 +17,20 @@ pub(crate) enum ScanError {
     /// The file could not be opened.
     Storage(Error),
     /// The next bytes are not in memory, and the caller does not want to wait.
-    Cold(Cold),
+    Cold(Unread),
     /// What stands at `position` is no batch that can follow the one before it.
     Damaged {
         position: u64,
         reason: String,
     },
+}
+
+/// Bytes to bring into memory.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub file: Arc<dyn File>,
+    pub position: u64,
+    pub length: usize,
 }
 
 impl From<io::Error> for ScanError {
@@ -167,7 +174,7 @@ impl Scan {
             };
             self.buffer.truncate(count);
             if count < length {
-                return Err(ScanError::Cold(Cold { file: self.file.clone(), position, length: wanted }));
+                return Err(ScanError::Cold(Unread { file: self.file.clone(), position, length: wanted }));
             }
         } else {
             let count = crate::files::read_up_to_at(&*self.file, &mut self.buffer, position)?;

@@ -180,6 +180,12 @@ impl Recent {
         *self = Recent::default();
     }
 
+    /// The base offset of a batch at `position` or behind it: of the first one, if it is among these.
+    pub fn base_offset_behind(&self, position: u64) -> Option<i64> {
+        let in_order = self.batches[self.oldest..].iter().chain(&self.batches[..self.oldest]);
+        in_order.copied().find(|batch| u64::from(batch.position) >= position).map(|batch| batch.base_offset)
+    }
+
     /// The first batch whose last offset is not below `offset`, if it is among these for certain.
     pub fn find(&self, offset: i64) -> Option<RecentBatch> {
         let oldest = self.batches.get(self.oldest)?;
@@ -208,6 +214,9 @@ mod tests {
             assert_eq!(recent.find(offset).map(|batch| batch.position), Some(position), "{offset}");
         }
         assert!(recent.find(397).is_none());
+        for (position, base_offset) in [(0, Some(240)), (25, Some(250)), (39, Some(390)), (40, None)] {
+            assert_eq!(recent.base_offset_behind(position), base_offset, "{position}");
+        }
     }
 
     // Found by `fuzz/run segments`.

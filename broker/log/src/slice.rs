@@ -1,16 +1,25 @@
 //! A run of batches in a segment's file: what a read answers with, and what sendfile needs.
+//!
+//! Its bytes are read where the log's lock is not held. Whoever fails to read them says so to the directory
+//! ([`Directory::read_failed`]), as the log does when it fails itself.
 
 use std::io;
 use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::directory::Directory;
+use crate::error::Error;
 use crate::files::{self, File};
+use crate::names::Kind;
 
 /// Bytes of one file, whole batches apart from the last, which may be cut by the reader's limit. The file
 /// stays readable for as long as the slice lives, also after its segment was deleted.
 #[derive(Debug, Clone)]
 pub struct Slice {
     pub file: Arc<dyn File>,
+    /// Base offset of the segment, which names the file.
+    pub segment: i64,
     pub position: u64,
     pub length: usize,
     /// Base offset of the first batch; not above the offset asked for unless compaction left a gap.
@@ -42,17 +51,13 @@ impl Slice {
         !matches!(self.file.read_hot_at(&mut probe, self.position),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
-
-    /// What to read ahead when the slice is not hot.
-    pub fn cold(&self) -> Cold {
-        Cold { file: self.file.clone(), position: self.position, length: self.length }
-    }
 }
 
 /// Bytes that are not in memory.
 #[derive(Debug, Clone)]
 pub struct Cold {
     pub file: Arc<dyn File>,
+    pub path: PathBuf,
     pub position: u64,
     pub length: usize,
 }
@@ -60,20 +65,43 @@ pub struct Cold {
 impl Cold {
     /// Reads the bytes, so that they are in memory afterwards. Blocks on the disk.
     pub fn warm(&self) -> io::Result<()> {
-        let mut buffer = vec![0; self.length.clamp(1, WARM_CHUNK)];
-        let end = self.position + self.length as u64;
-        let mut position = self.position;
-        while position < end {
-            let wanted = buffer.len().min((end - position) as usize);
-            match self.file.read_at(&mut buffer[..wanted], position) {
-                Ok(0) => break,
-                Ok(count) => position += count as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        warm(&*self.file, self.position, self.length)
     }
 }
 
-const WARM_CHUNK: usize = 256 << 10;
+/// Reads bytes of a file so that they are in the page cache afterwards. The copy is cheap beside the disk that
+/// it waits for. Blocks on the disk; a file that ends early is no error here.
+pub fn warm(file: &dyn File, position: u64, length: usize) -> io::Result<()> {
+    let mut buffer = vec![0; length.clamp(1, WARM_CHUNK)];
+    let end = position + length as u64;
+    let mut position = position;
+    while position < end {
+        let wanted = buffer.len().min((end - position) as usize);
+        match file.read_at(&mut buffer[..wanted], position) {
+            Ok(0) => break,
+            Ok(count) => position += count as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+const WARM_CHUNK: usize = 128 << 10;
+
+impl Directory {
+    /// Bytes of one of the directory's files could not be read outside of the log. A disk that fails takes the
+    /// directory offline; a file that is shorter than it was is damage to its log alone. Say so to the log's
+    /// owner.
+    pub fn read_failed(&self, path: &Path, position: u64, error: &io::Error) -> Error {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Error::damaged(path.to_path_buf(), position, "the file has become shorter");
+        }
+        self.disk().failed(&format!("read at {position} of"), path, error)
+    }
+
+    /// The `.log` file of a segment.
+    pub fn segment_path(&self, log: &str, base_offset: i64) -> PathBuf {
+        Kind::Log.path(&self.path().join(log), base_offset)
+    }
+}

@@ -73,6 +73,13 @@ impl AbortedTransaction {
     }
 }
 
+/// Offset of the marker of an entry, whatever the rest of it says.
+pub(crate) fn last_offset(bytes: &[u8; ENTRY_SIZE]) -> i64 {
+    let mut field = [0; 8];
+    field.copy_from_slice(&bytes[18..26]);
+    i64::from_be_bytes(field)
+}
+
 /// The bytes of a file with these entries.
 pub fn encode(entries: &[AbortedTransaction]) -> Vec<u8> {
     entries.iter().flat_map(AbortedTransaction::to_bytes).collect()
@@ -138,6 +145,7 @@ mod tests {
         let entries = [aborted(1, 5, 20, 10), aborted(2, 10, 30, 31)];
         let bytes = encode(&entries);
         assert_eq!(bytes.len(), 2 * ENTRY_SIZE);
+        assert_eq!(last_offset(&entries[1].to_bytes()), 30);
         assert_eq!(decode(&bytes, 0).as_deref(), Ok(&entries[..]));
     }
 

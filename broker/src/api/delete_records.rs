@@ -11,7 +11,6 @@ use milena_protocol::messages::delete_records_response::{
 };
 use milena_state::metadata::image::is_internal_topic;
 
-use crate::broker::now_ms;
 use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: DeleteRecordsRequest<'_>) -> Reply {
@@ -27,7 +26,7 @@ fn delete(cx: &RequestContext, topic: &str, asked: &DeleteRecordsPartition) -> D
         Err(ErrorCode::InvalidTopicException)
     } else {
         let partition = cx.node.partitions.by_name(topic, asked.partition_index);
-        partition.and_then(|partition| partition.delete_records(asked.offset, now_ms()))
+        partition.and_then(|partition| partition.delete_records(asked.offset))
     };
     let (low_watermark, error) = deleted.map_or_else(|error| (-1, error), |offset| (offset, ErrorCode::None));
     DeleteRecordsPartitionResult {

@@ -11,6 +11,7 @@
 //! (KIP-595), v13 topic ids (KIP-516), v15 replica state (KIP-903), v16 node endpoints (KIP-951), v18 the follower's
 //! high watermark (KIP-1166).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use milena_protocol::ErrorCode;
@@ -19,11 +20,12 @@ use milena_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use milena_protocol::types::{Records, Uuid};
+use milena_state::partition::reads::check_fetch_as;
 use tokio::time::Instant;
 
 use super::current_leader;
 use crate::broker::now_ms;
-use crate::partition::{Isolation, Mark, Partition, Read, ReadError, Readout, WaitAny};
+use crate::partition::{Isolation, Mark, Missing, Partition, Read, ReadError, Readout, WaitAny};
 use crate::server::session::{Ask, Begun, Said, TopicKey, Want};
 use crate::server::{FileSlice, Reply, RequestContext};
 
@@ -53,11 +55,7 @@ struct Bounds {
 impl Bounds {
     fn of(cx: &RequestContext, request: &FetchRequest<'_>) -> Self {
         let replica_id = if cx.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
-        let isolation = match (replica_id, request.isolation_level) {
-            (0.., _) => Isolation::LogEnd,
-            (_, 1) => Isolation::ReadCommitted,
-            _ => Isolation::ReadUncommitted,
-        };
+        let isolation = Isolation::of(replica_id, request.isolation_level);
         let bytes_max = request.max_bytes.min(cx.node.settings.fetch_max_bytes);
         let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
         // More than fits into the answer can never be waited for.
@@ -92,7 +90,7 @@ fn ask(version: i16, request: FetchRequest<'_>) -> Ask {
 /// Under memory pressure what was just read may be gone again; the client then asks once more.
 const WARM_ROUNDS_MAX: usize = 3;
 
-type Found = Result<(std::sync::Arc<Partition>, Readout), ErrorCode>;
+type Found = Result<(Arc<Partition>, Readout), ErrorCode>;
 
 async fn read_until_enough(
     cx: &RequestContext,
@@ -102,8 +100,13 @@ async fn read_until_enough(
 ) -> Vec<Found> {
     let mut warmed = 0;
     loop {
-        let results = read_all(cx, wants, bounds);
-        if warmed < WARM_ROUNDS_MAX && warm(cx, &results).await {
+        let mut results = read_all(cx, wants, bounds);
+        let missing = missing(&mut results);
+        if !missing.is_empty() {
+            // With something missing there is something to read: nothing to wait for, whatever comes of it.
+            if warmed == WARM_ROUNDS_MAX || !bring(cx, missing).await {
+                return results;
+            }
             warmed += 1;
             continue;
         }
@@ -113,8 +116,7 @@ async fn read_until_enough(
         let waited = {
             let mut wait = WaitAny::new();
             for (partition, readout) in results.iter().flatten() {
-                let (mark, seen) = mark(readout, bounds.isolation, partition);
-                wait.add(partition, mark, seen + 1);
+                wait.add(partition, mark(bounds.isolation), readout);
             }
             drop(results);
             tokio::time::timeout_at(deadline, wait.any()).await
@@ -125,27 +127,29 @@ async fn read_until_enough(
     }
 }
 
-/// Brings what the reads lacked into memory, away from the reactor; false when they lacked nothing.
-async fn warm(cx: &RequestContext, results: &[Found]) -> bool {
-    let cold: Vec<_> = results.iter().flatten().filter_map(|(_, readout)| readout.cold.clone()).collect();
-    if cold.is_empty() {
-        return false;
-    }
-    let reading = cx.node.background.spawn_blocking(move || {
-        for cold in cold {
-            // An error shows again, and is answered, when the partition is read the next time.
-            let _ = cold.warm();
-        }
+/// Takes out what the reads lacked. Costs nothing when that is nothing.
+fn missing(results: &mut [Found]) -> Vec<(Arc<Partition>, Missing)> {
+    let lacking = results.iter_mut().flatten().filter_map(|(partition, readout)| {
+        readout.missing.take().map(|missing| (Arc::clone(partition), missing))
     });
-    reading.await.is_ok()
+    lacking.collect()
 }
 
-/// The number that must rise before there is more to read, and what it was when we read.
-fn mark(readout: &Readout, isolation: Isolation, partition: &Partition) -> (Mark, i64) {
+/// Brings it into memory, away from the reactor. A disk that fails takes the partition offline, which the next read
+/// finds. False when nothing could be brought, because the process stops.
+async fn bring(cx: &RequestContext, missing: Vec<(Arc<Partition>, Missing)>) -> bool {
+    let bringing = cx.node.background.spawn_blocking(move || {
+        missing.into_iter().for_each(|(partition, missing)| partition.bring(missing));
+    });
+    bringing.await.is_ok()
+}
+
+/// The number that must rise before there is more to read.
+fn mark(isolation: Isolation) -> Mark {
     match isolation {
-        Isolation::ReadUncommitted => (Mark::HighWatermark, readout.high_watermark),
-        Isolation::ReadCommitted => (Mark::LastStable, readout.last_stable_offset),
-        Isolation::LogEnd => (Mark::LogEnd, partition.log_end_offset().get()),
+        Isolation::ReadUncommitted => Mark::HighWatermark,
+        Isolation::ReadCommitted => Mark::LastStable,
+        Isolation::LogEnd => Mark::LogEnd,
     }
 }
 
@@ -159,8 +163,14 @@ fn read_all(cx: &RequestContext, wants: &[Want], bounds: &Bounds) -> Vec<Found> 
     let mut left = bounds.bytes_max;
     let mut first = true;
     let read_one = |want: &Want| {
-        let found = read_one(cx, want, bounds, left, first);
-        let bytes = found.as_ref().map_or(0, |(_, readout)| readout.bytes());
+        let bytes_max = left.min(usize::try_from(want.bytes_max).unwrap_or(0));
+        let found = read_one(cx, want, bounds, bytes_max, first);
+        let bytes = match &found {
+            // What it lacks is brought for it before anything else is: nothing behind it is sent in its stead.
+            Ok((_, Readout { missing: Some(_), .. })) => bytes_max.max(1),
+            Ok((_, readout)) => readout.bytes(),
+            Err(_) => 0,
+        };
         left = left.saturating_sub(bytes);
         first &= bytes == 0;
         found
@@ -168,17 +178,20 @@ fn read_all(cx: &RequestContext, wants: &[Want], bounds: &Bounds) -> Vec<Found> 
     wants.iter().map(read_one).collect()
 }
 
-fn read_one(cx: &RequestContext, want: &Want, bounds: &Bounds, left: usize, first: bool) -> Found {
+fn read_one(cx: &RequestContext, want: &Want, bounds: &Bounds, bytes_max: usize, first: bool) -> Found {
     let partition = match &want.topic {
         TopicKey::Id(id) => cx.node.partitions.by_id(*id, want.partition)?,
         TopicKey::Name(name) => cx.node.partitions.by_name(name, want.partition)?,
     };
-    if bounds.replica_id >= 0 && !is_replica(cx, &partition, bounds.replica_id) {
-        return Err(ErrorCode::NotLeaderOrFollower);
+    if bounds.replica_id >= 0 {
+        let image = cx.node.metadata.image();
+        let known = image.partition(partition.topic_id(), partition.index());
+        let replicas = known.map_or(&[][..], |known| &known.replicas);
+        check_fetch_as(bounds.replica_id, cx.node.settings.node_id, replicas)?;
     }
     let read = Read {
         offset: want.fetch_offset,
-        bytes_max: left.min(usize::try_from(want.bytes_max).unwrap_or(0)),
+        bytes_max,
         first_batch_whole: first,
         isolation: bounds.isolation,
         current_leader_epoch: want.current_leader_epoch,
@@ -186,13 +199,6 @@ fn read_one(cx: &RequestContext, want: &Want, bounds: &Bounds, left: usize, firs
     };
     let readout = partition.read(read).map_err(ReadError::code)?;
     Ok((partition, readout))
-}
-
-/// Only another broker that holds a replica may fetch as one: a client that pretends would disturb replication.
-fn is_replica(cx: &RequestContext, partition: &Partition, replica_id: i32) -> bool {
-    let image = cx.node.metadata.image();
-    let known = image.partition(partition.topic_id(), partition.index());
-    replica_id != cx.node.settings.node_id && known.is_some_and(|known| known.replicas.contains(&replica_id))
 }
 
 fn said(found: &Found) -> Said {
@@ -289,12 +295,12 @@ fn partition_data<'a>(
         ..Default::default()
     };
     if let Some(diverging) = readout.diverging {
-        data.diverging_epoch =
-            EpochEndOffset { epoch: diverging.leader_epoch, end_offset: diverging.end_offset };
+        data.diverging_epoch = EpochEndOffset { epoch: diverging.epoch, end_offset: diverging.end_offset };
     }
     if let Some(slice) = readout.records {
-        data.records = Some(Records::Detached(slice.length));
-        files.push(slice);
+        let length = u32::try_from(slice.length).expect("bounded by READ_BYTES_MAX or one batch of 31 bits");
+        data.records = Some(Records::Detached(length));
+        files.push(FileSlice { slice, partition: Some(partition) });
     }
     data
 }

@@ -4,53 +4,125 @@
 //! earliest, −3 the record with the largest timestamp (v7, KIP-734), −4 earliest on local disk (v8), −5 latest in
 //! remote storage (v9) and −6 earliest waiting for upload (v11), of which there is none here. v4 adds leader epochs,
 //! v10 a timeout that only remote storage needs.
+//!
+//! What only records can tell (−3 and points in time) is looked up by the blocking pool, without the partition's lock.
+
+use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use milena_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
+use tokio::sync::Semaphore;
 
-use crate::partition::{Isolation, OffsetAndTimestamp, ReadError, Timestamp};
+use crate::partition::{Isolation, OffsetAndTimestamp, Partition, ReadError, Timestamp};
 use crate::server::{Reply, RequestContext};
 
+/// Lookups in records that run at once: they take threads of the blocking pool, of which cold reads need some too,
+/// and one may hold a whole unpacked batch.
+const LOOKUPS_MAX: usize = 4;
+
+static LOOKUPS: Semaphore = Semaphore::const_new(LOOKUPS_MAX);
+
 pub async fn handle(cx: &RequestContext, request: ListOffsetsRequest<'_>) -> Reply {
-    let isolation = match (request.replica_id, request.isolation_level) {
-        (replica, _) if replica >= 0 => Isolation::LogEnd,
-        (_, 1) => Isolation::ReadCommitted,
-        _ => Isolation::ReadUncommitted,
-    };
-    let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
-        name: (&*topic.name).into(),
-        partitions: topic.partitions.iter().map(|asked| look_up(cx, &topic.name, asked, isolation)).collect(),
-    });
-    cx.reply(&ListOffsetsResponse { topics: topics.collect(), ..Default::default() })
+    let isolation = Isolation::of(request.replica_id, request.isolation_level);
+    let mut lookups = Vec::new();
+    let mut response = ListOffsetsResponse::default();
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in &topic.partitions {
+            let place = (response.topics.len(), partitions.len());
+            let answer = match by_name(cx, &topic.name, asked, isolation) {
+                Ok(Found::Offset(found)) => answer(cx, asked.partition_index, Ok(found)),
+                Ok(Found::InRecords(lookup)) => {
+                    lookups.push((place, lookup));
+                    ListOffsetsPartitionResponse::default()
+                }
+                Err(error) => answer(cx, asked.partition_index, Err(error)),
+            };
+            partitions.push(answer);
+        }
+        let name = (&*topic.name).into();
+        response.topics.push(ListOffsetsTopicResponse { name, partitions });
+    }
+    for ((topic, partition), index, found) in look_up(cx, lookups, isolation).await {
+        response.topics[topic].partitions[partition] = answer(cx, index, found);
+    }
+    cx.reply(&response)
 }
 
-fn look_up(
+enum Found {
+    Offset(OffsetAndTimestamp),
+    InRecords(InRecords),
+}
+
+/// A lookup that may wait for the disk.
+struct InRecords {
+    partition: Arc<Partition>,
+    timestamp: Timestamp,
+    current_leader_epoch: i32,
+}
+
+/// Places in the response: topic and partition.
+type Place = (usize, usize);
+
+fn by_name(
     cx: &RequestContext,
     topic: &str,
     asked: &ListOffsetsPartition,
     isolation: Isolation,
-) -> ListOffsetsPartitionResponse {
-    let found = timestamp(cx.version, asked.timestamp).and_then(|timestamp| {
-        let partition = cx.node.partitions.by_name(topic, asked.partition_index)?;
-        partition.offset_for(timestamp, isolation, asked.current_leader_epoch).map_err(ReadError::code)
+) -> Result<Found, ErrorCode> {
+    let timestamp = timestamp(cx.version, asked.timestamp)?;
+    let partition = cx.node.partitions.by_name(topic, asked.partition_index)?;
+    let current_leader_epoch = asked.current_leader_epoch;
+    let known = partition.offset_by_name(timestamp, isolation, current_leader_epoch);
+    Ok(match known.map_err(ReadError::code)? {
+        Some(found) => Found::Offset(found),
+        None => Found::InRecords(InRecords { partition, timestamp, current_leader_epoch }),
+    })
+}
+
+/// Does the lookups one after the other, away from the reactor.
+async fn look_up(
+    cx: &RequestContext,
+    lookups: Vec<(Place, InRecords)>,
+    isolation: Isolation,
+) -> Vec<(Place, i32, Result<OffsetAndTimestamp, ErrorCode>)> {
+    if lookups.is_empty() {
+        return Vec::new();
+    }
+    let _permit = LOOKUPS.acquire().await;
+    let places: Vec<_> = lookups.iter().map(|(place, lookup)| (*place, lookup.partition.index())).collect();
+    let looking = cx.node.background.spawn_blocking(move || {
+        let found = lookups.iter().map(|(_, lookup)| {
+            let InRecords { partition, timestamp, current_leader_epoch } = lookup;
+            partition.offset_by_time(*timestamp, isolation, *current_leader_epoch).map_err(ReadError::code)
+        });
+        found.collect::<Vec<_>>()
     });
+    // It only fails by a bug that was logged, or when the process stops.
+    let found = looking.await.unwrap_or_else(|_| vec![Err(ErrorCode::UnknownServerError); places.len()]);
+    places.into_iter().zip(found).map(|((place, index), found)| (place, index, found)).collect()
+}
+
+fn answer(
+    cx: &RequestContext,
+    partition_index: i32,
+    found: Result<OffsetAndTimestamp, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
     match found {
         Ok(OffsetAndTimestamp { offset, timestamp, leader_epoch }) => ListOffsetsPartitionResponse {
-            partition_index: asked.partition_index,
+            partition_index,
             error_code: ErrorCode::None.into(),
             timestamp,
             offset,
             // Version 4 brought the field.
             leader_epoch: if cx.version >= 4 { leader_epoch } else { -1 },
         },
-        Err(error) => ListOffsetsPartitionResponse {
-            partition_index: asked.partition_index,
-            error_code: error.into(),
-            ..Default::default()
-        },
+        Err(error) => {
+            ListOffsetsPartitionResponse { partition_index, error_code: error.into(), ..Default::default() }
+        }
     }
 }
 

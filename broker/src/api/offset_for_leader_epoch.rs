@@ -26,12 +26,15 @@ fn end_of_epoch(cx: &RequestContext, topic: &str, asked: &OffsetForLeaderPartiti
     let partition = asked.partition;
     let found = cx.node.partitions.by_name(topic, partition).map_err(ReadError::Code);
     match found.and_then(|found| found.end_of_epoch(asked.leader_epoch, asked.current_leader_epoch)) {
-        Ok(end) => EpochEndOffset {
+        Ok(Some(end)) => EpochEndOffset {
             error_code: ErrorCode::None.into(),
             partition,
-            leader_epoch: end.leader_epoch,
+            leader_epoch: end.epoch,
             end_offset: end.end_offset,
         },
+        Ok(None) => {
+            EpochEndOffset { error_code: ErrorCode::None.into(), partition, leader_epoch: -1, end_offset: -1 }
+        }
         Err(error) => EpochEndOffset { error_code: error.code().into(), partition, ..Default::default() },
     }
 }

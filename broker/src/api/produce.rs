@@ -51,7 +51,7 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
 /// A partition whose answer waits for other replicas or for the disk, and its place in the response.
 struct Wait {
     partition: Arc<Partition>,
-    offset: i64,
+    appended: Appended,
     place: (usize, usize),
 }
 
@@ -73,7 +73,7 @@ fn append_all<'a>(
                 Ok((partition, appended)) => {
                     // acks=1 of a durable topic is met when the leader has synced.
                     if request.acks == ACKS_ALL || (request.acks == 1 && partition.is_durable()) {
-                        waits.push(Wait { partition, offset: appended.last_offset + 1, place });
+                        waits.push(Wait { partition, appended, place });
                     }
                     stored(data.index, &appended)
                 }
@@ -188,8 +188,9 @@ async fn await_acknowledged(
     timeout: Duration,
 ) {
     let deadline = Instant::now() + timeout;
-    for Wait { partition, offset, place: (topic, index) } in waits {
-        let error = match tokio::time::timeout_at(deadline, partition.acknowledged(offset, acks_all)).await {
+    for Wait { partition, appended, place: (topic, index) } in waits {
+        let error = match tokio::time::timeout_at(deadline, partition.acknowledged(&appended, acks_all)).await
+        {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => error,
             Err(_) => ErrorCode::RequestTimedOut,

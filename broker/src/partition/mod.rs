@@ -1,25 +1,27 @@
 //! The partitions of this broker: plain data in a table, behind one short lock each.
 //!
 //! A request's thread looks a [`Partition`] up in the [`Table`] without a lock, appends or reads under the
-//! partition's, and waits on its [`Watermark`]s outside it. No task, timer or open file belongs to a partition.
+//! partition's, and waits on its [`Level`]s outside it. No task, timer or open file belongs to a partition.
 
-mod append;
+pub mod append;
 pub mod directories;
-pub mod operations;
+mod offsets;
 #[allow(clippy::module_inception, reason = "the layout of house.md names the file so")]
 pub mod partition;
+mod progress;
 mod read;
 pub mod table;
 pub mod upkeep;
 pub mod wait;
 pub mod watermark;
 
+pub use append::{AppendAs, AppendError, Appended};
 pub use directories::Directories;
-pub use operations::{
-    AbortedTransaction, AppendAs, AppendError, Appended, EpochEnd, Extent, Isolation, OffsetAndTimestamp,
-    Read, ReadError, Readout, Timestamp,
-};
-pub use partition::{Myself, Partition};
+pub use milena_state::partition::reads::Isolation;
+pub use offsets::{OffsetAndTimestamp, Timestamp};
+pub use partition::{Extent, Myself, Partition};
+pub use progress::{Level, Mark};
+pub use read::{Missing, Read, ReadError, Readout};
 pub use table::Table;
-pub use wait::{Mark, WaitAny};
+pub use wait::WaitAny;
 pub use watermark::{Interrupted, Watermark};

@@ -4,11 +4,12 @@
 //! await and never together with another. Batches are validated before it is taken, files are sent after it is
 //! released, waiters are woken after it is released.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
-use milena_log::{Config, Directory, Log};
+use milena_log::{Config, Directory, Error, Log};
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::{Flush, Settings};
@@ -16,8 +17,9 @@ use milena_state::metadata::Partition as Assigned;
 use milena_state::partition::leader::{Effects, Leader, LogEnds, Rules, check_leader_epoch};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::operations::{AppendError, Extent, ReadError, storage_code};
-use super::watermark::{Interrupted, Watermark};
+use super::append::Appended;
+use super::progress::{Level, Mark, Marks, Progress};
+use super::watermark::Interrupted;
 
 /// A partition with its replica on this broker.
 pub struct Partition {
@@ -27,14 +29,11 @@ pub struct Partition {
     topic_id: Uuid,
     index: i32,
     pub(super) directory: Arc<Directory>,
-    high_watermark: Watermark,
-    log_end: Watermark,
-    last_stable: Watermark,
-    /// Below this the log is synced; kept up to date in durable mode only.
-    synced: Watermark,
+    /// What others wait for; replaced, under the lock, when the role changes.
+    progress: ArcSwap<Progress>,
     log_start: AtomicI64,
-    /// The directory failed: clients get KAFKA_STORAGE_ERROR until the next start. Not under the lock, because the
-    /// failure may be found by someone who holds it.
+    /// The directory failed or the log is damaged: clients get KAFKA_STORAGE_ERROR until the next start. Not under
+    /// the lock, because the failure may be found by someone who holds it.
     is_offline: AtomicBool,
     settings: ArcSwap<Settings>,
     inner: Mutex<Inner>,
@@ -45,6 +44,8 @@ pub(super) struct Inner {
     /// `None` after the partition was closed or deleted.
     pub log: Option<Log>,
     pub role: Role,
+    /// That of the current [`Progress`].
+    pub term: u64,
     /// Records since the last forced sync (`flush.messages`) and when the oldest of them came (`flush.ms`).
     pub unsynced_records: i64,
     pub unsynced_since_ms: Option<i64>,
@@ -67,13 +68,19 @@ pub struct Myself {
     pub replica_lag_time_max_ms: i64,
 }
 
-/// Numbers to tell the waiters after the lock was released.
-#[must_use]
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Marks {
-    pub log_end: i64,
-    pub high_watermark: i64,
-    pub last_stable: i64,
+/// The ends of a partition, for metrics and DescribeLogDirs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extent {
+    pub log_start_offset: i64,
+    pub log_end_offset: i64,
+    pub size_bytes: u64,
+    pub segments_count: usize,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({}-{})", self.topic, self.index)
+    }
 }
 
 impl Partition {
@@ -85,10 +92,17 @@ impl Partition {
         log: Log,
         settings: Arc<Settings>,
     ) -> Arc<Self> {
-        let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
+        let log_start = log.log_start_offset();
+        let marks = Marks {
+            term: 0,
+            log_end: log.log_end_offset(),
+            high_watermark: log_start,
+            last_stable: log_start,
+        };
         let inner = Inner {
             log: Some(log),
             role: Role::Follower { leader_epoch: -1 },
+            term: marks.term,
             unsynced_records: 0,
             unsynced_since_ms: None,
         };
@@ -98,10 +112,7 @@ impl Partition {
             topic_id,
             index,
             directory,
-            high_watermark: Watermark::new(log_start),
-            log_end: Watermark::new(log_end),
-            last_stable: Watermark::new(log_start),
-            synced: Watermark::new(log_start),
+            progress: ArcSwap::new(Progress::new(-1, marks, log_start)),
             log_start: AtomicI64::new(log_start),
             is_offline: AtomicBool::new(false),
             settings: ArcSwap::new(settings),
@@ -122,18 +133,18 @@ impl Partition {
     }
 
     /// Records below this offset are on every in-sync replica. Wait on it for consumer polls.
-    pub fn high_watermark(&self) -> &Watermark {
-        &self.high_watermark
+    pub fn high_watermark(&self) -> Level {
+        self.level(Mark::HighWatermark)
     }
 
     /// The next offset to be written.
-    pub fn log_end_offset(&self) -> &Watermark {
-        &self.log_end
+    pub fn log_end_offset(&self) -> Level {
+        self.level(Mark::LogEnd)
     }
 
-    /// No open transaction begins below this offset, and all below it is committed.
-    pub fn last_stable_offset(&self) -> &Watermark {
-        &self.last_stable
+    /// A number of the current leadership.
+    pub(super) fn level(&self, mark: Mark) -> Level {
+        Level { progress: self.progress.load_full(), mark }
     }
 
     pub fn log_start_offset(&self) -> i64 {
@@ -142,7 +153,7 @@ impl Partition {
 
     /// Where the log begins and ends and what it weighs; `None` once it is closed.
     pub fn extent(&self) -> Option<Extent> {
-        let inner = self.inner.lock();
+        let inner = self.lock();
         let log = inner.log.as_ref()?;
         Some(Extent {
             log_start_offset: log.log_start_offset(),
@@ -163,7 +174,7 @@ impl Partition {
 
     /// The epoch under which this broker leads the partition, or the error that a client must get.
     pub fn leader_epoch(&self) -> Result<i32, ErrorCode> {
-        match &self.inner.lock().role {
+        match &self.lock().role {
             Role::Leader(leader) => Ok(leader.leader_epoch()),
             Role::Follower { .. } => Err(ErrorCode::NotLeaderOrFollower),
         }
@@ -174,27 +185,40 @@ impl Partition {
         &self.directory
     }
 
+    /// For tests that do what no broker does yet, such as a follower's truncation.
+    #[cfg(test)]
+    pub(crate) fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
+        work(self.lock().log.as_mut().expect("the log is open"))
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
 
-    /// Waits until an append that ends before `required_offset` may be acknowledged: with acks=all when every in-sync replica has it, with acks=1 at
+    /// Waits until an append may be acknowledged: with acks=all when every in-sync replica has it, with acks=1 at
     /// once, or when it is on disk where the topic promises that. Combine with the request's timeout.
     ///
     /// Errors: NOT_ENOUGH_REPLICAS_AFTER_APPEND, NOT_LEADER_OR_FOLLOWER when the partition moved or was deleted
     /// meanwhile, KAFKA_STORAGE_ERROR when its directory failed.
-    pub async fn acknowledged(&self, required_offset: i64, acks_all: bool) -> Result<(), ErrorCode> {
-        if acks_all {
-            self.high_watermark.reached(required_offset).await.map_err(|gone| self.interrupted(gone))?;
-            return match &self.inner.lock().role {
-                Role::Leader(leader) => leader.acks_all_outcome(required_offset).unwrap_or(Ok(())),
-                Role::Follower { .. } => Err(ErrorCode::NotLeaderOrFollower),
-            };
+    pub async fn acknowledged(&self, appended: &Appended, acks_all: bool) -> Result<(), ErrorCode> {
+        let mark = match acks_all {
+            true => Mark::HighWatermark,
+            false if self.is_durable() => Mark::Synced,
+            false => return Ok(()),
+        };
+        let required_offset = appended.last_offset + 1;
+        let level = self.level(mark);
+        if level.progress.leader_epoch != appended.leader_epoch {
+            return Err(ErrorCode::NotLeaderOrFollower);
         }
-        if self.is_durable() {
-            self.synced.reached(required_offset).await.map_err(|gone| self.interrupted(gone))?;
+        level.reached(required_offset).await.map_err(|gone| self.interrupted(gone))?;
+        match &self.lock().role {
+            Role::Leader(leader) if acks_all => {
+                leader.acks_all_outcome(required_offset, appended.leader_epoch).unwrap_or(Ok(()))
+            }
+            Role::Leader(leader) => leader.check_appended_in(appended.leader_epoch),
+            Role::Follower { .. } => Err(ErrorCode::NotLeaderOrFollower),
         }
-        Ok(())
     }
 
     fn interrupted(&self, _: Interrupted) -> ErrorCode {
@@ -204,14 +228,15 @@ impl Partition {
     /// Takes what the image says about this partition: leads it, stops leading it, or notes a changed ISR.
     pub(crate) fn assign(&self, assigned: &Assigned, myself: Myself, now_ms: i64) {
         let settings = self.settings.load_full();
-        let mut inner = self.inner.lock();
+        let mut inner = self.lock();
         let Inner { log: Some(log), role, .. } = &mut *inner else { return };
         if assigned.leader != Some(myself.broker_id) {
-            let led = matches!(role, Role::Leader(_));
-            *role = Role::Follower { leader_epoch: assigned.leader_epoch };
-            drop(inner);
-            if led {
-                self.interrupt();
+            let followed =
+                matches!(role, Role::Follower { leader_epoch } if *leader_epoch == assigned.leader_epoch);
+            if !followed {
+                *role = Role::Follower { leader_epoch: assigned.leader_epoch };
+                let high_watermark = self.high_watermark().get().min(log.log_end_offset());
+                self.begin_term(&mut inner, high_watermark);
             }
             return;
         }
@@ -220,9 +245,11 @@ impl Partition {
                 leader.image_changed(assigned, now_ms)
             }
             Role::Leader(_) | Role::Follower { .. } => {
-                let (leader, effects) =
-                    lead(log, assigned, myself, rules(&settings, myself), &self.high_watermark, now_ms);
+                let known = self.high_watermark().get();
+                let (leader, effects) = lead(log, assigned, myself, rules(&settings, myself), known, now_ms);
+                let high_watermark = leader.high_watermark();
                 *role = Role::Leader(Box::new(leader));
+                self.begin_term(&mut inner, high_watermark);
                 effects
             }
         };
@@ -233,10 +260,29 @@ impl Partition {
         self.request_sync_when_durable();
     }
 
+    /// Gives the new role numbers of its own, and sends away who waited for those of the one before. The log may
+    /// have been cut since they rose.
+    fn begin_term(&self, inner: &mut Inner, high_watermark: i64) {
+        let Some(log) = &inner.log else { return };
+        inner.term += 1;
+        let marks = Marks {
+            term: inner.term,
+            log_end: log.log_end_offset(),
+            high_watermark,
+            last_stable: log.last_stable_offset().min(high_watermark),
+        };
+        let synced = log.durable_offset().min(marks.log_end);
+        self.progress.swap(Progress::new(inner.role.leader_epoch(), marks, synced)).close();
+        // It failed while this went on, and closed the numbers of before.
+        if self.is_offline() {
+            self.progress.load().close();
+        }
+    }
+
     /// Takes new settings of the topic; they hold from the next append on.
     pub(crate) fn configure(&self, settings: &Arc<Settings>, log: &Arc<Config>, myself: Myself, now_ms: i64) {
         self.settings.store(Arc::clone(settings));
-        let mut inner = self.inner.lock();
+        let mut inner = self.lock();
         if let Some(own) = &mut inner.log {
             own.take_config(Arc::clone(log));
         }
@@ -251,14 +297,16 @@ impl Partition {
         self.request_sync_when_durable();
     }
 
-    /// The log is synced below `offset`.
+    /// A sync ended; it says that the log was synced below `offset` then, and may have been cut since.
     fn synced(&self, offset: i64, now_ms: i64) {
-        self.synced.advance(offset);
-        let mut inner = self.inner.lock();
-        let Role::Leader(leader) = &mut inner.role else { return };
+        let mut inner = self.lock();
+        let Ok((log, leader)) = inner.leading() else { return };
+        let offset = offset.min(log.durable_offset());
         let effects = leader.synced(offset, now_ms);
         let marks = inner.settle(effects);
+        let level = self.level(Mark::Synced);
         drop(inner);
+        level.watermark().advance(offset);
         self.tell(marks);
     }
 
@@ -276,7 +324,7 @@ impl Partition {
         if !self.is_durable() {
             return;
         }
-        let Some(durability) = self.inner.lock().log.as_ref().map(|log| Arc::clone(log.durability())) else {
+        let Some(durability) = self.lock().log.as_ref().map(|log| Arc::clone(log.durability())) else {
             return;
         };
         let this = Weak::clone(&self.this);
@@ -294,9 +342,7 @@ impl Partition {
     /// Tells the waiters; the lock must not be held.
     pub(super) fn tell(&self, marks: Option<Marks>) {
         if let Some(marks) = marks {
-            self.log_end.advance(marks.log_end);
-            self.high_watermark.advance(marks.high_watermark);
-            self.last_stable.advance(marks.last_stable);
+            self.progress.load().tell(marks);
         }
     }
 
@@ -304,34 +350,42 @@ impl Partition {
         self.log_start.fetch_max(offset, Ordering::AcqRel);
     }
 
-    /// Sends current waiters away: they look again and get the error that holds now.
-    fn interrupt(&self) {
-        for watermark in [&self.log_end, &self.high_watermark, &self.last_stable, &self.synced] {
-            watermark.interrupt();
-        }
-    }
-
     pub fn is_offline(&self) -> bool {
-        self.is_offline.load(Ordering::Acquire)
+        self.is_offline.load(Ordering::SeqCst)
     }
 
-    /// The directory of this partition failed: nobody waits here any more, nor is it found.
+    /// Nobody waits here any more, nor is it found: its directory failed, or its log is damaged.
     pub(crate) fn fail(&self) {
-        self.is_offline.store(true, Ordering::Release);
-        self.close_watermarks();
+        self.is_offline.store(true, Ordering::SeqCst);
+        self.progress.load().close();
     }
 
-    fn close_watermarks(&self) {
-        for watermark in [&self.log_end, &self.high_watermark, &self.last_stable, &self.synced] {
-            watermark.close();
+    /// What a failure of files means to the partition, and what whoever asked is told. A failed directory was logged
+    /// when it failed, and took its partitions along. Damage is logged here, once, and takes this partition offline
+    /// alone. The lock may be held.
+    pub(super) fn storage_failed(&self, error: &milena_log::Error) -> ErrorCode {
+        let is_damage = matches!(error, Error::Damaged { .. } | Error::Unreadable { .. });
+        if is_damage && !self.is_offline.swap(true, Ordering::SeqCst) {
+            tracing::error!(topic = %self.topic, partition = self.index, %error, "partition goes offline");
+            self.fail();
         }
+        ErrorCode::KafkaStorageError
     }
 
     /// Takes the log out for closing or deletion; nothing can be appended or read afterwards, nobody waits.
     pub(crate) fn take_log(&self) -> Option<Log> {
-        let log = self.inner.lock().log.take();
-        self.close_watermarks();
+        let log = self.lock().log.take();
+        self.progress.load().close();
         log
+    }
+}
+
+impl Role {
+    fn leader_epoch(&self) -> i32 {
+        match self {
+            Role::Leader(leader) => leader.leader_epoch(),
+            Role::Follower { leader_epoch } => *leader_epoch,
+        }
     }
 }
 
@@ -347,16 +401,13 @@ impl Inner {
     /// As [`leading`](Self::leading), after comparing the leader epoch that the client believes in (−1: it does not
     /// say): a client whose epoch is wrong learns that first (KIP-320).
     pub fn leading_in(&mut self, current_leader_epoch: i32) -> Result<(&mut Log, &mut Leader), ErrorCode> {
-        let ours = match &self.role {
-            Role::Leader(leader) => leader.leader_epoch(),
-            Role::Follower { leader_epoch } => *leader_epoch,
-        };
-        check_leader_epoch(ours, current_leader_epoch)?;
+        check_leader_epoch(self.role.leader_epoch(), current_leader_epoch)?;
         self.leading()
     }
 
     /// Carries effects out that need the log, and says what to tell the waiters.
     pub fn settle(&mut self, effects: Effects) -> Option<Marks> {
+        let term = self.term;
         let Ok((log, leader)) = self.leading() else { return None };
         if let Some(high_watermark) = effects.advance_high_watermark {
             log.high_watermark_reached(high_watermark);
@@ -366,8 +417,8 @@ impl Inner {
             tracing::error!(log = log.name(), ?proposal, "ISR change cannot be sent");
         }
         let high_watermark = leader.high_watermark();
-        let last_stable = log.last_stable_offset().min(high_watermark);
-        Some(Marks { log_end: log.log_end_offset(), high_watermark, last_stable })
+        let last_stable = leader.last_stable_offset(log.last_stable_offset());
+        Some(Marks { term, log_end: log.log_end_offset(), high_watermark, last_stable })
     }
 }
 
@@ -376,7 +427,7 @@ fn lead(
     assigned: &Assigned,
     myself: Myself,
     rules: Rules,
-    high_watermark: &Watermark,
+    high_watermark: i64,
     now_ms: i64,
 ) -> (Leader, Effects) {
     log.assign_epoch_start(assigned.leader_epoch);
@@ -384,7 +435,7 @@ fn lead(
         log_start_offset: log.log_start_offset(),
         log_end_offset: log.log_end_offset(),
         synced_offset: log.durable_offset(),
-        high_watermark: high_watermark.get(),
+        high_watermark,
     };
     Leader::new(myself.broker_id, myself.broker_epoch, assigned, ends, rules, now_ms)
 }
@@ -394,16 +445,5 @@ fn rules(settings: &Settings, myself: Myself) -> Rules {
         min_insync_replicas: settings.min_insync_replicas,
         durable: settings.flush == Flush::Durable,
         replica_lag_time_max_ms: myself.replica_lag_time_max_ms,
-    }
-}
-
-/// What a client is told about a failure of files during an append or a lookup.
-pub(super) fn storage_error(error: &milena_log::Error) -> ReadError {
-    ReadError::Code(storage_code(error))
-}
-
-impl From<ErrorCode> for AppendError {
-    fn from(code: ErrorCode) -> Self {
-        AppendError::new(code, code.name())
     }
 }

@@ -1,16 +1,121 @@
-//! Reading a partition: file ranges for fetches, and offsets by time and by epoch.
+//! Reading a partition: file ranges for fetches.
 
-use milena_log::{Log, Read as LogRead, ReadError as LogReadError, Slice, TimestampOffset};
+use std::io;
+use std::path::Path;
+
+use milena_log::leader_epochs::EpochEnd;
+use milena_log::transaction_index::AbortedTransaction;
+use milena_log::{AbortedSearch, Cold, Error, Log, Lookup, Slice};
+use milena_protocol::ErrorCode;
+use milena_state::partition::follower::DivergingEpoch;
 use milena_state::partition::leader::Leader;
+use milena_state::partition::reads::{self, Isolation};
 
-use super::operations::{
-    AbortedTransaction, EpochEnd, Isolation, OffsetAndTimestamp, Read, ReadError, Readout, Timestamp,
-};
-use super::partition::{Partition, storage_error};
-use crate::server::FileSlice;
+use super::partition::Partition;
+use super::progress::Mark;
 
 /// Bytes that one partition of a fetch returns at most, whatever was asked: lengths are 32 bits on the wire.
 const READ_BYTES_MAX: usize = 1 << 30;
+
+/// One partition of a fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    pub offset: i64,
+    /// Bytes at most; the last batch may be cut there, as in Kafka.
+    pub bytes_max: usize,
+    /// Give the first batch whole even when it is larger than `bytes_max`.
+    pub first_batch_whole: bool,
+    pub isolation: Isolation,
+    /// The leader epoch that the client believes in, −1 when it does not say.
+    pub current_leader_epoch: i32,
+    /// The epoch of the last record that the client has, −1 when it does not say.
+    pub last_fetched_epoch: i32,
+}
+
+/// What a read found, consistent as of one moment.
+#[derive(Debug)]
+pub struct Readout {
+    /// Bytes of the log; `None` when there is nothing to read below the bound.
+    pub records: Option<Slice>,
+    /// The leadership that all of this is of.
+    pub(super) term: u64,
+    pub log_end_offset: i64,
+    pub high_watermark: i64,
+    pub last_stable_offset: i64,
+    pub log_start_offset: i64,
+    /// For read committed: the transactions that were aborted and overlap the records.
+    pub aborted: Option<Vec<AbortedTransaction>>,
+    /// Set when the answer needs what is not in memory: bring it where waiting for a disk is allowed, then read
+    /// again.
+    pub missing: Option<Missing>,
+    /// Set when the client's history diverges from ours; there are no records then.
+    pub diverging: Option<EpochEnd>,
+}
+
+/// What a read would have had to wait for. [`Partition::bring`] waits for it.
+#[derive(Debug)]
+pub enum Missing {
+    Bytes(Cold),
+    /// An index that has to be built again.
+    Index(Box<Lookup>),
+    Aborted(AbortedSearch),
+}
+
+impl Readout {
+    fn of(term: u64, log: &Log, leader: &Leader) -> Self {
+        Self {
+            records: None,
+            term,
+            log_end_offset: log.log_end_offset(),
+            high_watermark: leader.high_watermark(),
+            last_stable_offset: leader.last_stable_offset(log.last_stable_offset()),
+            log_start_offset: log.log_start_offset(),
+            aborted: None,
+            missing: None,
+            diverging: None,
+        }
+    }
+
+    /// Bytes of records that were found.
+    pub fn bytes(&self) -> usize {
+        self.records.as_ref().map_or(0, |slice| slice.length)
+    }
+
+    /// The number that must rise before there is more to read.
+    pub fn seen(&self, mark: Mark) -> i64 {
+        match mark {
+            Mark::LogEnd | Mark::Synced => self.log_end_offset,
+            Mark::HighWatermark => self.high_watermark,
+            Mark::LastStable => self.last_stable_offset,
+        }
+    }
+}
+
+/// A read or lookup that cannot be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Below the log start or above the log end; the numbers go into the response.
+    #[error("offset is outside of {log_start_offset}..={high_watermark}")]
+    OutOfRange { log_start_offset: i64, high_watermark: i64 },
+    #[error("{0:?}")]
+    Code(ErrorCode),
+}
+
+impl ReadError {
+    /// What the client is told.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::Code(code) => code,
+        }
+    }
+}
+
+impl From<ErrorCode> for ReadError {
+    fn from(code: ErrorCode) -> Self {
+        Self::Code(code)
+    }
+}
 
 impl Partition {
     /// Finds the bytes for one partition of a fetch. They are sent after the lock is released.
@@ -19,140 +124,122 @@ impl Partition {
     /// not committed any more.
     pub fn read(&self, read: Read) -> Result<Readout, ReadError> {
         let mut inner = self.lock();
+        let term = inner.term;
         let (log, leader) = inner.leading_in(read.current_leader_epoch)?;
-        let mut readout = readout(log, leader);
-        if let Some(diverging) = diverging(log, &read, &readout)? {
-            readout.diverging = Some(diverging);
-            return Ok(readout);
+        let mut readout = Readout::of(term, log, leader);
+        if read.last_fetched_epoch >= 0 {
+            readout.diverging = diverging(log, &read).map_err(|_| out_of_range(&readout))?;
+            if readout.diverging.is_some() {
+                return Ok(readout);
+            }
         }
-        if !(log.log_start_offset()..=log.log_end_offset()).contains(&read.offset) {
+        if !(readout.log_start_offset..=readout.log_end_offset).contains(&read.offset) {
             return Err(out_of_range(&readout));
         }
-        let upto_offset = bound(log, &readout, read.isolation);
-        if read.isolation == Isolation::ReadCommitted {
-            readout.aborted = Some(aborted(log, read.offset, upto_offset)?);
+        let upto_offset = leader.visible_end(read.isolation, log.last_stable_offset());
+        let gives_nothing = read.bytes_max == 0 && !read.first_batch_whole;
+        if read.offset < upto_offset && !gives_nothing {
+            self.find(log, &read, upto_offset, &mut readout)?;
         }
-        if read.offset < upto_offset {
-            find(log, &read, upto_offset, &mut readout)?;
+        if read.isolation == Isolation::ReadCommitted {
+            let search = log.aborted_in(read.offset, readout.records.as_ref(), upto_offset);
+            drop(inner);
+            self.name_aborted(search, &mut readout)?;
         }
         Ok(readout)
     }
 
-    /// Looks an offset up by time (ListOffsets). A record that the reader may not see yet is not found.
-    pub fn offset_for(
+    /// Puts the records, or what is missing on the way to them, into `readout`.
+    fn find(
         &self,
-        timestamp: Timestamp,
-        isolation: Isolation,
-        current_leader_epoch: i32,
-    ) -> Result<OffsetAndTimestamp, ReadError> {
-        let mut inner = self.lock();
-        let (log, leader) = inner.leading_in(current_leader_epoch)?;
-        let bound = bound(log, &readout(log, leader), isolation);
-        if isolation != Isolation::LogEnd && timestamp != Timestamp::Earliest {
-            leader.check_offsets_available()?;
-        }
-        let at = |offset: i64, epoch: Option<i32>| OffsetAndTimestamp {
-            offset,
-            timestamp: -1,
-            leader_epoch: epoch.unwrap_or(-1),
+        log: &mut Log,
+        read: &Read,
+        upto_offset: i64,
+        readout: &mut Readout,
+    ) -> Result<(), ReadError> {
+        let asked = milena_log::Read {
+            from_offset: read.offset,
+            upto_offset,
+            max_bytes: read.bytes_max.min(READ_BYTES_MAX),
+            min_one_batch: read.first_batch_whole,
+            // The lock is held, and the thread has other connections: neither may wait for a disk.
+            hot_only: true,
         };
-        let found = match timestamp {
-            Timestamp::Earliest | Timestamp::EarliestLocal => {
-                let start = log.log_start_offset();
-                return Ok(at(start, log.epoch_at(start)));
+        match log.read(asked) {
+            Ok(slice) => readout.records = slice.filter(|slice| !slice.first_batch_incomplete),
+            Err(milena_log::ReadError::Cold(cold)) => readout.missing = Some(Missing::Bytes(cold)),
+            Err(milena_log::ReadError::NeedsIndex(lookup)) => {
+                readout.missing = Some(Missing::Index(lookup));
             }
-            Timestamp::Latest => return Ok(at(bound, Some(leader.leader_epoch()))),
-            Timestamp::LatestTiered => return Ok(OffsetAndTimestamp::NONE),
-            Timestamp::MaxTimestamp => log.max_timestamp(),
-            Timestamp::At(timestamp) => log.offset_for_timestamp(timestamp),
-        };
-        let found = found.map_err(|error| storage_error(&error))?.filter(|found| found.offset < bound);
-        Ok(found.map_or(OffsetAndTimestamp::NONE, |TimestampOffset { timestamp, offset, leader_epoch }| {
-            OffsetAndTimestamp { offset, timestamp, leader_epoch: leader_epoch.unwrap_or(-1) }
-        }))
-    }
-
-    /// Where `leader_epoch` ends in our history (OffsetForLeaderEpoch); both −1 when it is not known.
-    pub fn end_of_epoch(&self, leader_epoch: i32, current_leader_epoch: i32) -> Result<EpochEnd, ReadError> {
-        let mut inner = self.lock();
-        let (log, _) = inner.leading_in(current_leader_epoch)?;
-        let end = log.end_offset_for_epoch(leader_epoch);
-        Ok(end.map_or(EpochEnd { leader_epoch: -1, end_offset: -1 }, |end| EpochEnd {
-            leader_epoch: end.epoch,
-            end_offset: end.end_offset,
-        }))
-    }
-}
-
-fn readout(log: &Log, leader: &Leader) -> Readout {
-    let high_watermark = leader.high_watermark();
-    Readout {
-        records: None,
-        high_watermark,
-        last_stable_offset: log.last_stable_offset().min(high_watermark),
-        log_start_offset: log.log_start_offset(),
-        aborted: None,
-        cold: None,
-        diverging: None,
-    }
-}
-
-fn bound(log: &Log, readout: &Readout, isolation: Isolation) -> i64 {
-    match isolation {
-        Isolation::LogEnd => log.log_end_offset(),
-        Isolation::ReadUncommitted => readout.high_watermark,
-        Isolation::ReadCommitted => readout.last_stable_offset,
-    }
-}
-
-/// Where the reader's history leaves ours, when its last epoch says so (KIP-595).
-fn diverging(log: &Log, read: &Read, readout: &Readout) -> Result<Option<EpochEnd>, ReadError> {
-    if read.last_fetched_epoch < 0 {
-        return Ok(None);
-    }
-    // An epoch that we never heard of: the reader is ahead of us, and only starting over helps.
-    let end = log.end_offset_for_epoch(read.last_fetched_epoch).ok_or(out_of_range(readout))?;
-    let diverges = end.epoch < read.last_fetched_epoch || end.end_offset < read.offset;
-    Ok(diverges.then_some(EpochEnd { leader_epoch: end.epoch, end_offset: end.end_offset }))
-}
-
-fn aborted(log: &mut Log, from_offset: i64, upto_offset: i64) -> Result<Vec<AbortedTransaction>, ReadError> {
-    if from_offset >= upto_offset {
-        return Ok(Vec::new());
-    }
-    let aborted =
-        log.aborted_transactions(from_offset, upto_offset).map_err(|error| storage_error(&error))?;
-    let named = aborted.into_iter();
-    Ok(named
-        .map(|t| AbortedTransaction { producer_id: t.producer_id, first_offset: t.first_offset })
-        .collect())
-}
-
-/// Puts the records, or what is cold on the way to them, into `readout`.
-fn find(log: &mut Log, read: &Read, upto_offset: i64, readout: &mut Readout) -> Result<(), ReadError> {
-    let asked = LogRead {
-        from_offset: read.offset,
-        upto_offset,
-        max_bytes: read.bytes_max.min(READ_BYTES_MAX),
-        min_one_batch: read.first_batch_whole,
-        // The lock is held, and the thread has other connections: neither may wait for a disk.
-        hot_only: true,
-    };
-    match log.read(asked) {
-        Ok(slice) => {
-            readout.records = slice.filter(|slice| !slice.first_batch_incomplete).and_then(file_slice)
+            Err(milena_log::ReadError::OutOfRange { .. }) => return Err(out_of_range(readout)),
+            Err(milena_log::ReadError::Storage(error)) => return Err(self.storage_failed(&error).into()),
         }
-        Err(LogReadError::Cold(cold)) => readout.cold = Some(cold),
-        Err(LogReadError::OutOfRange { .. }) => return Err(out_of_range(readout)),
-        Err(LogReadError::Storage(error)) => return Err(storage_error(&error)),
+        Ok(())
     }
-    Ok(())
+
+    /// Names the aborted transactions among the records. Without the names the records must not go out.
+    fn name_aborted(&self, search: Option<AbortedSearch>, readout: &mut Readout) -> Result<(), ReadError> {
+        let Some(search) = search else {
+            readout.aborted = Some(Vec::new());
+            return Ok(());
+        };
+        match search.hot() {
+            Ok(Some(aborted)) => readout.aborted = Some(aborted),
+            Ok(None) => {
+                readout.records = None;
+                readout.missing = Some(Missing::Aborted(search));
+            }
+            Err(error) => return Err(self.storage_failed(&error).into()),
+        }
+        Ok(())
+    }
+
+    /// Waits for the disk until what a read lacked is in memory. When that fails the next read says so.
+    pub fn bring(&self, missing: Missing) {
+        let brought = match missing {
+            Missing::Bytes(cold) => {
+                return cold
+                    .warm()
+                    .unwrap_or_else(|error| self.read_failed(&cold.path, cold.position, &error));
+            }
+            Missing::Index(mut lookup) => lookup.build_index().and_then(|()| self.learn(*lookup)),
+            Missing::Aborted(search) => match search.warm() {
+                Err(Error::Damaged { .. }) => self.mend_transaction_indexes(&search),
+                outcome => outcome,
+            },
+        };
+        if let Err(error) = brought {
+            self.storage_failed(&error);
+        }
+    }
+
+    fn learn(&self, lookup: Lookup) -> Result<(), Error> {
+        self.lock().log.as_mut().map_or(Ok(()), |log| log.learn(lookup).map(|_| ()))
+    }
+
+    /// The one repair under the lock: it needs the producers' whole history, and happens to a file that somebody
+    /// else changed.
+    fn mend_transaction_indexes(&self, search: &AbortedSearch) -> Result<(), Error> {
+        self.lock().log.as_mut().map_or(Ok(()), |log| log.mend_transaction_indexes(search))
+    }
+
+    /// Records that a read gave out could not be read from their file.
+    pub(crate) fn slice_failed(&self, slice: &Slice, error: &io::Error) {
+        let name = format!("{}-{}", self.topic(), self.index());
+        let path = self.directory.segment_path(&name, slice.segment);
+        self.read_failed(&path, slice.position, error);
+    }
+
+    fn read_failed(&self, path: &Path, position: u64, error: &io::Error) {
+        self.storage_failed(&self.directory.read_failed(path, position, error));
+    }
 }
 
-/// `None` for an empty slice.
-fn file_slice(slice: Slice) -> Option<FileSlice> {
-    let length = u32::try_from(slice.length).expect("bounded by READ_BYTES_MAX or one batch of 31 bits");
-    (length > 0).then_some(FileSlice { file: slice.file, position: slice.position, length })
+fn diverging(log: &Log, read: &Read) -> Result<Option<EpochEnd>, ErrorCode> {
+    let ours = log.end_offset_for_epoch(read.last_fetched_epoch);
+    let ours = ours.map(|EpochEnd { epoch, end_offset }| DivergingEpoch { epoch, end_offset });
+    let diverging = reads::diverging(read.last_fetched_epoch, read.offset, ours)?;
+    Ok(diverging.map(|DivergingEpoch { epoch, end_offset }| EpochEnd { epoch, end_offset }))
 }
 
 fn out_of_range(readout: &Readout) -> ReadError {

@@ -48,6 +48,7 @@ pub async fn run(table: Arc<Table>, directories: Arc<Directories>, settings: Arc
 impl Partition {
     /// Deletes segments that retention or a raised log start no longer wants.
     pub fn delete_old_segments(&self, now_ms: i64) {
+        self.find_timestamps(now_ms);
         let mut inner = self.lock();
         let Ok((log, leader)) = inner.leading() else { return };
         let before = log.log_start_offset();
@@ -80,6 +81,9 @@ impl Partition {
     fn note(&self, outcome: Result<(), milena_log::Error>, work: &str) {
         match outcome {
             Ok(()) | Err(milena_log::Error::DirectoryOffline { .. }) => {}
+            Err(error @ milena_log::Error::Damaged { .. }) => {
+                self.storage_failed(&error);
+            }
             Err(error) => {
                 tracing::error!(topic = %self.topic(), partition = self.index(), %error, work, "log upkeep failed")
             }

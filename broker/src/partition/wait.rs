@@ -4,22 +4,16 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use super::partition::Partition;
-use super::watermark::{Signal, Ticket, Watermark};
-
-/// Which number of a partition is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
-    LogEnd,
-    HighWatermark,
-    LastStable,
-}
+use super::progress::{Level, Mark};
+use super::read::Readout;
+use super::watermark::{Signal, Ticket};
 
 /// Ready when any of the added numbers is reached, or a partition among them goes away. One allocation for the
 /// signal and one entry per partition; everything is taken back when it is dropped.
 #[derive(Default)]
 pub struct WaitAny {
     signal: Arc<Signal>,
-    held: Vec<(Arc<Partition>, Mark, Ticket)>,
+    held: Vec<(Level, Ticket)>,
 }
 
 impl WaitAny {
@@ -27,10 +21,14 @@ impl WaitAny {
         Self::default()
     }
 
-    /// Adds a partition: fire when its `mark` is at least `at`.
-    pub fn add(&mut self, partition: &Arc<Partition>, mark: Mark, at: i64) {
-        if let Some(ticket) = watermark(partition, mark).register(at, &self.signal) {
-            self.held.push((Arc::clone(partition), mark, ticket));
+    /// Adds a partition: fire when its `mark` rises above what `readout` saw, or another leadership began since.
+    pub fn add(&mut self, partition: &Partition, mark: Mark, readout: &Readout) {
+        let level = partition.level(mark);
+        if level.progress.term != readout.term {
+            return self.signal.fire();
+        }
+        if let Some(ticket) = level.watermark().register(readout.seen(mark) + 1, &self.signal) {
+            self.held.push((level, ticket));
         }
     }
 
@@ -42,16 +40,8 @@ impl WaitAny {
 
 impl Drop for WaitAny {
     fn drop(&mut self) {
-        for (partition, mark, ticket) in self.held.drain(..) {
-            watermark(&partition, mark).forget(ticket);
+        for (level, ticket) in self.held.drain(..) {
+            level.watermark().forget(ticket);
         }
-    }
-}
-
-fn watermark(partition: &Partition, mark: Mark) -> &Watermark {
-    match mark {
-        Mark::LogEnd => partition.log_end_offset(),
-        Mark::HighWatermark => partition.high_watermark(),
-        Mark::LastStable => partition.last_stable_offset(),
     }
 }

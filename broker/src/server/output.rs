@@ -16,18 +16,20 @@ use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use milena_log::{Slice, slice};
+
 use super::buffers;
 use super::reply::FileSlice;
 use crate::system::sendfile;
 
 /// From here on sendfile costs less than reading and writing (performance.md: 1.6 times at 16 KiB).
-const SENDFILE_BYTES_MIN: u32 = 16 << 10;
+const SENDFILE_BYTES_MIN: usize = 16 << 10;
 
 /// Answers are gathered into one write up to here.
 const GATHERED_BYTES_MAX: usize = 64 << 10;
 
 /// How much of a file is probed, warmed and sent before the next look at the page cache.
-const WINDOW_BYTES: u64 = 1 << 20;
+const WINDOW_BYTES: usize = 1 << 20;
 
 /// One byte is probed in each of these: the kernel reads ahead in pieces of this size or larger.
 const PROBE_STRIDE: u64 = 128 << 10;
@@ -42,7 +44,7 @@ pub struct Output {
 #[derive(Debug)]
 enum Chunk {
     Bytes { bytes: Vec<u8>, written: usize },
-    File { slice: FileSlice, state: FileState },
+    File { file: FileSlice, state: FileState },
 }
 
 #[derive(Debug)]
@@ -110,25 +112,25 @@ impl Output {
         }
     }
 
-    fn push_file(&mut self, slice: FileSlice) {
-        if slice.length < SENDFILE_BYTES_MIN && self.gather_hot(&slice) {
+    fn push_file(&mut self, file: FileSlice) {
+        if file.slice.length < SENDFILE_BYTES_MIN && self.gather_hot(&file.slice) {
             return;
         }
-        self.pending_bytes += u64::from(slice.length);
-        let until = slice.position;
-        self.chunks.push_back(Chunk::File { slice, state: FileState::Hot { until } });
+        self.pending_bytes += file.slice.length as u64;
+        let until = file.slice.position;
+        self.chunks.push_back(Chunk::File { file, state: FileState::Hot { until } });
     }
 
     /// Reads a short slice right behind the bytes before it, when no disk is needed for that.
-    fn gather_hot(&mut self, slice: &FileSlice) -> bool {
+    fn gather_hot(&mut self, slice: &Slice) -> bool {
         let tail = self.tail();
         let begin = tail.len();
-        tail.resize(begin + slice.length as usize, 0);
+        tail.resize(begin + slice.length, 0);
         if read_hot(slice, &mut tail[begin..]).is_err() {
             tail.truncate(begin);
             return false;
         }
-        self.pending_bytes += u64::from(slice.length);
+        self.pending_bytes += slice.length as u64;
         true
     }
 
@@ -162,16 +164,15 @@ impl Output {
                 }
                 Poll::Ready(Ok(count as u64))
             }
-            Some(Chunk::File { slice, state }) => {
-                let window_end = ready!(poll_hot(cx, slice, state))?;
-                let window = window_end - slice.position;
+            Some(Chunk::File { file, state }) => {
+                let window_end = ready!(poll_hot(cx, file, state))?;
+                let slice = &file.slice;
+                let window = (window_end - slice.position) as usize;
                 if slice.file.raw_fd().is_none() || slice.length < SENDFILE_BYTES_MIN {
-                    return Poll::Ready(self.replace_by_bytes(window as usize));
+                    return Poll::Ready(self.replace_by_bytes(window));
                 }
-                let count = ready!(poll_sendfile(cx, stream, slice, window as usize))?;
-                slice.position += count as u64;
-                slice.length -= count as u32;
-                if slice.length == 0 {
+                let count = ready!(poll_sendfile(cx, stream, file, window))?;
+                if file.advance(count) {
                     self.chunks.pop_front();
                 }
                 Poll::Ready(Ok(count as u64))
@@ -182,13 +183,12 @@ impl Output {
     /// Reads the next `window` bytes of the file in front into a chunk before it: short runs, and files
     /// without a descriptor. Writes nothing yet.
     fn replace_by_bytes(&mut self, window: usize) -> io::Result<u64> {
-        let Some(Chunk::File { slice, .. }) = self.chunks.front_mut() else { return Ok(0) };
+        let Some(Chunk::File { file, .. }) = self.chunks.front_mut() else { return Ok(0) };
         let mut bytes = buffers::take_reply();
         bytes.resize(window, 0);
-        milena_log::files::read_exact_at(&*slice.file, &mut bytes, slice.position)?;
-        slice.position += window as u64;
-        slice.length -= window as u32;
-        if slice.length == 0 {
+        let read = milena_log::files::read_exact_at(&*file.slice.file, &mut bytes, file.slice.position);
+        told(read, file)?;
+        if file.advance(window) {
             self.chunks.pop_front();
         }
         self.chunks.push_front(Chunk::Bytes { bytes, written: 0 });
@@ -217,21 +217,38 @@ fn poll_send(
 fn poll_sendfile(
     cx: &mut Context<'_>,
     stream: &TcpStream,
-    slice: &FileSlice,
+    file: &FileSlice,
     window: usize,
 ) -> Poll<io::Result<usize>> {
-    let Some(file) = slice.file.raw_fd() else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
-    let count = ready!(poll_try(cx, stream, |stream| {
-        sendfile(stream.as_raw_fd(), file, slice.position, window)
-    }))?;
-    if count == 0 {
+    let slice = &file.slice;
+    let Some(raw_fd) = slice.raw_fd() else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
+    let sent = ready!(poll_try(cx, stream, |stream| {
+        sendfile(stream.as_raw_fd(), raw_fd, slice.position, window)
+    }));
+    Poll::Ready(match sent {
         // The length was promised in the header of the frame; the connection cannot be saved.
-        return Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "a file is shorter than its index says",
-        )));
+        Ok(0) => told(
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a file is shorter than its index says")),
+            file,
+        ),
+        // What a socket never says of itself: the disk did not give the bytes.
+        Err(error) if error.raw_os_error() == Some(libc::EIO) => told(Err(error), file),
+        sent => sent,
+    })
+}
+
+/// Passes the result of a read on, after telling the file's owner of an error.
+fn told<T>(read: io::Result<T>, file: &FileSlice) -> io::Result<T> {
+    read.inspect_err(|error| file.read_failed(error))
+}
+
+impl FileSlice {
+    /// So many bytes are sent; true when none is left.
+    fn advance(&mut self, count: usize) -> bool {
+        self.slice.position += count as u64;
+        self.slice.length -= count;
+        self.slice.length == 0
     }
-    Poll::Ready(Ok(count))
 }
 
 /// Runs a writing system call whenever the socket has room, until it does not say `WouldBlock`.
@@ -250,13 +267,14 @@ fn poll_try(
 }
 
 /// Waits until the next piece of the slice is in the page cache; its end.
-fn poll_hot(cx: &mut Context<'_>, slice: &FileSlice, state: &mut FileState) -> Poll<io::Result<u64>> {
+fn poll_hot(cx: &mut Context<'_>, file: &FileSlice, state: &mut FileState) -> Poll<io::Result<u64>> {
+    let slice = &file.slice;
     loop {
         match state {
             FileState::Hot { until } if *until > slice.position => return Poll::Ready(Ok(*until)),
             FileState::Hot { .. } => {
-                let window = u64::from(slice.length).min(WINDOW_BYTES);
-                let until = slice.position + window;
+                let window = slice.length.min(WINDOW_BYTES);
+                let until = slice.position + window as u64;
                 *state = if is_hot(slice, window) {
                     FileState::Hot { until }
                 } else {
@@ -265,7 +283,8 @@ fn poll_hot(cx: &mut Context<'_>, slice: &FileSlice, state: &mut FileState) -> P
             }
             FileState::Warming { until, read } => {
                 let until = *until;
-                ready!(Pin::new(read).poll(cx)).map_err(io::Error::other)??;
+                let read = ready!(Pin::new(read).poll(cx)).map_err(io::Error::other)?;
+                told(read, file)?;
                 *state = FileState::Hot { until };
             }
         }
@@ -273,9 +292,10 @@ fn poll_hot(cx: &mut Context<'_>, slice: &FileSlice, state: &mut FileState) -> P
 }
 
 /// Whether one byte of every stride, and the last one, can be read without the disk.
-fn is_hot(slice: &FileSlice, window: u64) -> bool {
+fn is_hot(slice: &Slice, window: usize) -> bool {
     let mut byte = [0];
-    probes(slice.position, window).all(|position| !is_cold(slice.file.read_hot_at(&mut byte, position)))
+    probes(slice.position, window as u64)
+        .all(|position| !is_cold(slice.file.read_hot_at(&mut byte, position)))
 }
 
 /// Files that cannot be probed are taken as hot: waiting for them is all that is left.
@@ -288,27 +308,14 @@ fn probes(position: u64, window: u64) -> impl Iterator<Item = u64> {
     (position..last).step_by(PROBE_STRIDE as usize).chain([last])
 }
 
-/// Has a pool thread bring the window into the page cache by reading it. The second copy is cheap beside
-/// the disk that it waits for.
-fn warm(slice: &FileSlice, window: u64) -> JoinHandle<io::Result<()>> {
-    let slice = slice.clone();
-    tokio::task::spawn_blocking(move || {
-        let mut scratch = vec![0; PROBE_STRIDE as usize];
-        let end = slice.position + window;
-        let mut position = slice.position;
-        while position < end {
-            let piece = (end - position).min(PROBE_STRIDE) as usize;
-            match slice.file.read_at(&mut scratch[..piece], position)? {
-                0 => break,
-                count => position += count as u64,
-            }
-        }
-        Ok(())
-    })
+/// Has a pool thread bring the window into the page cache.
+fn warm(slice: &Slice, window: usize) -> JoinHandle<io::Result<()>> {
+    let (file, position) = (slice.file.clone(), slice.position);
+    tokio::task::spawn_blocking(move || slice::warm(&*file, position, window))
 }
 
 /// Fills `buffer` from the page cache alone.
-fn read_hot(slice: &FileSlice, buffer: &mut [u8]) -> io::Result<()> {
+fn read_hot(slice: &Slice, buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {
         match slice.file.read_hot_at(&mut buffer[filled..], slice.position + filled as u64)? {

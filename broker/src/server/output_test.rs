@@ -97,8 +97,14 @@ fn send(fill: impl FnOnce(&mut Output)) -> io::Result<Vec<u8>> {
     })
 }
 
+fn file_slice(file: Arc<dyn File>, position: u64, length: usize) -> FileSlice {
+    let slice =
+        Slice { file, segment: 0, position, length, first_base_offset: 0, first_batch_incomplete: false };
+    FileSlice { slice, partition: None }
+}
+
 /// Sends a frame with one slice of each size, and compares what arrives.
-fn check(file: &Arc<dyn File>, contents: &[u8], slices: &[(u64, u32)]) {
+fn check(file: &Arc<dyn File>, contents: &[u8], slices: &[(u64, usize)]) {
     let mut frame = Vec::new();
     let mut files = Vec::new();
     let mut expected = Vec::new();
@@ -106,11 +112,8 @@ fn check(file: &Arc<dyn File>, contents: &[u8], slices: &[(u64, u32)]) {
         let head = pattern(10 + index, index);
         frame.extend_from_slice(&head);
         expected.extend_from_slice(&head);
-        files.push((
-            frame.len() as u32,
-            FileSlice { file: Arc::clone(file), position: *position, length: *length },
-        ));
-        expected.extend_from_slice(&contents[*position as usize..*position as usize + *length as usize]);
+        files.push((frame.len() as u32, file_slice(Arc::clone(file), *position, *length)));
+        expected.extend_from_slice(&contents[*position as usize..*position as usize + *length]);
     }
     frame.extend_from_slice(b"tail");
     expected.extend_from_slice(b"tail");
@@ -158,7 +161,7 @@ fn file_that_is_shorter_than_promised_is_an_error() {
     let path = directory.path().join("segment");
     std::fs::write(&path, pattern(100_000, 3)).expect("it can be written");
     let file = RealFiles.open(&path).expect("it can be opened");
-    let slice = FileSlice { file, position: 0, length: 200_000 };
+    let slice = file_slice(file, 0, 200_000);
     let error =
         send(|output| output.push(b"head".to_vec(), vec![(4, slice)])).expect_err("bytes are missing");
     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

@@ -1,21 +1,32 @@
 //! What a handler hands back: encoded bytes, and slices of files that go between them.
 
+use std::io;
 use std::sync::Arc;
 
-use milena_log::files::File;
+use milena_log::Slice;
 use milena_protocol::{Encode, Message, Splice, Writer, header};
 
 use super::buffers;
 use super::request::RequestContext;
+use crate::partition::Partition;
 
 /// Bytes of a file that are sent as a part of a reply without passing through our memory.
 ///
 /// The file stays open as long as the slice lives, also when its segment was deleted meanwhile.
 #[derive(Debug, Clone)]
 pub struct FileSlice {
-    pub file: Arc<dyn File>,
-    pub position: u64,
-    pub length: u32,
+    pub slice: Slice,
+    /// Whose records they are: it is told when they cannot be read, which nobody sees before they are sent.
+    pub partition: Option<Arc<Partition>>,
+}
+
+impl FileSlice {
+    /// What is left of the slice could not be read from the disk.
+    pub(super) fn read_failed(&self, error: &io::Error) {
+        if let Some(partition) = &self.partition {
+            partition.slice_failed(&self.slice, error);
+        }
+    }
 }
 
 /// The answer to one request.
@@ -60,10 +71,10 @@ impl Reply {
 /// wrong byte.
 fn place_files(splices: &[Splice], files: Vec<FileSlice>) -> Option<Vec<(u32, FileSlice)>> {
     let fits = splices.len() == files.len()
-        && splices.iter().zip(&files).all(|(splice, file)| splice.size == file.length);
+        && splices.iter().zip(&files).all(|(splice, file)| splice.size as usize == file.slice.length);
     fits.then(|| {
         let places = splices.iter().map(|splice| splice.position as u32);
-        places.zip(files).filter(|(_, file)| file.length > 0).collect()
+        places.zip(files).filter(|(_, file)| file.slice.length > 0).collect()
     })
 }
 

@@ -3,9 +3,11 @@
 //! Each test starts a broker in this process, on a port of the system's choice and a directory of its own.
 
 mod configs;
+mod disk;
 mod fetch;
 mod fetch_sessions;
 mod node;
 mod offsets;
 mod produce;
 mod topics;
+mod transactions;

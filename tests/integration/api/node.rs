@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_broker::broker::Broker;
+use milena_broker::partition::Partition;
+use milena_broker::server::limits::Limits;
 use milena_client::connection::{Connection, Options, Response};
 use milena_client::net::Tcp;
+use milena_log::memory_files::MemoryFiles;
 use milena_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
@@ -42,10 +45,42 @@ impl Node {
         let all: BTreeMap<String, String> =
             own.iter().chain(properties).map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let broker = Broker::start(Settings::parse(&all).expect("valid properties")).expect("a broker");
+        Self::of(broker, directory)
+    }
+
+    /// A broker whose disk is in memory, so that a test can make it fail.
+    pub fn start_on(files: &MemoryFiles, properties: &[(&str, &str)]) -> Self {
+        let own = [
+            ("listeners", "PLAINTEXT://127.0.0.1:0"),
+            ("log.dirs", "/data"),
+            ("milena.http.listener", "127.0.0.1:0"),
+            ("num.network.threads", "1"),
+        ];
+        let all: BTreeMap<String, String> =
+            own.iter().chain(properties).map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let settings = Settings::parse(&all).expect("valid properties");
+        let limits = Limits::of(&settings);
+        let broker = Broker::start_on(Arc::new(files.clone()), settings, limits).expect("a broker");
+        Self::of(broker, TempDir::new().expect("a temporary directory"))
+    }
+
+    fn of(broker: Broker, directory: TempDir) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let connection = runtime.block_on(connect(&broker.address().to_string()));
         Self { connection, runtime, broker: Some(broker), _directory: directory }
+    }
+
+    /// Connects anew, after the broker closed the connection.
+    pub fn reconnect(&mut self) {
+        let address = self.broker.as_ref().expect("is running").address().to_string();
+        self.connection = self.runtime.block_on(connect(&address));
+    }
+
+    /// The broker's own side of a partition.
+    pub fn partition(&self, topic: &str) -> Arc<Partition> {
+        let node = self.broker.as_ref().expect("is running").node();
+        node.partitions.by_name(topic, 0).expect("the partition is here")
     }
 
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -92,6 +127,7 @@ impl Node {
         Produced {
             error: ErrorCode::from_i16(answer.error_code).expect("a known code"),
             base_offset: answer.base_offset,
+            message: answer.error_message.as_deref().unwrap_or_default().to_owned(),
             log_append_time: answer.log_append_time_ms,
             record_errors: records.collect(),
         }
@@ -131,6 +167,7 @@ async fn connect(address: &str) -> Connection {
 pub struct Produced {
     pub error: ErrorCode,
     pub base_offset: i64,
+    pub message: String,
     pub log_append_time: i64,
     pub record_errors: Vec<i32>,
 }

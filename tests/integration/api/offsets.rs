@@ -58,10 +58,26 @@ fn offsets_are_found_by_time_and_by_name() {
     check(-3, 7, 1, base + 500);
     check(-4, 8, 0, -1);
     check(-5, 9, -1, -1);
+    check(-6, 11, -1, -1);
     check(base, 5, 0, base);
     check(base + 1, 5, 1, base + 500);
     check(base + 501, 5, -1, -1);
-    assert_eq!(list(&node, -3, 6).0, ErrorCode::UnsupportedVersion);
+    for (timestamp, version) in [(-3, 6), (-4, 7), (-5, 8), (-6, 10), (-7, 11)] {
+        assert_eq!(
+            list(&node, timestamp, version).0,
+            ErrorCode::UnsupportedVersion,
+            "{timestamp} v{version}"
+        );
+    }
+    // All six in one request of the newest version, with what only records can tell between the others.
+    let partitions = [-1, -3, -2, base + 200, -4, -5, -6]
+        .map(|timestamp| ListOffsetsPartition { timestamp, ..Default::default() });
+    let topic = ListOffsetsTopic { name: "t".into(), partitions: partitions.into() };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let response = node.call(&request, 11);
+    let response = response.decode::<ListOffsetsRequest<'_>>().expect("ListOffsets");
+    let offsets: Vec<i64> = response.topics[0].partitions.iter().map(|found| found.offset).collect();
+    assert_eq!(offsets, [4, 1, 0, 1, 0, -1, -1]);
 }
 
 #[test]

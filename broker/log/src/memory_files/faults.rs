@@ -9,6 +9,8 @@ pub enum Operation {
     /// Opening, listing, asking for size: nothing changes.
     Open,
     Read,
+    /// A read that must not wait. Everything is in memory here: EAGAIN makes it cold.
+    ReadHot,
     Create,
     Write,
     /// `sync_data`
@@ -23,7 +25,7 @@ pub enum Operation {
 
 impl Operation {
     fn changes_disk(self) -> bool {
-        !matches!(self, Operation::Open | Operation::Read)
+        !matches!(self, Operation::Open | Operation::Read | Operation::ReadHot)
     }
 
     fn is_met_by(self, actual: Operation) -> bool {

@@ -267,8 +267,20 @@ impl Leader {
         if self.is_under_min_isr() { Err(ErrorCode::NotEnoughReplicas) } else { Ok(()) }
     }
 
-    /// The answer to an `acks=all` append that ends before `required_offset`, none while it waits.
-    pub fn acks_all_outcome(&self, required_offset: i64) -> Option<Result<(), ErrorCode>> {
+    /// Whether what was appended under `leader_epoch` is still ours to acknowledge. After that leadership the
+    /// records may have been cut, and others may stand at their offsets.
+    ///
+    /// Errors: `NOT_LEADER_OR_FOLLOWER`.
+    pub fn check_appended_in(&self, leader_epoch: i32) -> Result<(), ErrorCode> {
+        if leader_epoch == self.leader_epoch { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) }
+    }
+
+    /// The answer to an `acks=all` append under `leader_epoch` that ends before `required_offset`, none while it
+    /// waits.
+    pub fn acks_all_outcome(&self, required_offset: i64, leader_epoch: i32) -> Option<Result<(), ErrorCode>> {
+        if let Err(error) = self.check_appended_in(leader_epoch) {
+            return Some(Err(error));
+        }
         if self.high_watermark < required_offset {
             return None;
         }

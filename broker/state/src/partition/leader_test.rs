@@ -46,7 +46,7 @@ fn with_one_replica_every_append_commits_at_once() {
     assert_eq!(effects, Effects { advance_high_watermark: Some(4), ..Effects::default() });
     let effects = leader.appended(7, 1);
     assert_eq!(effects, Effects { advance_high_watermark: Some(7), ..Effects::default() });
-    assert_eq!(leader.acks_all_outcome(7), Some(Ok(())));
+    assert_eq!(leader.acks_all_outcome(7, 5), Some(Ok(())));
     assert_eq!(leader.tick(1_000_000), Effects::default());
 }
 
@@ -55,7 +55,7 @@ fn durable_commits_only_what_is_synced() {
     let durable = Rules { durable: true, ..RULES };
     let mut leader = leader(&[1], &[1], durable, ends(0, 0));
     assert_eq!(leader.appended(10, 1), Effects::default());
-    assert_eq!(leader.acks_all_outcome(10), None);
+    assert_eq!(leader.acks_all_outcome(10, 5), None);
     assert_eq!(leader.synced(6, 2).advance_high_watermark, Some(6));
     assert_eq!(leader.synced(4, 2), Effects::default(), "a late notice of an older sync");
     assert_eq!(leader.synced(99, 2).advance_high_watermark, Some(10), "not past the end of the log");
@@ -78,10 +78,19 @@ fn under_the_minimum_the_watermark_stands_still_and_acks_all_is_refused() {
     assert_eq!(leader.check_acks_all(), Err(ErrorCode::NotEnoughReplicas));
     assert_eq!(leader.appended(8, 1).advance_high_watermark, None);
     assert_eq!(leader.high_watermark(), 3);
-    assert_eq!(leader.acks_all_outcome(3), Some(Err(ErrorCode::NotEnoughReplicasAfterAppend)));
+    assert_eq!(leader.acks_all_outcome(3, 5), Some(Err(ErrorCode::NotEnoughReplicasAfterAppend)));
     let relaxed = Rules { min_insync_replicas: 1, ..rules };
     assert_eq!(leader.set_rules(relaxed, 1).advance_high_watermark, Some(8));
     assert_eq!(leader.check_acks_all(), Ok(()));
+}
+
+#[test]
+fn an_append_of_an_earlier_leadership_is_not_acknowledged_by_a_later_one() {
+    let leader = leader(&[1], &[1], RULES, ends(10, 0));
+    assert_eq!(leader.acks_all_outcome(7, 4), Some(Err(ErrorCode::NotLeaderOrFollower)));
+    assert_eq!(leader.acks_all_outcome(11, 4), Some(Err(ErrorCode::NotLeaderOrFollower)), "it must not wait");
+    assert_eq!(leader.acks_all_outcome(7, 5), Some(Ok(())));
+    assert_eq!(leader.check_appended_in(4), Err(ErrorCode::NotLeaderOrFollower));
 }
 
 #[test]

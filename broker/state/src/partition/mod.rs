@@ -2,10 +2,11 @@
 //!
 //! The log itself is the hard state and belongs to `milena-log`; here are the numbers around it.
 //! [`leader`] moves the high watermark and proposes changes of the in-sync replicas, [`isr`] holds
-//! the rules both need, [`follower`] decides where a follower truncates, [`validate`] checks what
-//! producers send.
+//! the rules both need, [`follower`] decides where a follower truncates, [`reads`] what a reader
+//! may see, [`validate`] checks what producers send.
 
 pub mod follower;
 pub mod isr;
 pub mod leader;
+pub mod reads;
 pub mod validate;
