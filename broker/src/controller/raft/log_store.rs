@@ -14,6 +14,7 @@ use bytes::Bytes;
 use milena_log::files::Files;
 use milena_log::{AppendAs, Config, Directory, Log, Read, ReadError};
 use milena_protocol::records::{Batches, Builder};
+use milena_state::metadata::record::BATCH_BYTES_MAX;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
 
@@ -27,8 +28,10 @@ use crate::broker::now_ms;
 pub const LOG_NAME: &str = "__cluster_metadata-0";
 /// `metadata.log.segment.bytes`: small next to a data log's, since the log is purged behind snapshots.
 const SEGMENT_BYTES: u32 = 64 << 20;
-/// Bytes of one read from the log; more than one entry may ever have, so that each is read whole.
+/// Bytes of one read from the log. The first entry of a read is whole in any case; that none fills a read, let alone a
+/// segment, is what `BATCH_BYTES_MAX` is for.
 const READ_BYTES: usize = 4 << 20;
+const _: () = assert!(BATCH_BYTES_MAX < READ_BYTES && READ_BYTES < SEGMENT_BYTES as usize);
 /// Bytes of entries that one limited read returns.
 const LIMITED_READ_BYTES: usize = 1 << 20;
 
