@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use super::entry;
 use super::hard_state::HardState;
 use super::snapshot::only_value;
+use super::state_machine::blocking;
 use super::types::{Entry, LeaderId, LogId, Membership, Payload, TypeConfig, Vote, VoterAddress, VoterId};
 use crate::broker::now_ms;
 
@@ -85,8 +86,9 @@ impl LogStore {
     /// openraft's own `initialize` may leave a vote without the entry when the power fails, and such a store can
     /// neither be initialized nor elect anybody.
     pub fn bootstrap(&mut self, voter: VoterId, address: VoterAddress) -> io::Result<()> {
+        let has_voted = self.shared.hard.lock().vote().is_some();
         let mut inner = self.shared.inner.lock();
-        if inner.last.is_some() || self.shared.hard.lock().vote().is_some() {
+        if inner.last.is_some() || has_voted {
             return Ok(());
         }
         let members = BTreeMap::from([(voter, address)]);
@@ -161,7 +163,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.shared.hard.lock().save_vote(*vote)
+        let (shared, vote) = (Arc::clone(&self.shared), *vote);
+        blocking(move || shared.hard.lock().save_vote(vote)).await
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
@@ -205,7 +208,21 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
-        let mut inner = self.shared.inner.lock();
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.truncate_after(last)).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.purge(upto)).await
+    }
+}
+
+/// What waits for the disk; one lock at a time, since openraft gives one such order after another.
+impl Shared {
+    fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
+        let purged = self.hard.lock().purged();
+        let mut inner = self.inner.lock();
         let first_removed = last.map_or(inner.log()?.log_start_offset(), |last| last.index as i64 + 1);
         if first_removed >= inner.log()?.log_end_offset() {
             return Ok(());
@@ -213,19 +230,26 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         inner.log()?.truncate_to(first_removed).map_err(io::Error::other)?;
         // Before anything is written in the place of what was cut.
         inner.log()?.sync().map_err(io::Error::other)?;
-        inner.last = last_log_id(inner.log()?)?.or(self.shared.hard.lock().purged());
+        inner.last = last_log_id(inner.log()?)?.or(purged);
         Ok(())
     }
 
-    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        let mut inner = self.shared.inner.lock();
-        let mut hard = self.shared.hard.lock();
-        if hard.purged().is_none_or(|purged| purged < upto) {
-            // Durable first: after a power loss between the two, opening drops the prefix again.
-            hard.save_purged(upto)?;
-        }
+    fn purge(&self, upto: LogId) -> io::Result<()> {
+        self.save_purged(upto)?;
+        let mut inner = self.inner.lock();
         drop_prefix(inner.log()?, upto.index)?;
         inner.last = inner.last.max(Some(upto));
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Durable before anything is dropped: after a power loss between the two, opening drops the prefix again.
+    fn save_purged(&self, upto: LogId) -> io::Result<()> {
+        let mut hard = self.hard.lock();
+        if hard.purged().is_none_or(|purged| purged < upto) {
+            hard.save_purged(upto)?;
+        }
         Ok(())
     }
 }
