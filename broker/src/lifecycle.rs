@@ -27,7 +27,7 @@ use crate::controller::raft::types::{VoterAddress, VoterId};
 use crate::controller::{Client, ProducerIds, SubmitError, writer};
 use crate::metadata::Metadata;
 use crate::metadata::follow::{self, Source};
-use crate::metadata::publish::Publisher;
+use crate::metadata::publish::{self, Publisher};
 use crate::metrics::Metrics;
 use crate::partition::directories::{OpenError, SYNCING_THREADS, in_parallel};
 use crate::partition::{Directories, Partition, Table, upkeep};
@@ -61,6 +61,8 @@ pub enum Error {
     Quorum(#[from] quorum::StartError),
     #[error("controller did not answer: {0}")]
     Controller(#[from] SubmitError),
+    #[error("partitions could not be opened: {0}")]
+    Publisher(#[from] publish::Ended),
     #[error("broker registration was refused: {0}")]
     Refused(String),
 }
@@ -136,7 +138,10 @@ impl Lifecycle {
             Arc::clone(&partitions),
             Arc::clone(&directories),
         );
-        let publisher = publisher.first(Arc::clone(&image)).await;
+        let mut publisher = publisher.first(Arc::clone(&image)).await?;
+        if source.is_complete(&image) {
+            publisher = publisher.caught_up().await?;
+        }
         let metadata = Arc::new(Metadata::new(Arc::clone(&image)));
         let index = image.applied().index;
         metadata.publish(image, index);

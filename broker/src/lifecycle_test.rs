@@ -1,7 +1,8 @@
 use milena_protocol::ErrorCode;
 use milena_state::metadata::ConfigResource;
 use milena_state::metadata::configs::{IncrementalAlterConfigs, Operation};
-use milena_state::metadata::topics::{DeleteTopics, TopicRef};
+use milena_state::metadata::topics::{CreateTopics, DeleteTopics, NewTopic, TopicRef};
+use milena_state::metadata::{Delta, Image};
 
 use super::test_node::{Node, batch, eventually, read};
 use super::*;
@@ -146,4 +147,78 @@ fn records_below_a_deleted_offset_are_out_of_range() {
     assert_eq!(node.consume("events"), ["c"]);
     assert_eq!(partition.delete_records(-1), Ok(3));
     node.stop();
+}
+
+/// 70 MB of settings in one request, more than a segment of the metadata log: numbers that are padded, and the
+/// coordinators' topic, which takes any setting.
+#[test]
+fn the_controller_survives_a_request_larger_than_its_log_takes() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Node::start(directory.path());
+    let names = ["retention.ms", "segment.ms", "flush.ms", "flush.messages", "file.delete.delay.ms"];
+    let padded = format!("{}60000", "0".repeat(32_000));
+    let topic = |name: String, configs: Vec<(String, Option<String>)>| NewTopic {
+        name,
+        topic_id: new_id(),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs,
+        ..NewTopic::default()
+    };
+    let numbers = || names.iter().map(|name| ((*name).to_owned(), Some(padded.clone()))).collect();
+    let texts = (0..2_200).map(|i| (format!("text.{i}"), Some(padded.clone()))).collect();
+    let mut topics: Vec<_> = (0..20).map(|i| topic(format!("padded-{i}"), numbers())).collect();
+    topics.push(topic("__consumer_offsets".to_owned(), texts));
+    let Reply::CreateTopics(outcomes) =
+        node.submit(Command::CreateTopics(CreateTopics { topics, validate_only: false }))
+    else {
+        panic!("another reply");
+    };
+    let (refused, created) = outcomes.split_last().expect("answers");
+    assert!(created.iter().all(|outcome| outcome.result.is_ok()), "{created:?}");
+    assert_eq!(refused.result.as_ref().expect_err("too large").code, ErrorCode::PolicyViolation);
+    assert_eq!(node.partition("padded-7").settings().retention_ms, Some(60_000));
+    node.create("after", &[]);
+    node.produce("after", "a");
+    assert_eq!(node.lifecycle.quorum().stopped(), None);
+    node.stop();
+}
+
+/// Where nobody is yet that a lagging broker could be asked for: the publisher alone.
+#[test]
+fn only_a_complete_image_sets_partitions_aside() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Node::start(directory.path());
+    node.create("events", &[]);
+    node.produce("events", "a");
+    let (complete, settings) = (node.lifecycle.metadata().image_arc(), Arc::clone(&node.lifecycle.settings));
+    node.stop();
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    let publisher = |table: &Arc<Table>| {
+        let (directories, _) = open_directories(&settings, Arc::new(RealFiles)).expect("opens");
+        Publisher::new(Arc::clone(&settings), new_id(), Arc::clone(table), Arc::new(directories))
+    };
+    let strays = || {
+        let names = std::fs::read_dir(directory.path()).expect("is there").flatten();
+        names.filter(|entry| entry.file_name().to_string_lossy().ends_with("-stray")).count()
+    };
+
+    let table = Arc::new(Table::new());
+    runtime.block_on(async {
+        let publisher = publisher(&table).first(Arc::default()).await.expect("no panic");
+        assert_eq!(strays(), 0, "the image may lag");
+        let delta = Delta::between(&Image::default(), &complete);
+        let publisher = publisher.apply(complete, delta).await.expect("no panic");
+        publisher.caught_up().await.expect("no panic");
+    });
+    assert_eq!(strays(), 0);
+    let partition = table.by_name("events", 0).expect("the partition is here");
+    assert_eq!(partition.log_end_offset().get(), 1);
+    drop((partition, table));
+
+    runtime.block_on(async {
+        let publisher = publisher(&Arc::default()).first(Arc::default()).await.expect("no panic");
+        publisher.caught_up().await.expect("no panic");
+    });
+    assert_eq!(strays(), 2);
 }

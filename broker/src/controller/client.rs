@@ -31,6 +31,8 @@ pub enum SubmitError {
     TimedOut,
     #[error("too many requests wait for the controller")]
     Overloaded,
+    #[error("a record of the decision is larger than an entry of the metadata log may be")]
+    TooLarge,
     #[error("the metadata log cannot be written")]
     Storage,
 }
@@ -42,6 +44,7 @@ impl SubmitError {
             Self::NotController => ErrorCode::NotController,
             Self::TimedOut => ErrorCode::RequestTimedOut,
             Self::Overloaded => ErrorCode::ThrottlingQuotaExceeded,
+            Self::TooLarge => ErrorCode::PolicyViolation,
             Self::Storage => ErrorCode::KafkaStorageError,
         }
     }

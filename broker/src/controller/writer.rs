@@ -12,8 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use milena_state::config::broker::Settings;
 use milena_state::metadata::brokers::{FenceBroker, Sessions};
-use milena_state::metadata::record::BATCH_RECORDS_MAX;
-use milena_state::metadata::{self, Applied, Command, Context, Image, Record, Reply};
+use milena_state::metadata::{self, Applied, BatchSize, Command, Context, Image, Record, Reply};
 use tokio::sync::{mpsc, oneshot};
 
 use super::client::{Client, Committed, MAILBOX_COMMANDS_MAX, Submission, SubmitError};
@@ -60,6 +59,7 @@ struct Entry {
     /// The committed image with `records` applied.
     working: Image,
     records: Vec<Record>,
+    size: BatchSize,
     waiting: Vec<(Answer, Reply, Note)>,
 }
 
@@ -116,7 +116,8 @@ impl Writer {
             let note = note(&command);
             let context = Context { now_ms: now_ms(), settings: &self.settings };
             let decision = metadata::decide(&entry.working, &command, context);
-            if entry.records.len() + decision.records.len() > BATCH_RECORDS_MAX {
+            let size = BatchSize::of(&decision.records);
+            if !entry.size.and(size).fits() {
                 match self.commit(entry).await {
                     Ok(()) => entry = self.begin(leader),
                     // What was decided after a batch that failed was decided on a state that never was.
@@ -133,6 +134,7 @@ impl Writer {
                 }
             }
             entry.records.extend(decision.records);
+            entry.size = entry.size.and(size);
             entry.waiting.push((waiting, decision.reply, note));
             if closes {
                 // A failure has been answered to those who waited.
@@ -147,7 +149,7 @@ impl Writer {
         let mut working = Image::clone(&self.quorum.state().image);
         let next = Applied { index: working.applied().index + 1, term: leader.term as i64 };
         working.begin_entry(next);
-        Entry { leader, working, records: Vec::new(), waiting: Vec::new() }
+        Entry { leader, working, records: Vec::new(), size: BatchSize::default(), waiting: Vec::new() }
     }
 
     /// Adds to a command what only the active controller knows.
@@ -188,10 +190,10 @@ impl Writer {
     /// The index at which `records` are applied, or of the state they were decided on when there are none.
     async fn propose(&self, leader: LeaderId, records: &[Record]) -> Result<i64, SubmitError> {
         let mut index = self.quorum.state().image.applied().index;
-        // A decision alone may exceed the bound (fencing a broker that leads very much); its records are safe to
-        // apply in steps, in their order.
-        for chunk in records.chunks(BATCH_RECORDS_MAX) {
-            let bytes = Bytes::from(metadata::encode_batch(chunk));
+        // A decision alone may exceed the bounds (fencing a broker that leads very much); its records are safe to
+        // apply in steps, in their order. A record larger than any entry would stop the log for good.
+        for step in metadata::steps(records).ok_or(SubmitError::TooLarge)? {
+            let bytes = Bytes::from(metadata::encode_batch(step));
             index = self.quorum.propose(leader, bytes, now_ms()).await.map_err(|error| match error {
                 ProposeError::NotLeader => SubmitError::NotController,
                 ProposeError::Unknown => SubmitError::TimedOut,

@@ -4,6 +4,7 @@
 //! entry it stands at and gets entries, or a whole image when the log no longer reaches back so far. The source of a
 //! combined node is the member in its own process; nothing else differs.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
@@ -45,6 +46,17 @@ impl Source {
         }
     }
 
+    /// Whether `image` holds everything that was committed before this process started; a source that cannot tell says
+    /// no, and is asked again with the next image.
+    pub fn is_complete(&self, image: &Image) -> bool {
+        match self {
+            // Whoever won an election since has all that was committed before it.
+            Self::Local { quorum, state } => {
+                quorum.leadership().is_some() && image.applied().index >= state.borrow().image.applied().index
+            }
+        }
+    }
+
     /// Waits until something is committed after `after`. `None` when the source is gone for good.
     pub async fn next(&mut self, after: Applied) -> Option<io::Result<Update>> {
         match self {
@@ -76,23 +88,30 @@ fn records_of(entry: Entry) -> io::Result<(Applied, Vec<Record>)> {
 /// Follows `source` from the image that was published first, until the source ends.
 ///
 /// An entry that cannot be read is not passed over: this broker goes on serving its last image and says so.
-pub async fn run(mut source: Source, metadata: Arc<Metadata>, mut publisher: Publisher) {
+pub async fn run(source: Source, metadata: Arc<Metadata>, publisher: Publisher) {
+    let Err(error) = follow(source, &metadata, publisher).await;
+    tracing::error!(index = metadata.published_index(), %error, "metadata is not followed any further");
+}
+
+async fn follow(mut source: Source, metadata: &Metadata, mut publisher: Publisher) -> io::Result<Infallible> {
     let mut image = Image::clone(&metadata.image());
-    while let Some(update) = source.next(image.applied()).await {
+    loop {
+        let update = source.next(image.applied()).await;
+        let update =
+            update.ok_or_else(|| io::Error::other("the source of committed metadata has stopped"))??;
         let before = Arc::new(image.clone());
         let delta = match update {
-            Ok(Update::Entries(entries)) => apply(&mut image, entries),
-            Ok(Update::Image(newer)) => {
+            Update::Entries(entries) => apply(&mut image, entries),
+            Update::Image(newer) => {
                 image = Image::clone(&newer);
                 Delta::between(&before, &image)
             }
-            Err(error) => {
-                tracing::error!(index = image.applied().index, %error, "metadata log cannot be followed any further");
-                return;
-            }
         };
         let after = Arc::new(image.clone());
-        publisher = publisher.apply(Arc::clone(&after), delta).await;
+        publisher = publisher.apply(Arc::clone(&after), delta).await.map_err(io::Error::other)?;
+        if publisher.is_catching_up() && source.is_complete(&after) {
+            publisher = publisher.caught_up().await.map_err(io::Error::other)?;
+        }
         let index = after.applied().index;
         metadata.publish(after, index);
     }

@@ -26,8 +26,9 @@ pub struct Publisher {
     incarnation_id: Uuid,
     /// The image has our own registration: from then on it may make us a leader.
     is_registered: bool,
-    /// Partitions of the first image existed before this start.
-    is_first: bool,
+    /// Until the image is known to hold everything that was committed before this start, a partition that it names
+    /// may exist already, and one that it does not name may only be later than it.
+    is_catching_up: bool,
     table: Arc<Table>,
     directories: Arc<Directories>,
 }
@@ -40,32 +41,55 @@ impl Publisher {
         directories: Arc<Directories>,
     ) -> Self {
         let defaults = shared(settings.topic.clone(), &settings);
-        Self { settings, defaults, incarnation_id, is_registered: false, is_first: true, table, directories }
+        Self {
+            settings,
+            defaults,
+            incarnation_id,
+            is_registered: false,
+            is_catching_up: true,
+            table,
+            directories,
+        }
     }
 
-    /// Opens everything that the first image gives to this broker, and sets aside what it does not know.
-    pub async fn first(self, image: Arc<Image>) -> Self {
+    /// Opens everything that the first image gives to this broker.
+    pub async fn first(self, image: Arc<Image>) -> Result<Self, Ended> {
         let delta = Delta::between(&Image::default(), &image);
-        let mut publisher = self.apply(image, delta).await;
-        publisher.is_first = false;
-        publisher.directories.set_strays_aside();
-        publisher
+        self.apply(image, delta).await
+    }
+
+    /// Whether [`caught_up`](Self::caught_up) has still to be called.
+    pub fn is_catching_up(&self) -> bool {
+        self.is_catching_up
+    }
+
+    /// The image that was applied last is known to hold everything that was committed before this start: what was
+    /// found on disk and is not in it belongs to no topic, and is set aside.
+    ///
+    /// By an image that lags, partitions that live would be set aside and begun anew.
+    pub async fn caught_up(mut self) -> Result<Self, Ended> {
+        self.is_catching_up = false;
+        let directories = Arc::clone(&self.directories);
+        tokio::task::spawn_blocking(move || directories.set_strays_aside()).await.map_err(|_| Ended)?;
+        Ok(self)
     }
 
     /// Brings the table to the state of `image`, in which `delta` changed.
-    pub async fn apply(mut self, image: Arc<Image>, delta: Delta) -> Self {
+    ///
+    /// Errors: the work panicked, and nobody knows what it left undone.
+    pub async fn apply(mut self, image: Arc<Image>, delta: Delta) -> Result<Self, Ended> {
         if delta.topics_changed.is_empty()
             && delta.topics_removed.is_empty()
             && delta.configs_changed.is_empty()
             && delta.brokers_changed.is_empty()
         {
-            return self;
+            return Ok(self);
         }
         let work = tokio::task::spawn_blocking(move || {
             self.apply_blocking(&image, &delta);
             self
         });
-        work.await.expect("applying an image does not panic, and its runtime outlives it")
+        work.await.map_err(|_| Ended)
     }
 
     fn apply_blocking(&mut self, image: &Image, delta: &Delta) {
@@ -110,14 +134,16 @@ impl Publisher {
     fn remove_topics(&self, delta: &Delta) {
         for id in delta.topics_removed.keys() {
             let Some(topic) = self.table.remove(*id) else { continue };
-            for partition in topic.partitions() {
-                let Some(log) = partition.take_log() else { continue };
+            let partitions: Vec<_> = topic.partitions().collect();
+            // Together: each waits for a sync of its directory while all metadata waits for them.
+            in_parallel(SYNCING_THREADS, &partitions, |partition| {
+                let Some(log) = partition.take_log() else { return };
                 self.directories.forget(partition.directory());
                 let unique = uuid::Uuid::new_v4().simple().to_string();
                 if let Err(error) = log.delete(&unique) {
                     tracing::error!(topic = %topic.name, partition = partition.index(), %error, "log of a deleted topic remains");
                 }
-            }
+            });
             tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");
         }
     }
@@ -168,13 +194,13 @@ impl Publisher {
     fn open_all(&self, plans: &[Plan]) {
         let to_open: Vec<(&Plan, usize, &Mutex<Slot>)> = plans.iter().flat_map(Plan::to_open).collect();
         let recovering = self.settings.num_recovery_threads_per_data_dir * self.directories.online().len();
-        let threads = if self.is_first { recovering } else { SYNCING_THREADS };
+        let threads = if self.is_catching_up { recovering } else { SYNCING_THREADS };
         in_parallel(threads, &to_open, |(plan, index, slot)| *slot.lock() = self.open(plan, *index));
     }
 
     fn open(&self, plan: &Plan, index: usize) -> Slot {
         let topic = &plan.assigned;
-        if self.is_first && self.directories.may_be_offline(topic.id, index as i32) {
+        if self.is_catching_up && self.directories.may_be_offline(topic.id, index as i32) {
             tracing::error!(topic = %topic.name, partition = index, "partition is in a log directory that is offline");
             return Slot::Failed;
         }
@@ -229,6 +255,11 @@ impl Publisher {
         self.table.put(Topic { id, name, settings, log_config, slots: topic.slots.clone() });
     }
 }
+
+/// The publisher is gone for good: applying an image panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("applying an image panicked")]
+pub struct Ended;
 
 /// A topic on its way into the table.
 struct Plan {

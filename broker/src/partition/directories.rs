@@ -257,7 +257,7 @@ impl Directories {
     }
 
     fn rename_stray(&self, directory: &Directory, folder: &str) -> std::io::Result<()> {
-        let stray = format!("{folder}.{}-stray", uuid::Uuid::new_v4().simple());
+        let stray = stray_folder(folder, &uuid::Uuid::new_v4().simple().to_string());
         self.files.rename(&directory.path().join(folder), &directory.path().join(&stray))?;
         self.files.sync_dir(directory.path())?;
         tracing::warn!(partition = %folder, renamed = %stray, "partition belongs to no topic and was set aside");
@@ -294,6 +294,17 @@ impl Directories {
     fn usable(&self) -> impl Iterator<Item = &Arc<Directory>> {
         self.online.iter().filter(|directory| directory.offline_reason().is_none())
     }
+}
+
+/// The name that the folder of a stray partition gets: Kafka's, with the topic cut where the whole would be longer
+/// than a file system allows.
+fn stray_folder(folder: &str, unique: &str) -> String {
+    const NAME_BYTES_MAX: usize = 255;
+    let (topic, partition) = folder.rsplit_once('-').unwrap_or((folder, "0"));
+    let suffix = format!("-{partition}.{unique}-stray");
+    let kept = topic.len().min(NAME_BYTES_MAX.saturating_sub(suffix.len()));
+    // Topic names are ASCII, so the cut is between characters.
+    format!("{}{suffix}", topic.get(..kept).unwrap_or_default())
 }
 
 fn identify(
@@ -333,4 +344,18 @@ fn identify(
 
 fn id_of(directory: &Directory) -> Uuid {
     directory.identity().map(|identity| identity.directory_id).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stray_folder_has_a_name_that_the_file_system_takes() {
+        let unique = "0".repeat(32);
+        assert_eq!(stray_folder("events-7", &unique), format!("events-7.{unique}-stray"));
+        let longest = stray_folder(&format!("{}-10000", "t".repeat(249)), &unique);
+        assert_eq!(longest.len(), 255);
+        assert!(longest.ends_with(&format!("t-10000.{unique}-stray")), "{longest}");
+    }
 }

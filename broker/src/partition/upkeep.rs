@@ -1,7 +1,7 @@
 //! What partitions need when nobody asks anything of them: retention, checkpoints, forced syncs, expiry.
 //!
-//! One task with a few intervals walks the table; the disk work runs on the blocking pool, one partition's lock at a
-//! time and for one step only. A log error takes its directory offline by itself; here it is only noted.
+//! Each kind of work has its own loop, so that a large deletion delays neither `flush.ms` nor a checkpoint. The disk
+//! work runs on the blocking pool, one partition's lock at a time and for one step only. A log error takes its directory offline by itself; here it is only noted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,28 +20,38 @@ const MAINTAIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs for as long as the broker does; drop the future to end it.
 pub async fn run(table: Arc<Table>, directories: Arc<Directories>, settings: Arc<Settings>) {
-    let every = |ms: u64| {
-        let mut interval = interval(Duration::from_millis(ms.max(1)));
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        interval.reset();
-        interval
+    let maintain = {
+        let table = Arc::clone(&table);
+        move || table.all().iter().for_each(|partition| partition.maintain(now_ms()))
     };
-    let mut maintain = every(MAINTAIN_INTERVAL.as_millis() as u64);
-    let mut retention = every(settings.log_retention_check_interval_ms);
-    let checkpoint_ms = settings.log_flush_offset_checkpoint_interval_ms;
-    let mut checkpoint = every(checkpoint_ms.min(settings.log_flush_start_offset_checkpoint_interval_ms));
+    let delete_old = {
+        let directories = Arc::clone(&directories);
+        move || {
+            table.all().iter().for_each(|partition| partition.delete_old_segments(now_ms()));
+            directories.remove_deleted();
+        }
+    };
+    let checkpoint_ms = settings
+        .log_flush_offset_checkpoint_interval_ms
+        .min(settings.log_flush_start_offset_checkpoint_interval_ms);
+    tokio::join!(
+        repeat(MAINTAIN_INTERVAL, maintain),
+        repeat(Duration::from_millis(settings.log_retention_check_interval_ms), delete_old),
+        repeat(Duration::from_millis(checkpoint_ms), move || directories.checkpoint()),
+    );
+}
+
+/// Does `work` on the blocking pool, the first time after `period`; a round that takes longer delays the next.
+async fn repeat(period: Duration, work: impl Fn() + Send + Sync + 'static) {
+    let mut rounds = interval(period.max(Duration::from_millis(1)));
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    rounds.reset();
+    let work = Arc::new(work);
     loop {
-        let (table, directories) = (Arc::clone(&table), Arc::clone(&directories));
-        let work: Box<dyn FnOnce() + Send> = tokio::select! {
-            _ = maintain.tick() => Box::new(move || table.all().iter().for_each(|partition| partition.maintain(now_ms()))),
-            _ = retention.tick() => Box::new(move || {
-                table.all().iter().for_each(|partition| partition.delete_old_segments(now_ms()));
-                directories.remove_deleted();
-            }),
-            _ = checkpoint.tick() => Box::new(move || directories.checkpoint()),
-        };
+        rounds.tick().await;
+        let work = Arc::clone(&work);
         // A panic in there is a bug that was logged by its hook; the next round still runs.
-        let _ = tokio::task::spawn_blocking(work).await;
+        let _ = tokio::task::spawn_blocking(move || work()).await;
     }
 }
 
@@ -88,5 +98,41 @@ impl Partition {
                 tracing::error!(topic = %self.topic(), partition = self.index(), %error, work, "log upkeep failed")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_takes_long_does_not_delay_the_other_kinds() {
+        let (release, held) = mpsc::channel::<()>();
+        let held = parking_lot::Mutex::new(held);
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let (three, mut done) = tokio::sync::mpsc::unbounded_channel();
+        // It ends only when the other has had its rounds.
+        let slow = repeat(Duration::from_millis(1), move || {
+            // Ended by the sender that is dropped.
+            let _ = held.lock().recv();
+        });
+        let quick = repeat(Duration::from_millis(1), {
+            let rounds = Arc::clone(&rounds);
+            move || {
+                if rounds.fetch_add(1, Ordering::Relaxed) == 2 {
+                    let _ = three.send(());
+                }
+            }
+        });
+        tokio::select! {
+            _ = async { tokio::join!(slow, quick) } => unreachable!("they repeat for ever"),
+            finished = tokio::time::timeout(Duration::from_secs(20), done.recv()) => {
+                assert!(finished.is_ok(), "{} rounds", rounds.load(Ordering::Relaxed));
+            }
+        }
+        drop(release);
     }
 }

@@ -14,12 +14,14 @@ use bytes::Bytes;
 use milena_log::files::Files;
 use milena_log::{AppendAs, Config, Directory, Log, Read, ReadError};
 use milena_protocol::records::{Batches, Builder};
+use milena_state::metadata::record::BATCH_BYTES_MAX;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
 
 use super::entry;
 use super::hard_state::HardState;
 use super::snapshot::only_value;
+use super::state_machine::blocking;
 use super::types::{Entry, LeaderId, LogId, Membership, Payload, TypeConfig, Vote, VoterAddress, VoterId};
 use crate::broker::now_ms;
 
@@ -27,8 +29,10 @@ use crate::broker::now_ms;
 pub const LOG_NAME: &str = "__cluster_metadata-0";
 /// `metadata.log.segment.bytes`: small next to a data log's, since the log is purged behind snapshots.
 const SEGMENT_BYTES: u32 = 64 << 20;
-/// Bytes of one read from the log; more than one entry may ever have, so that each is read whole.
+/// Bytes of one read from the log. The first entry of a read is whole in any case; that none fills a read, let alone a
+/// segment, is what `BATCH_BYTES_MAX` is for.
 const READ_BYTES: usize = 4 << 20;
+const _: () = assert!(BATCH_BYTES_MAX < READ_BYTES && READ_BYTES < SEGMENT_BYTES as usize);
 /// Bytes of entries that one limited read returns.
 const LIMITED_READ_BYTES: usize = 1 << 20;
 
@@ -82,8 +86,9 @@ impl LogStore {
     /// openraft's own `initialize` may leave a vote without the entry when the power fails, and such a store can
     /// neither be initialized nor elect anybody.
     pub fn bootstrap(&mut self, voter: VoterId, address: VoterAddress) -> io::Result<()> {
+        let has_voted = self.shared.hard.lock().vote().is_some();
         let mut inner = self.shared.inner.lock();
-        if inner.last.is_some() || self.shared.hard.lock().vote().is_some() {
+        if inner.last.is_some() || has_voted {
             return Ok(());
         }
         let members = BTreeMap::from([(voter, address)]);
@@ -158,7 +163,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.shared.hard.lock().save_vote(*vote)
+        let (shared, vote) = (Arc::clone(&self.shared), *vote);
+        blocking(move || shared.hard.lock().save_vote(vote)).await
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
@@ -202,7 +208,21 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
-        let mut inner = self.shared.inner.lock();
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.truncate_after(last)).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.purge(upto)).await
+    }
+}
+
+/// What waits for the disk; one lock at a time, since openraft gives one such order after another.
+impl Shared {
+    fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
+        let purged = self.hard.lock().purged();
+        let mut inner = self.inner.lock();
         let first_removed = last.map_or(inner.log()?.log_start_offset(), |last| last.index as i64 + 1);
         if first_removed >= inner.log()?.log_end_offset() {
             return Ok(());
@@ -210,19 +230,26 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         inner.log()?.truncate_to(first_removed).map_err(io::Error::other)?;
         // Before anything is written in the place of what was cut.
         inner.log()?.sync().map_err(io::Error::other)?;
-        inner.last = last_log_id(inner.log()?)?.or(self.shared.hard.lock().purged());
+        inner.last = last_log_id(inner.log()?)?.or(purged);
         Ok(())
     }
 
-    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        let mut inner = self.shared.inner.lock();
-        let mut hard = self.shared.hard.lock();
-        if hard.purged().is_none_or(|purged| purged < upto) {
-            // Durable first: after a power loss between the two, opening drops the prefix again.
-            hard.save_purged(upto)?;
-        }
+    fn purge(&self, upto: LogId) -> io::Result<()> {
+        self.save_purged(upto)?;
+        let mut inner = self.inner.lock();
         drop_prefix(inner.log()?, upto.index)?;
         inner.last = inner.last.max(Some(upto));
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Durable before anything is dropped: after a power loss between the two, opening drops the prefix again.
+    fn save_purged(&self, upto: LogId) -> io::Result<()> {
+        let mut hard = self.hard.lock();
+        if hard.purged().is_none_or(|purged| purged < upto) {
+            hard.save_purged(upto)?;
+        }
         Ok(())
     }
 }

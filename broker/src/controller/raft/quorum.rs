@@ -23,8 +23,10 @@ const LOG_ENTRIES_KEPT: u64 = 10_000;
 const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// A node that is not a leader of a quorum of one after this long has a problem that waiting does not solve.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// Writes refused for want of a lease are tried again this often, for as long as leadership lasts.
+/// Writes refused for want of a lease are tried again this often.
 const LEASE_RETRY: Duration = Duration::from_millis(1);
+/// A leader that its quorum has not answered for this long, several elections, answers that it is none.
+const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// This node's member of the Raft quorum; cheap to clone.
 #[derive(Clone)]
@@ -157,6 +159,7 @@ impl Quorum {
     /// Commits `records` as one entry under `leader` and gives its index once it is applied here.
     pub async fn propose(&self, leader: LeaderId, records: Bytes, now_ms: i64) -> Result<i64, ProposeError> {
         let proposal = Proposal { append_time_ms: now_ms, records };
+        let lease_deadline = tokio::time::Instant::now() + LEASE_WAIT_MAX;
         loop {
             let (responder, completed) = ProgressResponder::complete_only();
             let write = self.raft.write(proposal.clone()).with_leader(leader).responder(responder);
@@ -164,7 +167,9 @@ impl Quorum {
             match completed.await {
                 Ok(Ok(response)) => return Ok(response.data.index),
                 // Refused before it was appended.
-                Ok(Err(ClientWriteError::ForwardToLeader(_))) if self.leadership() == Some(leader) => {
+                Ok(Err(ClientWriteError::ForwardToLeader(_)))
+                    if self.leadership() == Some(leader) && tokio::time::Instant::now() < lease_deadline =>
+                {
                     // A fresh leader has no lease until its quorum has answered once; nothing was appended.
                     tokio::time::sleep(LEASE_RETRY).await;
                 }

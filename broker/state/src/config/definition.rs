@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Bytes of a value, as in Kafka.
+pub const VALUE_BYTES_MAX: usize = i16::MAX as usize;
+
 /// One property. The same row feeds validation, DescribeConfigs and the reference page.
 #[derive(Debug, Clone, Copy)]
 pub struct Definition {
@@ -116,6 +119,11 @@ impl Definition {
     /// Checks type and range of a value, and whether it may differ from the default.
     pub fn check(&self, value: &str) -> Result<(), ConfigError> {
         let value = value.trim();
+        if value.len() > VALUE_BYTES_MAX {
+            // The value itself would make the message as long.
+            let reason = format!("it has {} bytes, more than {VALUE_BYTES_MAX}", value.len());
+            return Err(self.invalid("(too long)", reason));
+        }
         self.check_kind(value)?;
         self.check_valid(value)?;
         if self.acts == Acts::NotYet && !self.is_default(value) {
@@ -126,6 +134,27 @@ impl Definition {
             });
         }
         Ok(())
+    }
+
+    /// The value in the one spelling in which it is kept: without blanks around it and, when it is a number or a
+    /// truth value, without leading zeros or signs that say nothing. A value that is not valid stays what it is.
+    pub fn canonical(&self, value: &str) -> String {
+        let value = value.trim();
+        if value.len() > VALUE_BYTES_MAX {
+            return value.to_owned();
+        }
+        let known = match self.kind {
+            Kind::Boolean => parse_bool(value).map(|truth| truth.to_string()),
+            Kind::Short | Kind::Int | Kind::Long => {
+                value.parse::<i64>().ok().map(|number| number.to_string())
+            }
+            Kind::Double => {
+                value.parse::<f64>().ok().filter(|n| n.is_finite()).map(|number| number.to_string())
+            }
+            Kind::List => Some(list(value).collect::<Vec<_>>().join(",")),
+            Kind::String | Kind::Class | Kind::Password => None,
+        };
+        known.unwrap_or_else(|| value.to_owned())
     }
 
     /// The value as it may appear in a message.

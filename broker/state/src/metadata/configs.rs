@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use milena_protocol::ErrorCode;
 
+use super::batch_size::BatchSize;
 use super::command::{ApiError, Context, Decision, Reply};
 use super::features::ELIGIBLE_LEADER_REPLICAS;
 use super::image::{ConfigResource, Image, ResourceKind};
@@ -41,7 +42,7 @@ pub struct AlterConfigs {
 }
 
 /// Errors of a resource: `INVALID_CONFIG`, `INVALID_REQUEST`, `UNKNOWN_TOPIC_OR_PARTITION`,
-/// `BROKER_ID_NOT_REGISTERED`.
+/// `BROKER_ID_NOT_REGISTERED`, `POLICY_VIOLATION`.
 pub fn incremental_alter(image: &Image, command: &IncrementalAlterConfigs, context: Context<'_>) -> Decision {
     let mut seen = BTreeSet::new();
     let outcomes = command.resources.iter().map(|(resource, operations)| {
@@ -73,14 +74,18 @@ fn alter_all<'a>(
     validate_only: bool,
     context: Context<'_>,
 ) -> (Vec<Record>, Answers) {
+    let mut size = BatchSize::default();
     let mut records = Vec::new();
     let mut answers = Vec::new();
     for (resource, target) in targets {
         let result = target.and_then(|target| {
             check_resource(image, resource)?;
             let present = image.config(resource).cloned().unwrap_or_default();
+            let target = canonical(resource, &present, target);
             check_values(image, resource, &present, &target, context)?;
-            records.extend(difference(image, resource, &present, &target));
+            let more = difference(image, resource, &present, &target);
+            size = size.with(&more)?;
+            records.extend(more);
             Ok(())
         });
         answers.push((resource.clone(), result));
@@ -89,6 +94,18 @@ fn alter_all<'a>(
         records.clear();
     }
     (records, answers)
+}
+
+/// One spelling for each value that is set anew: what is kept must not be longer than what it says.
+fn canonical(resource: &ConfigResource, present: &Values, mut target: Values) -> Values {
+    for (name, value) in &mut target {
+        if present.get(name) != Some(value)
+            && let Some(row) = definition(resource, name)
+        {
+            *value = row.canonical(value);
+        }
+    }
+    target
 }
 
 fn check_once(seen: &mut BTreeSet<ConfigResource>, resource: &ConfigResource) -> Result<(), ApiError> {

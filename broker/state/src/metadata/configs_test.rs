@@ -116,3 +116,41 @@ fn alter_configs_replaces_everything_and_validates_without_changing() {
     assert!(answers[0].1.is_ok());
     assert_eq!(answers[1].1.as_ref().unwrap_err().code, ErrorCode::InvalidRequest);
 }
+
+#[test]
+fn values_are_kept_in_one_spelling_and_old_ones_are_left_alone() {
+    let topic = ConfigResource::topic("t");
+    let mut image = image();
+    // As an older version may have stored it.
+    image.apply(&topic.record("retention.bytes", Some("007".to_owned()))).unwrap();
+    let expected = values(&[("retention.bytes", "007"), ("retention.ms", "5")]);
+    assert_eq!(after(&image, &topic, &[("retention.ms", set(" +0005 "))]), Ok(expected));
+}
+
+#[test]
+fn resources_that_do_not_fit_into_one_entry_are_refused_each_as_a_whole() {
+    let settings = Settings::own_defaults();
+    let mut image = image();
+    let count = 40;
+    // Nothing checks what an unknown name of a removed value says, so names can be as long as values.
+    for resource in 0..count {
+        let record = TopicRecord { name: format!("t{resource}"), topic_id: Uuid::from_u128(100 + resource) };
+        image.apply(&Record::Topic(record)).unwrap();
+        for name in 0..3 {
+            let name = format!("{name}{}", "x".repeat(30_000));
+            image
+                .apply(&ConfigResource::topic(&format!("t{resource}")).record(&name, Some("1".to_owned())))
+                .unwrap();
+        }
+    }
+    let resources = (0..count).map(|i| (ConfigResource::topic(&format!("t{i}")), Values::new())).collect();
+    let command = AlterConfigs { resources, validate_only: false };
+    let decision = alter(&image, &command, Context { now_ms: 0, settings: &settings });
+    let Reply::AlterConfigs(answers) = decision.reply else { panic!("{:?}", decision.reply) };
+    let accepted = answers.iter().filter(|(_, result)| result.is_ok()).count();
+    assert!(accepted > 0 && accepted < answers.len(), "{accepted}");
+    assert_eq!(decision.records.len(), 3 * accepted);
+    assert!(BatchSize::of(&decision.records).fits());
+    let refused = answers.into_iter().filter_map(|(_, result)| result.err());
+    assert!(refused.map(|error| error.code).all(|code| code == ErrorCode::PolicyViolation));
+}

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use milena_protocol::ErrorCode;
 
+use super::batch_size::BatchSize;
 use super::command::{ApiError, Decision, Reply};
 use super::image::Image;
 use super::placement;
 use super::record::Record;
-use super::topics::{bad_assignment, check_assignment, check_size, partition_records};
+use super::topics::{bad_assignment, check_assignment, partition_records};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreatePartitions {
@@ -35,12 +36,13 @@ pub struct CreatedPartitions {
 /// `INVALID_REPLICA_ASSIGNMENT`, `INVALID_REPLICATION_FACTOR`, `INVALID_REQUEST`,
 /// `POLICY_VIOLATION`.
 pub fn create_partitions(image: &Image, command: &CreatePartitions) -> Decision {
+    let mut size = BatchSize::default();
     let mut records: Vec<Record> = Vec::new();
     let mut answers = Vec::new();
     let mut seen = BTreeSet::new();
     for more in &command.topics {
         let result = if seen.insert(&more.name) {
-            grow(image, more, records.len()).map(|new| records.extend(new))
+            grow(image, more, &mut size).map(|new| records.extend(new))
         } else {
             Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
         };
@@ -52,7 +54,7 @@ pub fn create_partitions(image: &Image, command: &CreatePartitions) -> Decision 
     Decision::new(records, Reply::CreatePartitions(answers))
 }
 
-fn grow(image: &Image, more: &MorePartitions, records_before: usize) -> Result<Vec<Record>, ApiError> {
+fn grow(image: &Image, more: &MorePartitions, size: &mut BatchSize) -> Result<Vec<Record>, ApiError> {
     let topic = image.topic_by_name(&more.name).ok_or_else(|| {
         ApiError::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.")
     })?;
@@ -69,7 +71,7 @@ fn grow(image: &Image, more: &MorePartitions, records_before: usize) -> Result<V
         return Err(ApiError::new(ErrorCode::InvalidPartitions, message));
     }
     let additional = more.count - present;
-    check_size(records_before + additional as usize)?;
+    size.has_room_for(additional as usize)?;
     let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
     let replicas = match &more.assignments {
         None => placement::place(image, topic.id, present, additional, factor as i16)?,
@@ -87,5 +89,7 @@ fn grow(image: &Image, more: &MorePartitions, records_before: usize) -> Result<V
             assignments.clone()
         }
     };
-    Ok(partition_records(image, topic.id, present, replicas).collect())
+    let records: Vec<Record> = partition_records(image, topic.id, present, replicas).collect();
+    *size = size.with(&records)?;
+    Ok(records)
 }

@@ -4,6 +4,7 @@
 //! one file per area holds its commands: each is a pure function from an image and a command to
 //! records and a reply. [`decide`](decide()) is the front door that the controller's writer uses.
 
+mod batch_size;
 pub mod brokers;
 mod codec;
 pub mod command;
@@ -23,6 +24,7 @@ pub mod record;
 mod record_codec;
 pub mod topics;
 
+pub use batch_size::{BatchSize, steps};
 pub use command::{ApiError, Command, Context, Decision, Reply, decide};
 pub use delta::Delta;
 pub use image::{Applied, Broker, ConfigResource, Image, Partition, ResourceKind, Topic};

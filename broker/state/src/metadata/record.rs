@@ -9,6 +9,8 @@ pub use super::record_codec::{decode_batch, encode_batch};
 
 /// Records that one batch may carry: an entry is applied in one step and must stay small.
 pub const BATCH_RECORDS_MAX: usize = 10_000;
+/// Bytes that one batch may have. 10,000 partitions of three replicas with their directories take half of it.
+pub const BATCH_BYTES_MAX: usize = 2 << 20;
 
 /// One change of the cluster's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]

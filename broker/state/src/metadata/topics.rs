@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 
+use super::batch_size::BatchSize;
 use super::command::{ApiError, Context, Decision, Reply};
 pub use super::create_partitions::{CreatePartitions, CreatedPartitions, MorePartitions, create_partitions};
 pub use super::delete_topics::{DeleteTopics, DeletedTopic, TopicRef, delete};
 use super::image::{ConfigResource, Image, is_internal_topic};
 use super::placement;
-use super::record::{BATCH_RECORDS_MAX, PartitionRecord, Record, RecoveryState, TopicRecord};
+use super::record::{PartitionRecord, Record, RecoveryState, TopicRecord};
 use crate::config::broker::{InternalTopic, Settings};
 use crate::config::topic;
 
@@ -21,14 +22,6 @@ use crate::config::topic;
 pub const METADATA_TOPIC: &str = "__cluster_metadata";
 
 const NAME_LENGTH_MAX: usize = 249;
-
-/// Records that one command may make: all of them become one entry.
-pub(super) fn check_size(records: usize) -> Result<(), ApiError> {
-    if records <= BATCH_RECORDS_MAX {
-        return Ok(());
-    }
-    Err(ApiError::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."))
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateTopics {
@@ -68,6 +61,8 @@ pub struct CreatedTopic {
 /// `INVALID_REPLICATION_FACTOR`, `INVALID_REPLICA_ASSIGNMENT`, `INVALID_CONFIG`,
 /// `INVALID_REQUEST`, `POLICY_VIOLATION`.
 pub fn create(image: &Image, command: &CreateTopics, context: Context<'_>) -> Decision {
+    // All topics of a command become one entry; a topic that does not fit any more is refused as a whole.
+    let mut size = BatchSize::default();
     let mut records = Vec::new();
     let mut outcomes = Vec::new();
     let mut taken = Taken::default();
@@ -83,7 +78,7 @@ pub fn create(image: &Image, command: &CreateTopics, context: Context<'_>) -> De
             }
             continue;
         }
-        let result = create_one(image, new, &taken, records.len(), context).map(|(created, more)| {
+        let result = create_one(image, new, &taken, &mut size, context).map(|(created, more)| {
             taken.add(&new.name);
             records.extend(more);
             created
@@ -112,7 +107,7 @@ fn create_one(
     image: &Image,
     new: &NewTopic,
     taken: &Taken,
-    records_before: usize,
+    size: &mut BatchSize,
     context: Context<'_>,
 ) -> Result<(CreatedTopic, Vec<Record>), ApiError> {
     check_new_name(image, &new.name, taken)?;
@@ -122,7 +117,7 @@ fn create_one(
     }
     let configs = check_configs(new)?;
     let replicas = if new.assignments.is_empty() {
-        automatic(image, new, context.settings)?
+        automatic(image, new, *size, context.settings)?
     } else {
         manual(image, new)?
     };
@@ -136,7 +131,7 @@ fn create_one(
     let resource = ConfigResource::topic(&new.name);
     records.extend(created.configs.iter().map(|(name, value)| resource.record(name, Some(value.clone()))));
     records.extend(partition_records(image, new.topic_id, 0, replicas));
-    check_size(records_before + records.len())?;
+    *size = size.with(&records)?;
     Ok((created, records))
 }
 
@@ -199,7 +194,8 @@ fn check_configs(new: &NewTopic) -> Result<BTreeMap<String, String>, ApiError> {
         let Some(value) = value else {
             return Err(invalid(format!("Null value not supported for topic configs: {name}")));
         };
-        configs.insert(name.clone(), value.clone());
+        let definition = topic::definition(name);
+        configs.insert(name.clone(), definition.map_or_else(|| value.clone(), |row| row.canonical(value)));
     }
     // The coordinators' own topics are compacted whether or not the cleaner exists yet.
     if !is_internal_topic(&new.name) {
@@ -208,7 +204,12 @@ fn check_configs(new: &NewTopic) -> Result<BTreeMap<String, String>, ApiError> {
     Ok(configs)
 }
 
-fn automatic(image: &Image, new: &NewTopic, settings: &Settings) -> Result<Vec<Vec<i32>>, ApiError> {
+fn automatic(
+    image: &Image,
+    new: &NewTopic,
+    size: BatchSize,
+    settings: &Settings,
+) -> Result<Vec<Vec<i32>>, ApiError> {
     let replication_factor = match new.replication_factor {
         -1 => settings.default_replication_factor,
         factor if factor > 0 => factor,
@@ -230,7 +231,7 @@ fn automatic(image: &Image, new: &NewTopic, settings: &Settings) -> Result<Vec<V
         }
     };
     // Before placing: the count comes from the client and placing allocates by it.
-    check_size(num_partitions as usize)?;
+    size.has_room_for(num_partitions as usize)?;
     placement::place(image, new.topic_id, 0, num_partitions, replication_factor)
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::metadata::brokers::tests::image_with_brokers;
 use crate::metadata::image::Applied;
+use crate::metadata::record::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, encode_batch};
 
 fn settings() -> Settings {
     Settings::own_defaults()
@@ -281,4 +282,46 @@ fn one_command_fills_at_most_one_entry() {
     assert!(outcomes[0].result.is_ok());
     assert_eq!(outcomes[1].result.as_ref().unwrap_err().code, ErrorCode::PolicyViolation);
     check_refused(&image, sized("a", largest + 1), ErrorCode::PolicyViolation, "Excessively large");
+}
+
+/// Numbers may be padded without end and still be numbers.
+#[test]
+fn what_is_kept_of_a_setting_is_one_short_spelling() {
+    let image = image_with_brokers(&[1]);
+    let mut topic = new("padded");
+    let padded = |text: &str| Some(format!("{}{text}", "0".repeat(30_000)));
+    topic.configs = vec![
+        ("retention.ms".to_owned(), padded("5")),
+        ("segment.bytes".to_owned(), padded("1048576")),
+        ("preallocate".to_owned(), Some(" TRUE ".to_owned())),
+        ("cleanup.policy".to_owned(), Some(" delete ,".to_owned())),
+    ];
+    let (_, outcomes) = decide_create(&image, vec![topic], false);
+    let kept = outcomes[0].result.as_ref().expect("created").configs.values().cloned().collect::<Vec<_>>();
+    assert_eq!(kept, ["delete", "true", "5", "1048576"]);
+    let mut long = new("long");
+    long.configs = vec![("retention.ms".to_owned(), Some(" ".repeat(10) + &"0".repeat(40_000)))];
+    check_refused(&image, long, ErrorCode::InvalidConfig, "retention.ms");
+}
+
+/// The coordinators' topics take any setting, so only the size of the whole stops this one.
+#[test]
+fn a_topic_that_does_not_fit_into_an_entry_is_refused_as_a_whole() {
+    let image = image_with_brokers(&[1]);
+    let large = |name: &str, count: usize| {
+        let configs = (0..count).map(|i| (format!("{i}"), Some("x".repeat(30_000)))).collect();
+        NewTopic { configs, ..new(name) }
+    };
+    let topics = vec![large("__consumer_offsets", 60), large("__transaction_state", 60), new("small")];
+    let (records, outcomes) = decide_create(&image, topics, false);
+    let codes = outcomes.iter().map(|o| o.result.as_ref().err().map(|error| error.code)).collect::<Vec<_>>();
+    assert_eq!(codes, [None, Some(ErrorCode::PolicyViolation), None]);
+    let bytes = encode_batch(&records).len();
+    assert!(bytes <= BATCH_BYTES_MAX, "{bytes} <= {BATCH_BYTES_MAX}");
+    check_refused(
+        &image,
+        large("__consumer_offsets", 3_000),
+        ErrorCode::PolicyViolation,
+        "Excessively large",
+    );
 }
