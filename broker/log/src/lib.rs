@@ -6,21 +6,27 @@
 
 mod append;
 pub mod checkpoint;
+mod clean_stop;
 mod config;
 pub mod directory;
 mod disk;
 mod durability;
+mod epoch_loading;
 mod error;
 pub mod files;
 mod flusher;
 mod folder;
+mod gaps;
 mod index_file;
+mod interrupted_cleaning;
+mod kept_index;
 pub mod leader_epochs;
 mod log;
 mod lookup;
 pub mod memory_files;
 mod names;
 mod offset_index;
+mod open;
 mod open_files;
 pub mod producer_snapshot;
 pub mod producers;

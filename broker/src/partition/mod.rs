@@ -5,6 +5,7 @@
 
 mod append;
 pub mod directories;
+mod lock;
 pub mod operations;
 #[allow(clippy::module_inception, reason = "the layout of house.md names the file so")]
 pub mod partition;

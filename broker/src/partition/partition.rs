@@ -14,8 +14,9 @@ use milena_protocol::types::Uuid;
 use milena_state::config::topic::{Flush, Settings};
 use milena_state::metadata::Partition as Assigned;
 use milena_state::partition::leader::{Effects, Leader, LogEnds, Rules, check_leader_epoch};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
+use super::lock::Locked;
 use super::operations::{AppendError, Extent, ReadError, storage_code};
 use super::watermark::{Interrupted, Watermark};
 
@@ -142,7 +143,7 @@ impl Partition {
 
     /// Where the log begins and ends and what it weighs; `None` once it is closed.
     pub fn extent(&self) -> Option<Extent> {
-        let inner = self.inner.lock();
+        let inner = self.lock();
         let log = inner.log.as_ref()?;
         Some(Extent {
             log_start_offset: log.log_start_offset(),
@@ -163,7 +164,7 @@ impl Partition {
 
     /// The epoch under which this broker leads the partition, or the error that a client must get.
     pub fn leader_epoch(&self) -> Result<i32, ErrorCode> {
-        match &self.inner.lock().role {
+        match &self.lock().role {
             Role::Leader(leader) => Ok(leader.leader_epoch()),
             Role::Follower { .. } => Err(ErrorCode::NotLeaderOrFollower),
         }
@@ -174,8 +175,8 @@ impl Partition {
         &self.directory
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked::new(self, self.inner.lock())
     }
 
     /// Waits until an append that ends before `required_offset` may be acknowledged: with acks=all when every in-sync replica has it, with acks=1 at
@@ -186,7 +187,7 @@ impl Partition {
     pub async fn acknowledged(&self, required_offset: i64, acks_all: bool) -> Result<(), ErrorCode> {
         if acks_all {
             self.high_watermark.reached(required_offset).await.map_err(|gone| self.interrupted(gone))?;
-            return match &self.inner.lock().role {
+            return match &self.lock().role {
                 Role::Leader(leader) => leader.acks_all_outcome(required_offset).unwrap_or(Ok(())),
                 Role::Follower { .. } => Err(ErrorCode::NotLeaderOrFollower),
             };
@@ -204,7 +205,7 @@ impl Partition {
     /// Takes what the image says about this partition: leads it, stops leading it, or notes a changed ISR.
     pub(crate) fn assign(&self, assigned: &Assigned, myself: Myself, now_ms: i64) {
         let settings = self.settings.load_full();
-        let mut inner = self.inner.lock();
+        let mut inner = self.lock();
         let Inner { log: Some(log), role, .. } = &mut *inner else { return };
         if assigned.leader != Some(myself.broker_id) {
             let led = matches!(role, Role::Leader(_));
@@ -236,7 +237,7 @@ impl Partition {
     /// Takes new settings of the topic; they hold from the next append on.
     pub(crate) fn configure(&self, settings: &Arc<Settings>, log: &Arc<Config>, myself: Myself, now_ms: i64) {
         self.settings.store(Arc::clone(settings));
-        let mut inner = self.inner.lock();
+        let mut inner = self.lock();
         if let Some(own) = &mut inner.log {
             own.take_config(Arc::clone(log));
         }
@@ -254,7 +255,7 @@ impl Partition {
     /// The log is synced below `offset`.
     fn synced(&self, offset: i64, now_ms: i64) {
         self.synced.advance(offset);
-        let mut inner = self.inner.lock();
+        let mut inner = self.lock();
         let Role::Leader(leader) = &mut inner.role else { return };
         let effects = leader.synced(offset, now_ms);
         let marks = inner.settle(effects);
@@ -276,7 +277,7 @@ impl Partition {
         if !self.is_durable() {
             return;
         }
-        let Some(durability) = self.inner.lock().log.as_ref().map(|log| Arc::clone(log.durability())) else {
+        let Some(durability) = self.lock().log.as_ref().map(|log| Arc::clone(log.durability())) else {
             return;
         };
         let this = Weak::clone(&self.this);
@@ -284,6 +285,8 @@ impl Partition {
             let Some(partition) = this.upgrade() else { return };
             match outcome {
                 Ok(offset) => partition.synced(offset, crate::broker::now_ms()),
+                // The flusher repeats these; this one is of its end. The bytes are still to be synced.
+                Err(error) if error.is_retriable() => {}
                 // The failure has been logged; what was promised to those who wait cannot be kept any more.
                 Err(_) => partition.fail(),
             }
@@ -329,7 +332,7 @@ impl Partition {
 
     /// Takes the log out for closing or deletion; nothing can be appended or read afterwards, nobody waits.
     pub(crate) fn take_log(&self) -> Option<Log> {
-        let log = self.inner.lock().log.take();
+        let log = self.lock().log.take();
         self.close_watermarks();
         log
     }
