@@ -185,3 +185,53 @@ fn a_partition_in_a_directory_that_cannot_be_opened_does_not_begin_anew() {
     }
     node.stop();
 }
+
+#[test]
+fn damaged_partition_is_still_failed_after_a_clean_stop() {
+    let files = MemoryFiles::new();
+    let node = Node::start_on(Arc::new(files.clone()), ONE).expect("starts");
+    assert!(try_create(&node, "events") && try_append(&node, "events") && try_append(&node, "events"));
+    node.lifecycle.directories().checkpoint();
+    node.crash();
+    let files = files.crash(Loss::Nothing);
+    files.damage(Path::new("/data/events-0/00000000000000000000.log"), |bytes| bytes.truncate(10));
+    for start in 0..3 {
+        let node = Node::start_on(Arc::new(files.clone()), ONE).expect("starts");
+        let found = node.lifecycle.partitions().by_name("events", 0).map(|_| ());
+        assert_eq!(found, Err(ErrorCode::KafkaStorageError), "start {start}");
+        node.stop();
+    }
+}
+
+#[test]
+fn shortage_of_descriptors_delays_a_durable_acknowledgement_and_fails_nothing() {
+    const EMFILE: i32 = 24;
+    let files = MemoryFiles::new();
+    let node = Node::start_on(Arc::new(files.clone()), ONE).expect("starts");
+    assert!(try_create(&node, "events"));
+    // The folder's name is synced with the first append.
+    (0..4).for_each(|_| files.inject(Fault::errno(Operation::SyncDir, 0, EMFILE).on_paths("/data/events-0")));
+    assert!(try_append(&node, "events"));
+    assert_eq!(files.faults_count(), 0, "the sync was refused");
+    assert!(try_append(&node, "events"));
+    node.stop();
+}
+
+#[test]
+fn panic_under_the_lock_fails_the_partition_and_the_next_start_checks_it() {
+    let files = MemoryFiles::new();
+    let node = Node::start_on(Arc::new(files.clone()), ONE).expect("starts");
+    assert!(try_create(&node, "events") && try_append(&node, "events"));
+    let partition = node.lifecycle.partitions().by_name("events", 0).expect("here");
+    files.inject(Fault::panic(Operation::Write, 0).on_paths("/data/events-0/00000000000000000000.log"));
+    let append = std::panic::AssertUnwindSafe(|| partition.append(&batch("x"), APPEND, now_ms()));
+    std::panic::catch_unwind(append).expect_err("injected");
+    let found = node.lifecycle.partitions().by_name("events", 0).map(|_| ());
+    assert_eq!(found, Err(ErrorCode::KafkaStorageError));
+    assert!(node.run(partition.high_watermark().reached(9)).is_err(), "nobody waits there");
+    drop(partition);
+    node.stop();
+    let node = Node::start_on(Arc::new(files), ONE).expect("starts");
+    assert!(try_append(&node, "events"), "it was checked");
+    node.stop();
+}

@@ -48,7 +48,15 @@ impl Log {
         append_as: AppendAs,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
-        self.disk.check()?;
+        self.change(|log| log.append_all(batches, append_as, now_ms))
+    }
+
+    fn append_all(
+        &mut self,
+        batches: &[u8],
+        append_as: AppendAs,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         let plan = self.plan(batches, append_as)?;
         if let Some(batch) = plan.duplicate {
             return Ok(self.duplicate(&batch));
@@ -182,7 +190,7 @@ impl Log {
     ) -> Result<bool, Error> {
         let rolls = self.must_roll(first, 0, now_ms)?;
         if rolls {
-            self.roll(now_ms)?;
+            self.roll_at(self.base_for(first), now_ms)?;
         }
         let mut count = 1;
         let mut run_bytes = first.size;
@@ -219,6 +227,13 @@ impl Log {
             || self.active.indexer.is_full(config.segment_index_bytes))
     }
 
+    /// Where the segment begins that is to take `batch`: at the log end offset, unless a replica's leader has
+    /// compacted so much away that the batch would be out of reach.
+    fn base_for(&self, batch: &Planned) -> i64 {
+        let reach = batch.last_offset - self.log_end_offset;
+        if reach > i64::from(i32::MAX) { batch.base_offset } else { self.log_end_offset }
+    }
+
     /// Some of `segment.jitter.ms`, always the same for a segment.
     fn jitter_ms(&self, base_offset: i64) -> i64 {
         let jitter_ms = self.config.segment_jitter_ms.min(self.config.segment_ms);
@@ -246,7 +261,12 @@ impl Log {
             self.note(batch);
         }
         if self.active.indexer.wants_to_spill() {
-            self.spill()?;
+            match self.spill() {
+                // The batches are in the log. Their index entries stay in memory until there are descriptors again;
+                // `segment.index.bytes` bounds them.
+                Err(error) if error.is_retriable() => {}
+                spilled => spilled?,
+            }
         }
         Ok(())
     }

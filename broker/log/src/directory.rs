@@ -13,6 +13,7 @@ use milena_protocol::types::Uuid;
 use parking_lot::Mutex;
 
 use crate::checkpoint::{self, Offsets};
+use crate::clean_stop::CleanStop;
 use crate::disk::Disk;
 pub use crate::disk::OnOffline;
 use crate::durability::Durability;
@@ -24,9 +25,10 @@ use crate::{names, properties};
 
 const LOCK: &str = ".lock";
 const IDENTITY: &str = "meta.properties";
-const CLEAN_STOP: &str = ".kafka_cleanshutdown";
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// Kafka's: how far a log was compacted.
+const COMPACTED: &str = "cleaner-offset-checkpoint";
 const TOPIC_ID: &str = "partition.metadata";
 
 /// Bound on the size of the directory's own property files.
@@ -71,7 +73,11 @@ pub struct Directory {
     // First, so that the thread has ended before the lock is released.
     flusher: Flusher,
     disk: Arc<Disk>,
-    clean_stop: Option<i64>,
+    clean_stop: Option<CleanStop>,
+    /// How far each log was compacted, as of the start.
+    compacted: Offsets,
+    /// The recovery points that were written before this start did not read.
+    recovery_points_lost: bool,
     identity: Mutex<Option<Identity>>,
     logs: Mutex<Logs>,
     /// Held while the checkpoints are written: their temporary files have one name.
@@ -83,7 +89,9 @@ pub struct Directory {
 #[derive(Debug, Default)]
 struct Logs {
     open: BTreeMap<Box<str>, Arc<Durability>>,
-    /// What the files on disk say.
+    /// Could not be opened.
+    failed: BTreeSet<Box<str>>,
+    /// What the files on disk say, or may say while they are written.
     recovery_points: Offsets,
     log_starts: Offsets,
     /// Deleted since the files were written: a new log of that name must not be judged by the old one's.
@@ -97,6 +105,10 @@ pub(crate) struct Checkpointed {
     pub log_start_offset: Option<i64>,
     /// Everything was synced and the indexes are complete.
     pub clean: bool,
+    /// Below this the log was compacted, or 0.
+    pub compacted_upto: i64,
+    /// There may have been a recovery point, but the file is lost.
+    pub recovery_points_lost: bool,
 }
 
 impl Directory {
@@ -115,17 +127,19 @@ impl Directory {
             Err(error) => return Err(disk.failed("lock", path, &error)),
         };
         let identity = read_identity(&disk)?;
-        let logs = Logs {
-            recovery_points: read_offsets(&disk, RECOVERY_POINTS)?,
-            log_starts: read_offsets(&disk, LOG_STARTS)?,
-            ..Logs::default()
-        };
-        let clean_stop = take_clean_stop(&disk)?;
-        let flusher = Flusher::start(disk.clone(), options.flusher_thread);
+        let recovery_points = read_offsets(&disk, RECOVERY_POINTS)?;
+        let recovery_points_lost = recovery_points.is_empty();
+        let log_starts = read_offsets(&disk, LOG_STARTS)?;
+        let logs = Logs { recovery_points, log_starts, ..Logs::default() };
+        let compacted = read_offsets(&disk, COMPACTED)?;
+        let clean_stop = CleanStop::take(&disk)?;
+        let flusher = Flusher::start(disk.clone(), "log-flusher", options.flusher_thread);
         Ok(Arc::new(Directory {
             flusher: disk.done("start the flusher of", path, flusher)?,
             disk,
             clean_stop,
+            compacted,
+            recovery_points_lost,
             identity: Mutex::new(identity),
             logs: Mutex::new(logs),
             checkpointing: Mutex::new(()),
@@ -155,7 +169,7 @@ impl Directory {
     /// The broker epoch of the clean-stop marker (-1 when it names none); `None` when the last stop was not
     /// clean.
     pub fn clean_stop(&self) -> Option<i64> {
-        self.clean_stop
+        self.clean_stop.as_ref().map(|stop| stop.broker_epoch)
     }
 
     /// Folders of partitions, without those being deleted, by name.
@@ -196,14 +210,21 @@ impl Directory {
     /// Asks for a sync of the log and returns at once; many requests are served by one fdatasync. `done` is
     /// called from the flusher's thread.
     pub fn request_sync(&self, log: &Arc<Durability>, done: Option<Done>) {
-        self.flusher.request(log, done);
+        log.own_flusher().unwrap_or(&self.flusher).request(log, done);
+    }
+
+    /// Gives a log a flusher of its own, so that its syncs do not queue behind those of the directory's others.
+    pub fn flush_apart(&self, log: &Durability) -> Result<(), Error> {
+        let flusher = Flusher::start(self.disk.clone(), "own-flusher", self.flusher.has_thread());
+        log.set_own_flusher(self.disk.done("start a flusher of", &self.disk.path, flusher)?);
+        Ok(())
     }
 
     /// Writes both offset checkpoints (Kafka does so every minute). Blocks on the disk.
     pub fn checkpoint(&self) -> Result<(), Error> {
         let _one_at_a_time = self.checkpointing.lock();
         self.disk.check()?;
-        let (recovery_points, log_starts, gone) = self.logs.lock().offsets();
+        let (recovery_points, log_starts, gone) = self.logs.lock().begin_checkpoint();
         self.write_offsets(RECOVERY_POINTS, &recovery_points)?;
         self.write_offsets(LOG_STARTS, &log_starts)?;
         let mut logs = self.logs.lock();
@@ -224,12 +245,16 @@ impl Directory {
         Ok(removed)
     }
 
-    /// Writes the checkpoints and the clean-stop marker, after every log was closed cleanly.
+    /// Writes the checkpoints and the clean-stop marker, after the logs were closed. A log that was not, or whose
+    /// damage kept it from being opened, is checked at the next start as after a crash.
     pub fn close_clean(&self, broker_epoch: i64) -> Result<(), Error> {
         self.checkpoint()?;
-        let path = self.disk.path.join(CLEAN_STOP);
-        let text = properties::clean_stop_to_text(broker_epoch);
-        self.disk.done("write", &path, files::replace_file(&*self.disk.files, &path, text.as_bytes()))
+        let folders = self.entries()?.into_iter().filter(|name| names::parse_folder(name).is_some());
+        let unclean = {
+            let logs = self.logs.lock();
+            folders.filter(|name| !logs.is_closed(name, self.clean_stop.as_ref())).collect()
+        };
+        CleanStop::write(&self.disk, broker_epoch, &unclean)
     }
 
     pub(crate) fn disk(&self) -> &Arc<Disk> {
@@ -243,7 +268,8 @@ impl Directory {
             return Checkpointed {
                 recovery_point: Some(durability.durable_offset()),
                 log_start_offset: Some(durability.log_start_offset()),
-                clean: false,
+                compacted_upto: self.compacted_upto(name),
+                ..Checkpointed::default()
             };
         }
         let Some(key) = names::parse_folder(name).map(|(topic, partition)| (topic.to_owned(), partition))
@@ -253,8 +279,20 @@ impl Directory {
         Checkpointed {
             recovery_point: logs.recovery_points.get(&key).copied(),
             log_start_offset: logs.log_starts.get(&key).copied(),
-            clean: self.clean_stop.is_some(),
+            clean: self.clean_stop.as_ref().is_some_and(|stop| stop.vouches_for(name)),
+            compacted_upto: self.compacted_upto(name),
+            recovery_points_lost: self.recovery_points_lost,
         }
+    }
+
+    fn compacted_upto(&self, name: &str) -> i64 {
+        let key = names::parse_folder(name).map(|(topic, partition)| (topic.to_owned(), partition));
+        key.and_then(|key| self.compacted.get(&key).copied()).unwrap_or(0)
+    }
+
+    /// The log could not be opened.
+    pub(crate) fn not_opened(&self, name: &str) {
+        self.logs.lock().failed.insert(name.into());
     }
 
     pub(crate) fn register(&self, durability: &Arc<Durability>) {
@@ -262,6 +300,7 @@ impl Directory {
         if let Some((topic, partition)) = names::parse_folder(durability.name()) {
             logs.gone.remove(&(topic.to_owned(), partition));
         }
+        logs.failed.remove(durability.name());
         logs.open.insert(durability.name().into(), durability.clone());
     }
 
@@ -305,6 +344,27 @@ impl Directory {
 }
 
 impl Logs {
+    /// Whether the log was closed in order, or was not opened since it was.
+    fn is_closed(&self, name: &str, last_stop: Option<&CleanStop>) -> bool {
+        match self.open.get(name) {
+            _ if self.failed.contains(name) => false,
+            Some(durability) => durability.is_closed_cleanly(),
+            None => last_stop.is_some_and(|stop| stop.vouches_for(name)),
+        }
+    }
+
+    /// What to write. From now on a crash may leave it, so a log that is created under one of these names has a
+    /// predecessor.
+    fn begin_checkpoint(&mut self) -> (Offsets, Offsets, BTreeSet<(String, i32)>) {
+        let (recovery_points, log_starts, gone) = self.offsets();
+        for (key, offset) in &recovery_points {
+            if !self.recovery_points.contains_key(key) {
+                self.recovery_points.insert(key.clone(), *offset);
+            }
+        }
+        (recovery_points, log_starts, gone)
+    }
+
     /// What to write: what the files say, overridden by the logs that are open; and what that leaves out.
     fn offsets(&self) -> (Offsets, Offsets, BTreeSet<(String, i32)>) {
         let (mut recovery_points, mut log_starts) = (self.recovery_points.clone(), self.log_starts.clone());
@@ -363,15 +423,6 @@ fn read_identity(disk: &Disk) -> Result<Option<Identity>, Error> {
         Ok(identity) => Ok(Some(identity)),
         Err(reason) => Err(Error::Unreadable { file: path, reason }),
     }
-}
-
-/// Reads the clean-stop marker and removes it, durably: from now on a stop is not clean until it says so.
-fn take_clean_stop(disk: &Disk) -> Result<Option<i64>, Error> {
-    let path = disk.path.join(CLEAN_STOP);
-    let Some(text) = read_text(disk, &path)? else { return Ok(None) };
-    disk.remove(&path)?;
-    disk.sync_dir(&disk.path)?;
-    Ok(Some(properties::parse_clean_stop(&text)))
 }
 
 fn read_text(disk: &Disk, path: &Path) -> Result<Option<String>, Error> {

@@ -8,11 +8,12 @@ use super::*;
 use crate::config::Config;
 use crate::files::{Entry, File, Metadata};
 use crate::log::{AppendAs, Log};
-use crate::memory_files::{Fault, MemoryFiles, Operation};
+use crate::memory_files::{Fault, Loss, MemoryFiles, Operation};
 use crate::producers::Origin;
 use crate::real_files::RealFiles;
 
 const NOW_MS: i64 = 1_700_000_000_000;
+const DEADLINE: Duration = Duration::from_secs(20);
 const LEADER: AppendAs = AppendAs::Leader { leader_epoch: 0, log_append_time: None, origin: Origin::Client };
 
 fn inline(files: &MemoryFiles) -> Arc<Directory> {
@@ -112,6 +113,54 @@ fn log_is_not_judged_by_a_deleted_one_of_its_name() {
 }
 
 #[test]
+fn log_that_a_checkpoint_under_way_knows_is_a_predecessor() {
+    let files = MemoryFiles::new();
+    let directory = inline(&files);
+    let mut log = open(&directory, "t-0");
+    (0..5).for_each(|_| append(&mut log));
+    log.sync().expect("writable");
+    // From here on a crash may leave files that know the log.
+    let (recovery_points, ..) = directory.logs.lock().begin_checkpoint();
+    log.delete("0f").expect("writable");
+    drop(open(&directory, "t-0"));
+    let text = files.contents(Path::new("/data/recovery-point-offset-checkpoint"));
+    assert!(!recovery_points.is_empty());
+    assert_eq!(String::from_utf8_lossy(&text), "0\n0\n", "written again before there is another");
+}
+
+#[test]
+fn what_lacked_a_descriptor_is_synced_by_the_next_sync() {
+    let files = MemoryFiles::new();
+    let directory = inline(&files);
+    let mut log = open(&directory, "t-0");
+    append(&mut log);
+    files.inject(Fault::errno(Operation::SyncDir, 0, libc::EMFILE).lasting());
+    assert!(matches!(log.sync(), Err(Error::TooManyOpenFiles)));
+    assert_eq!((log.durable_offset(), directory.offline_reason()), (0, None));
+    files.heal();
+    assert_eq!(log.sync().expect("writable"), 1);
+    drop((log, directory));
+    let log = open(&inline(&files.crash(Loss::Unsynced)), "t-0");
+    assert_eq!(log.log_end_offset(), 1, "the name of the segment is durable too");
+}
+
+#[test]
+fn flusher_repeats_what_lacked_a_descriptor() {
+    let files = MemoryFiles::new();
+    let directory =
+        Directory::open(Arc::new(files.clone()), Path::new("/data"), Options::default()).expect("usable");
+    let mut log = open(&directory, "t-0");
+    append(&mut log);
+    // Two syncs fail, each after one more try.
+    (0..4).for_each(|_| files.inject(Fault::errno(Operation::SyncDir, 0, libc::EMFILE)));
+    let (done, answers) = mpsc::channel();
+    let done = move |result: Result<i64, Error>| done.send(result.ok()).expect("received below");
+    directory.request_sync(log.durability(), Some(Box::new(done)));
+    assert_eq!(answers.recv_timeout(DEADLINE), Ok(Some(1)));
+    assert_eq!(directory.offline_reason(), None);
+}
+
+#[test]
 fn checkpoint_keeps_what_was_not_opened() {
     let files = MemoryFiles::new();
     let directory = inline(&files);
@@ -204,7 +253,7 @@ impl File for GatedFile {
 
 impl Gated {
     fn gated(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
-        let is_log = path.extension().is_some_and(|extension| extension == "log");
+        let is_log = path.ends_with("t-0/00000000000000000000.log");
         if is_log { Arc::new(GatedFile(file, self.gate.clone())) } else { file }
     }
 }
@@ -242,16 +291,40 @@ impl Files for Gated {
     }
 }
 
-#[test]
-fn one_sync_serves_everything_that_came_while_the_last_one_ran() {
-    const DEADLINE: Duration = Duration::from_secs(20);
+fn gate() -> (Arc<Gate>, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (entered, has_entered) = mpsc::channel();
     let (let_leave, leave) = mpsc::channel();
-    let gate = Arc::new(Gate {
+    let gate = Gate {
         entered: parking_lot::Mutex::new(entered),
         leave: parking_lot::Mutex::new(leave),
         count: AtomicUsize::new(0),
-    });
+    };
+    (Arc::new(gate), has_entered, let_leave)
+}
+
+#[test]
+fn log_with_a_flusher_of_its_own_does_not_queue_behind_others() {
+    let (gate, has_entered, let_leave) = gate();
+    let files = Gated { files: MemoryFiles::new(), gate };
+    let directory = Directory::open(Arc::new(files), Path::new("/data"), Options::default()).expect("usable");
+    let (mut slow, mut apart) = (open(&directory, "t-0"), open(&directory, "metadata-0"));
+    directory.flush_apart(apart.durability()).expect("starts");
+    let (done, answers) = mpsc::channel();
+    for (name, log) in [("slow", &mut slow), ("apart", &mut apart)] {
+        append(log);
+        let done = done.clone();
+        let done = move |result: Result<i64, Error>| done.send((name, result.ok())).expect("received below");
+        directory.request_sync(log.durability(), Some(Box::new(done)));
+    }
+    has_entered.recv_timeout(DEADLINE).expect("the slow sync has begun");
+    assert_eq!(answers.recv_timeout(DEADLINE), Ok(("apart", Some(1))));
+    let_leave.send(()).expect("the slow sync waits");
+    assert_eq!(answers.recv_timeout(DEADLINE), Ok(("slow", Some(1))));
+}
+
+#[test]
+fn one_sync_serves_everything_that_came_while_the_last_one_ran() {
+    let (gate, has_entered, let_leave) = gate();
     let files = Gated { files: MemoryFiles::new(), gate: gate.clone() };
     let directory = Directory::open(Arc::new(files), Path::new("/data"), Options::default()).expect("usable");
     let mut log = open(&directory, "t-0");

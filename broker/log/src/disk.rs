@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::durability::Durability;
+use crate::durability::{Durability, Work};
 use crate::error::{Error, is_descriptor_shortage};
 use crate::files::{File, Files};
 use crate::open_files::OpenFiles;
@@ -120,7 +120,7 @@ impl Disk {
         self.done("create", path, result)
     }
 
-    fn retried(&self, open: impl Fn() -> io::Result<Arc<dyn File>>) -> io::Result<Arc<dyn File>> {
+    fn retried<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
         match open() {
             Err(error) if is_descriptor_shortage(&error) => {
                 self.open_files.clear();
@@ -139,7 +139,8 @@ impl Disk {
     }
 
     pub fn sync_dir(&self, path: &Path) -> Result<(), Error> {
-        let result = self.files.sync_dir(path);
+        // Syncing a directory takes a descriptor too.
+        let result = self.retried(|| self.files.sync_dir(path));
         self.done("sync", path, result)
     }
 
@@ -149,17 +150,31 @@ impl Disk {
         let _order = durability.sync_order();
         self.check()?;
         let work = durability.take();
+        match self.sync_work(durability, &work) {
+            Ok(()) => Ok(durability.synced(&work)),
+            Err(error) => {
+                if error.is_retriable() {
+                    durability.put_back(work);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn sync_work(&self, durability: &Durability, work: &Work) -> Result<(), Error> {
         for file in &work.files {
             if let Err(error) = file.sync_data() {
-                return Err(self.failed("sync", Path::new(durability.name()), &error));
+                // Never repeated, whatever it says: the bytes may be gone from the cache.
+                return Err(self.give_up(self.failed("sync", Path::new(durability.name()), &error)));
             }
         }
         if work.directory && !durability.is_closed() {
             self.sync_dir(&self.path.join(durability.name()))?;
             if work.created {
                 self.sync_dir(&self.path)?;
+                durability.establish();
             }
         }
-        Ok(durability.synced(&work))
+        Ok(())
     }
 }

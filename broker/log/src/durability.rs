@@ -3,13 +3,14 @@
 //! Shared between a [`crate::Log`], which appends, and its directory's flusher, which syncs without holding
 //! the log's lock: the log says what is dirty, the flusher takes that as one unit and reports back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use crate::files::File;
+use crate::flusher::Flusher;
 
 /// The durable side of one log.
 #[derive(Debug)]
@@ -21,6 +22,11 @@ pub struct Durability {
     /// Recovery point that the checkpoint file holds for this log, or more.
     checkpointed_offset: AtomicI64,
     closed: AtomicBool,
+    /// The log was closed with everything synced and complete.
+    closed_cleanly: AtomicBool,
+    /// The folder and the name of the log's first segment survive a power loss.
+    established: AtomicBool,
+    own_flusher: OnceLock<Flusher>,
     dirty: Mutex<Dirty>,
     syncing: Mutex<()>,
 }
@@ -72,6 +78,9 @@ impl Durability {
             log_start_offset: AtomicI64::new(log_start_offset),
             checkpointed_offset: AtomicI64::new(checkpointed_offset),
             closed: AtomicBool::new(false),
+            closed_cleanly: AtomicBool::new(false),
+            established: AtomicBool::new(true),
+            own_flusher: OnceLock::new(),
             dirty: Mutex::new(Dirty {
                 log_end_offset: durable_offset,
                 files: SmallVec::new(),
@@ -135,6 +144,23 @@ impl Durability {
         (dirty.directory, dirty.created) = (false, false);
     }
 
+    pub(crate) fn close_cleanly(&self) {
+        self.closed_cleanly.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closed_cleanly(&self) -> bool {
+        self.closed_cleanly.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn own_flusher(&self) -> Option<&Flusher> {
+        self.own_flusher.get()
+    }
+
+    /// The first one stays.
+    pub(crate) fn set_own_flusher(&self, flusher: Flusher) {
+        let _ = self.own_flusher.set(flusher);
+    }
+
     /// As `sync_order`, unless a sync is running.
     pub(crate) fn sync_order_if_idle(&self) -> Option<MutexGuard<'_, ()>> {
         self.syncing.try_lock()
@@ -164,8 +190,18 @@ impl Durability {
     /// The folder was created with what is in it; the first sync makes it durable. A log without a durable
     /// byte may be lost with its folder, and creating many must not cost a sync each.
     pub(crate) fn created(&self) {
+        self.established.store(false, Ordering::Release);
         let mut dirty = self.dirty.lock();
         (dirty.directory, dirty.created) = (true, true);
+    }
+
+    pub(crate) fn is_established(&self) -> bool {
+        self.established.load(Ordering::Acquire)
+    }
+
+    /// The folder and what it held were synced.
+    pub(crate) fn establish(&self) {
+        self.established.store(true, Ordering::Release);
     }
 
     /// Names were changed that the last sync did not cover.
@@ -196,6 +232,18 @@ impl Durability {
             log_end_offset: dirty.log_end_offset,
             generation: dirty.generation,
         }
+    }
+
+    /// `work` could not be synced for want of a descriptor: it is still to be done.
+    pub(crate) fn put_back(&self, work: Work) {
+        if self.is_closed() {
+            return;
+        }
+        let mut dirty = self.dirty.lock();
+        // In front: the active segment's file stays the last.
+        dirty.files.insert_many(0, work.files);
+        dirty.directory |= work.directory;
+        dirty.created |= work.created;
     }
 
     /// All of `work` was synced. Says up to where the log is durable now.

@@ -24,6 +24,11 @@ pub enum Error {
     #[error("too many open files")]
     TooManyOpenFiles,
 
+    /// A panic interrupted a change of this log. What is in memory may be half of it, so the log is not used until
+    /// the next start, which checks it.
+    #[error("a change of log {log} was interrupted by a panic")]
+    Interrupted { log: Box<str> },
+
     /// Someone else uses the directory.
     #[error("log directory {path} is locked by another process")]
     Locked { path: PathBuf },

@@ -1,8 +1,9 @@
 //! Group commit: one thread per directory that syncs logs on request. Everything that is asked for while a
-//! sync runs is served together by the next one.
+//! sync runs is served together by the next one. A log may have a flusher of its own (the metadata log has one).
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -12,6 +13,9 @@ use crate::error::Error;
 
 /// Told the durable offset, or why there is none.
 pub type Done = Box<dyn FnOnce(Result<i64, Error>) + Send>;
+
+/// Pause before a sync that failed for want of descriptors is tried again: nobody above must give up for that.
+const REPEAT_AFTER: Duration = Duration::from_millis(100);
 
 type Request = (Arc<Durability>, Option<Done>);
 
@@ -42,12 +46,12 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Flusher {
-    pub fn start(disk: Arc<Disk>, in_thread: bool) -> std::io::Result<Self> {
+    pub fn start(disk: Arc<Disk>, name: &str, in_thread: bool) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { disk, queue: Mutex::default(), wake: Condvar::new() });
         let thread = if in_thread {
             let shared = shared.clone();
             let run = move || shared.run();
-            Some(std::thread::Builder::new().name("log-flusher".to_owned()).spawn(run)?)
+            Some(std::thread::Builder::new().name(name.to_owned()).spawn(run)?)
         } else {
             None
         };
@@ -56,11 +60,17 @@ impl Flusher {
 
     pub fn request(&self, log: &Arc<Durability>, done: Option<Done>) {
         if self.thread.is_none() {
-            serve(&self.shared.disk, vec![(log.clone(), done)]);
+            serve(&self.shared.disk, vec![(log.clone(), done)], false);
             return;
         }
         self.shared.queue.lock().requests.push((log.clone(), done));
         self.shared.wake.notify_one();
+    }
+}
+
+impl Flusher {
+    pub fn has_thread(&self) -> bool {
+        self.thread.is_some()
     }
 }
 
@@ -78,17 +88,24 @@ impl Drop for Flusher {
 
 impl Shared {
     fn run(&self) {
-        while let Some(requests) = self.next() {
-            serve(&self.disk, requests);
+        let mut again = Vec::new();
+        while let Some((requests, may_repeat)) = self.next(again) {
+            again = serve(&self.disk, requests, may_repeat);
         }
     }
 
-    /// Everything queued, as soon as there is something; `None` when stopped with nothing left to do.
-    fn next(&self) -> Option<Vec<Request>> {
+    /// Everything queued, as soon as there is something, and whether it may be served again later; `None` when
+    /// stopped with nothing left to do. Waits before what is served again, unless something new comes.
+    fn next(&self, again: Vec<Request>) -> Option<(Vec<Request>, bool)> {
         let mut queue = self.queue.lock();
+        if !again.is_empty() && queue.requests.is_empty() && !queue.stopped {
+            self.wake.wait_for(&mut queue, REPEAT_AFTER);
+        }
+        queue.requests.extend(again);
         loop {
             if !queue.requests.is_empty() {
-                return Some(std::mem::take(&mut queue.requests));
+                let requests = std::mem::take(&mut queue.requests);
+                return Some((requests, !queue.stopped));
             }
             if queue.stopped {
                 return None;
@@ -98,20 +115,23 @@ impl Shared {
     }
 }
 
-/// Syncs each log once and tells everyone who asked for it.
-fn serve(disk: &Disk, mut requests: Vec<Request>) {
+/// Syncs each log once and tells everyone who asked for it; returns the requests that wait for descriptors.
+fn serve(disk: &Disk, mut requests: Vec<Request>, may_repeat: bool) -> Vec<Request> {
+    let mut again = Vec::new();
     requests.sort_by_key(|(log, _)| Arc::as_ptr(log));
     let mut requests = requests.into_iter().peekable();
     while let Some((log, done)) = requests.next() {
         let result = disk.sync_log(&log);
-        let tell = |done: Option<Done>| {
-            if let Some(done) = done {
-                done(result.clone());
-            }
+        let repeats = may_repeat && matches!(&result, Err(error) if error.is_retriable());
+        let mut answer = |done: Option<Done>| match done {
+            done if repeats => again.push((log.clone(), done)),
+            Some(done) => done(result.clone()),
+            None => {}
         };
-        tell(done);
+        answer(done);
         while let Some((_, done)) = requests.next_if(|(other, _)| Arc::ptr_eq(other, &log)) {
-            tell(done);
+            answer(done);
         }
     }
+    again
 }

@@ -16,6 +16,10 @@ pub(crate) struct Folder {
     pub snapshots: BTreeSet<i64>,
     /// Base offsets of segments that were renamed for deletion.
     pub deleted: BTreeSet<i64>,
+    /// Files that a log cleaner was about to put in place of others.
+    pub swaps: Vec<(i64, Kind)>,
+    /// The lowest offset of a file that a log cleaner had not finished.
+    pub cleaned_from: Option<i64>,
     /// Names of files that nobody needs any more. They are evidence until the log is open.
     pub leftovers: Vec<String>,
 }
@@ -35,9 +39,11 @@ impl Folder {
                 folder.leftovers.push(name.to_owned());
                 let plain = name.strip_suffix(DELETED).and_then(Kind::parse);
                 folder.deleted.extend(plain.filter(|(_, kind)| *kind == Kind::Log).map(|(base, _)| base));
-            } else if name.ends_with(SWAP) {
-                let reason = "Kafka's log cleaner was interrupted here; start Kafka once to let it finish";
-                return Err(Error::Unreadable { file: path.join(name), reason: reason.to_owned() });
+                if let Some((base, _)) = name.strip_suffix(CLEANED).and_then(Kind::parse) {
+                    folder.cleaned_from = Some(folder.cleaned_from.map_or(base, |from| from.min(base)));
+                }
+            } else if let Some(plain) = name.strip_suffix(SWAP) {
+                folder.swaps.extend(Kind::parse(plain));
             } else {
                 match Kind::parse(name) {
                     Some((base_offset, Kind::Log)) => folder.segments.push(segment(disk, path, base_offset)?),

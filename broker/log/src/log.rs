@@ -46,6 +46,8 @@ pub struct Log {
     pub(crate) dirty_since_ms: Option<i64>,
     /// The log was used since `maintain` last looked.
     pub(crate) used: bool,
+    /// A change is under way, or a panic ended it in the middle.
+    pub(crate) half_done: bool,
 }
 
 /// What only the segment that is written to has.
@@ -212,6 +214,24 @@ impl Log {
     /// Replaces the settings; they act from the next append and retention pass on.
     pub fn take_config(&mut self, config: Arc<Config>) {
         self.config = config;
+    }
+
+    /// Fails when the log must not be used any more.
+    pub(crate) fn check_usable(&self) -> Result<(), Error> {
+        self.disk.check()?;
+        if self.half_done { Err(Error::Interrupted { log: self.name().into() }) } else { Ok(()) }
+    }
+
+    /// Makes a change. When it panics the log is left as it is, and nothing builds on that.
+    pub(crate) fn change<T, E: From<Error>>(
+        &mut self,
+        change: impl FnOnce(&mut Log) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.check_usable()?;
+        self.half_done = true;
+        let result = change(self);
+        self.half_done = false;
+        result
     }
 
     pub(crate) fn folder(&self) -> PathBuf {

@@ -10,7 +10,7 @@ use super::*;
 use crate::directory::Options;
 use crate::error::{AppendError, ReadError};
 use crate::files::Files;
-use crate::memory_files::MemoryFiles;
+use crate::memory_files::{Fault, MemoryFiles, Operation};
 use crate::read::Read;
 use crate::real_files::RealFiles;
 use crate::slice::Slice;
@@ -446,6 +446,56 @@ fn segment_rolls_when_an_offset_is_out_of_reach_of_its_index() {
         Read { from_offset: 1, upto_offset: far + 1, max_bytes: 1000, min_one_batch: true, hot_only: false };
     let slice = world.log().read(read).expect("in range").expect("something");
     assert_eq!(slice.first_base_offset, far);
+    for clean in [false, true] {
+        if clean {
+            world.log.take().expect("open").close_clean().expect("writable");
+            world.directory.take().expect("open").close_clean(-1).expect("writable");
+        }
+        (world.log, world.directory) = (None, None);
+        let opened = world.open();
+        assert_eq!(opened.truncated_bytes, 0, "clean: {clean}");
+        assert_eq!(world.log().log_end_offset(), far + 1, "clean: {clean}");
+        let slice = world.log().read(read).expect("in range").expect("something");
+        assert_eq!(slice.first_base_offset, far);
+    }
+}
+
+#[test]
+fn append_that_cannot_write_its_index_for_want_of_descriptors_is_an_append() {
+    let files = MemoryFiles::new();
+    let config = Config { segment_bytes: 1 << 20, index_interval_bytes: 1, ..config() };
+    let mut world = World::new(Arc::new(files.clone()), Path::new("/data"), config);
+    files.inject(Fault::errno(Operation::Create, 0, libc::EMFILE).on_paths("index").lasting());
+    for _ in 0..300 {
+        world.append(&[vec![1]], None, false);
+    }
+    assert!(world.log().active.indexer.offsets.memory.len() > crate::index_file::MEMORY_ENTRIES_MAX);
+    files.heal();
+    world.append(&[vec![1]], None, false);
+    assert!(world.log().active.indexer.offsets.memory.is_empty(), "written when it can be");
+    world.check();
+}
+
+#[test]
+fn log_whose_change_a_panic_interrupted_is_not_used_until_it_was_checked() {
+    let files = MemoryFiles::new();
+    let mut world = World::new(Arc::new(files.clone()), Path::new("/data"), config());
+    world.append(&[vec![1]], None, false);
+    files.inject(Fault::panic(Operation::Write, 0));
+    let bytes = World::batch(&[2], false, 0);
+    let leader = AppendAs::Leader { leader_epoch: 0, log_append_time: None, origin: Origin::Client };
+    let append = std::panic::AssertUnwindSafe(|| world.log().append(&bytes, leader, NOW_MS));
+    std::panic::catch_unwind(append).expect_err("injected");
+    let interrupted = |error: &Error| matches!(error, Error::Interrupted { .. });
+    let again = world.log().append(&bytes, leader, NOW_MS);
+    assert!(matches!(&again, Err(AppendError::Storage(error)) if interrupted(error)), "{again:?}");
+    assert!(interrupted(&world.log().maintain(NOW_MS).expect_err("interrupted")));
+    let closed = world.log.take().expect("open").close_clean();
+    assert!(interrupted(&closed.expect_err("interrupted")));
+    world.directory.take().expect("open").close_clean(-1).expect("writable");
+    assert!(world.open().recovered_bytes > 0, "checked although the stop was clean");
+    world.append(&[vec![1]], None, false);
+    world.check();
 }
 
 #[test]

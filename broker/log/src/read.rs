@@ -29,7 +29,7 @@ impl Log {
     /// A file range of batches of one segment, from the batch that holds `from_offset` on; `None` when there is
     /// nothing below `upto_offset`. Only the last batch may be cut, by `max_bytes`, as Kafka does it.
     pub fn read(&mut self, read: Read) -> Result<Option<Slice>, ReadError> {
-        self.disk.check()?;
+        self.check_usable()?;
         let Log { log_start_offset, log_end_offset, .. } = *self;
         if !(log_start_offset..=log_end_offset).contains(&read.from_offset) {
             let requested = read.from_offset;

@@ -1,8 +1,11 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use milena_protocol::records::{Batch, Builder};
 
 use super::*;
+use crate::config::Config;
+use crate::directory::Directory;
 use crate::directory::Options;
 use crate::log::AppendAs;
 use crate::memory_files::MemoryFiles;
@@ -137,6 +140,58 @@ fn sealed_segment_that_was_cut_is_damage_and_names_the_place() {
     files.damage(&file, |bytes| bytes.truncate(bytes.len() - 10));
     let error = open(&files).expect_err("durable bytes are gone");
     assert!(matches!(&error, Error::Damaged { file: found, .. } if *found == file), "{error}");
+}
+
+#[test]
+fn sealed_segment_that_holds_the_recovery_point_and_ends_below_it_is_damage() {
+    let (files, segments) = crashed(12);
+    let index = segments.iter().rposition(|segment| segment.base_offset < 12).expect("the first");
+    assert!(index + 1 < segments.len(), "it is not the last");
+    let base_offset = segments[index].base_offset;
+    let batch_size = segments[0].size as usize / segments[1].base_offset as usize;
+    // Between two batches: every batch that is left is whole.
+    files.damage(&path(base_offset, Kind::Log), |bytes| bytes.truncate(batch_size));
+    let error = open(&files).expect_err("durable bytes are gone");
+    assert!(matches!(&error, Error::Damaged { .. }), "{error}");
+    assert!(
+        !files.contents(&path(segments[index + 1].base_offset, Kind::Log)).is_empty(),
+        "nothing is removed"
+    );
+}
+
+#[test]
+fn damaged_log_is_still_damaged_after_a_clean_stop() {
+    let (files, segments) = crashed(BATCHES - 1);
+    let file = path(segments[1].base_offset, Kind::Log);
+    files.damage(&file, |bytes| bytes.truncate(bytes.len() - 10));
+    for stop in 0..2 {
+        let directory = directory(&files);
+        assert_eq!(directory.clean_stop().is_some(), stop > 0);
+        let error = Log::open(&directory, "t-0", config(), NOW_MS).expect_err("damaged");
+        assert!(matches!(&error, Error::Damaged { .. }), "{error}");
+        directory.close_clean(7).expect("writable");
+    }
+}
+
+#[test]
+fn clean_stop_does_not_speak_for_a_log_that_was_not_closed_or_not_opened() {
+    let (files, _) = crashed(3);
+    // Opened and left, then not opened at all.
+    for opens in [true, false] {
+        let directory = directory(&files);
+        assert!(!directory.checkpointed("t-0").clean);
+        let left = opens.then(|| Log::open(&directory, "t-0", config(), NOW_MS).expect("undamaged"));
+        directory.close_clean(7).expect("writable");
+        drop(left);
+    }
+    {
+        let directory = directory(&files);
+        assert!(directory.clean_stop().is_some() && !directory.checkpointed("t-0").clean);
+        let (log, _) = Log::open(&directory, "t-0", config(), NOW_MS).expect("undamaged");
+        log.close_clean().expect("writable");
+        directory.close_clean(7).expect("writable");
+    }
+    assert!(directory(&files).checkpointed("t-0").clean, "closed and believed");
 }
 
 #[test]

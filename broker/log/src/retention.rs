@@ -28,7 +28,10 @@ impl Log {
     /// Applies retention to segments that lie wholly below `upto_offset` (the high watermark); says how many
     /// were deleted.
     pub fn delete_old_segments(&mut self, upto_offset: i64, now_ms: i64) -> Result<usize, Error> {
-        self.disk.check()?;
+        self.change(|log| log.apply_retention(upto_offset, now_ms))
+    }
+
+    fn apply_retention(&mut self, upto_offset: i64, now_ms: i64) -> Result<usize, Error> {
         let mut count = self.count_below_start(upto_offset);
         if self.config.delete {
             count = count.max(self.count_expired(upto_offset, now_ms)?);
@@ -39,7 +42,7 @@ impl Log {
         }
         if count == self.segments.len() {
             // The active one is old too. What comes next goes into a new one.
-            self.roll(now_ms)?;
+            self.roll_if_filled(now_ms)?;
         }
         self.delete_first(count, now_ms)?;
         Ok(count)
@@ -104,6 +107,10 @@ impl Log {
     /// Deletes the oldest `count` segments; the log begins behind them.
     fn delete_first(&mut self, count: usize, now_ms: i64) -> Result<(), Error> {
         let log_start_offset = self.segments[count].base_offset;
+        // The segment that will be the first must not be lost while a later one is kept.
+        if self.durability.has_unsynced_names() {
+            self.disk.sync_dir(&self.folder())?;
+        }
         // Ascending: a crash in between leaves a log that begins a little earlier, without a hole.
         for _ in 0..count {
             let segment = self.segments.remove(0);

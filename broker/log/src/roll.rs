@@ -9,13 +9,11 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::files::{self, File};
+use crate::leader_epochs;
 use crate::log::{Active, Log};
 use crate::names::{Kind, TEMPORARY};
 use crate::producer_snapshot;
 use crate::segment::{Indexer, Segment};
-
-/// File of a partition's leader epochs.
-pub(crate) const EPOCHS: &str = "leader-epoch-checkpoint";
 
 /// Age of unsynced bytes at which the flusher is asked to sync them although nobody waits: by then the kernel
 /// has written most of them, and a crash has less to check.
@@ -25,21 +23,42 @@ impl Log {
     /// Seals the active segment and begins a new one at the log end offset; nothing if it is empty. Also for a
     /// caller who wants everything so far to be deletable.
     pub fn roll(&mut self, now_ms: i64) -> Result<(), Error> {
-        self.disk.check()?;
+        self.change(|log| log.roll_if_filled(now_ms))
+    }
+
+    pub(crate) fn roll_if_filled(&mut self, now_ms: i64) -> Result<(), Error> {
         if self.active_segment().size == 0 && self.active_segment().base_offset == self.log_end_offset {
             return Ok(());
         }
-        let base_offset = self.log_end_offset;
-        let path = self.path(base_offset, Kind::Log);
-        // First, because it may fail for want of descriptors, and then nothing has changed.
-        let file = self.disk.create(&path)?;
+        self.roll_at(self.log_end_offset, now_ms)
+    }
+
+    /// Seals the active segment and begins one at `base_offset`.
+    pub(crate) fn roll_at(&mut self, base_offset: i64, now_ms: i64) -> Result<(), Error> {
+        debug_assert!(base_offset >= self.log_end_offset, "{base_offset} >= {}", self.log_end_offset);
+        // Each step may fail for want of descriptors. Until the new file is there only derived files have changed,
+        // and in a way that they have anyway when the log is closed.
+        self.settle_first_name()?;
         self.seal()?;
-        self.write_snapshot()?;
+        self.write_snapshot(base_offset)?;
+        let file = self.disk.create(&self.path(base_offset, Kind::Log))?;
         self.durability.renamed();
         self.segments.push(Segment::new(base_offset, 0));
         self.active = Active::new(Indexer::new(base_offset), 0, now_ms);
         self.active.file = Some(file);
         self.directory.request_sync(&self.durability, None);
+        Ok(())
+    }
+
+    /// Makes the first segment's name durable before there is a second one. A power loss that kept only the second
+    /// would leave a log that begins in the middle, and nobody could tell. Once in the life of a log, and only if it
+    /// rolls before its first sync.
+    fn settle_first_name(&self) -> Result<(), Error> {
+        if !self.durability.is_established() {
+            self.disk.sync_dir(&self.folder())?;
+            self.disk.sync_dir(self.directory.path())?;
+            self.durability.establish();
+        }
         Ok(())
     }
 
@@ -91,21 +110,21 @@ impl Log {
         Ok([offsets, times])
     }
 
-    /// Writes the producers' state at the log end offset, unless the newest snapshot is that.
-    pub(crate) fn write_snapshot(&mut self) -> Result<(), Error> {
-        if self.snapshot_offset == Some(self.log_end_offset) {
+    /// Writes the producers' state at `offset`, the log end offset or the one where the log goes on, unless the
+    /// newest snapshot is that.
+    pub(crate) fn write_snapshot(&mut self, offset: i64) -> Result<(), Error> {
+        if self.snapshot_offset == Some(offset) {
             return Ok(());
         }
         let bytes = producer_snapshot::encode(self.producers.iter());
-        let path = self.path(self.log_end_offset, Kind::Snapshot);
-        self.write_beside(&path, &bytes)?;
-        self.snapshot_offset = Some(self.log_end_offset);
+        self.write_beside(&self.path(offset, Kind::Snapshot), &bytes)?;
+        self.snapshot_offset = Some(offset);
         Ok(())
     }
 
     pub(crate) fn write_epochs(&mut self) -> Result<(), Error> {
         let text = self.epochs.to_text();
-        self.write_beside(&self.folder().join(EPOCHS), text.as_bytes())?;
+        self.write_beside(&self.folder().join(leader_epochs::FILE_NAME), text.as_bytes())?;
         self.epochs_changed = false;
         Ok(())
     }
@@ -128,7 +147,10 @@ impl Log {
     /// for a sync of bytes that have waited long, closes the file of an idle log. Cheap when there is nothing
     /// to do.
     pub fn maintain(&mut self, now_ms: i64) -> Result<(), Error> {
-        self.disk.check()?;
+        self.change(|log| log.maintain_files(now_ms))
+    }
+
+    fn maintain_files(&mut self, now_ms: i64) -> Result<(), Error> {
         self.remove_due(now_ms)?;
         self.producers.expire_now_and_then(now_ms, self.config.producer_id_expiration_ms);
         let was_used = std::mem::take(&mut self.used);
@@ -159,10 +181,10 @@ impl Log {
 
     /// Completes and syncs everything, so that opening the log again needs no recovery.
     pub fn close_clean(mut self) -> Result<(), Error> {
-        self.disk.check()?;
+        self.check_usable()?;
         if self.changed || self.snapshot_offset != Some(self.log_end_offset) {
             self.seal()?;
-            self.write_snapshot()?;
+            self.write_snapshot(self.log_end_offset)?;
         }
         if self.epochs_changed {
             self.write_epochs()?;
@@ -171,6 +193,7 @@ impl Log {
             self.remove_files(base_offset)?;
         }
         self.sync()?;
+        self.durability.close_cleanly();
         Ok(())
     }
 

@@ -224,7 +224,7 @@ impl Log {
         from_offset: i64,
         upto_offset: i64,
     ) -> Result<Vec<AbortedTransaction>, Error> {
-        self.disk.check()?;
+        self.check_usable()?;
         let first = self.segment_index(from_offset);
         let Some(search) = self.aborted_search(first, from_offset, upto_offset) else {
             return Ok(Vec::new());

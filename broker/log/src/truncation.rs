@@ -4,27 +4,33 @@
 //! What is cut is synced at once: what comes next builds on it.
 
 use crate::error::Error;
+use crate::kept_index::Kept;
 use crate::log::{Active, Log};
 use crate::names::Kind;
-use crate::recovery::Kept;
 use crate::segment::{Indexer, Segment};
 
 impl Log {
     /// Removes all records at and above `offset`, durably. An offset below the first segment empties the log
     /// and lets it begin there. A batch that holds `offset` goes as a whole.
     pub fn truncate_to(&mut self, offset: i64) -> Result<(), Error> {
-        self.disk.check()?;
-        if offset >= self.log_end_offset {
-            return Ok(());
-        }
-        if offset < self.segments[0].base_offset {
-            return self.truncate_fully_and_start_at(offset);
-        }
+        self.change(|log| match offset {
+            _ if offset >= log.log_end_offset => Ok(()),
+            _ if offset < log.segments[0].base_offset => log.empty_at(offset),
+            _ => log.cut_at(offset),
+        })
+    }
+
+    fn cut_at(&mut self, offset: i64) -> Result<(), Error> {
         tracing::info!(log = self.name(), offset, log_end_offset = self.log_end_offset, "log is truncated");
         let index = self.segment_index(offset);
         let position = self.position_of(index, offset)?.unwrap_or(self.segments[index].size);
         // Not to `offset`: where compaction left a gap the log will end below it.
         self.lower_checkpoint(self.segments[index].base_offset)?;
+        // From here on there is no way back, for want of descriptors neither.
+        self.cut_from(index, position, offset).map_err(|error| self.disk.give_up(error))
+    }
+
+    fn cut_from(&mut self, index: usize, position: u32, offset: i64) -> Result<(), Error> {
         self.changed = true;
         while self.segments.len() > index + 1
             && let Some(segment) = self.segments.pop()
@@ -42,16 +48,23 @@ impl Log {
     /// Removes everything and lets the log begin, empty, at `offset`: a follower whose leader no longer has
     /// what it needs, a Raft log replaced by a snapshot.
     pub fn truncate_fully_and_start_at(&mut self, offset: i64) -> Result<(), Error> {
-        self.disk.check()?;
+        self.change(|log| log.empty_at(offset))
+    }
+
+    fn empty_at(&mut self, offset: i64) -> Result<(), Error> {
         tracing::info!(log = self.name(), offset, log_end_offset = self.log_end_offset, "log begins again");
         self.start_again(offset)?;
-        self.finish_truncation()
+        self.finish_truncation().map_err(|error| self.disk.give_up(error))
     }
 
     /// Replaces all segments by an empty one at `offset`.
     pub(crate) fn start_again(&mut self, offset: i64) -> Result<(), Error> {
         // Nothing of what is left when this is interrupted may be missed.
         self.lower_checkpoint(0)?;
+        self.replace_segments(offset).map_err(|error| self.disk.give_up(error))
+    }
+
+    fn replace_segments(&mut self, offset: i64) -> Result<(), Error> {
         self.changed = true;
         // Descending: what an interruption leaves is a shorter log, not one with a hole.
         while let Some(segment) = self.segments.pop() {
@@ -70,7 +83,7 @@ impl Log {
         self.snapshot_offset = None;
         self.epochs.clear();
         self.epochs_changed = true;
-        self.durability.renamed();
+        self.durability.created();
         Ok(())
     }
 

@@ -151,3 +151,39 @@ fn a_full_disk_loses_nothing_and_serves_again_after_a_restart_with_room() {
         check_recovery(world, &context);
     }
 }
+
+/// The process has no descriptor left for a while, at every point of a history: what fails has changed nothing and
+/// may be repeated, and the directory stays online but where half of something was done.
+#[test]
+fn shortage_of_descriptors_changes_nothing_that_a_repetition_does_not_mend() {
+    const EMFILE: i32 = 24;
+    let mut refused_count = 0;
+    for operation in [Operation::Create, Operation::Open, Operation::SyncDir] {
+        for at in 0.. {
+            let mut world = World::new();
+            world.files.inject(Fault::errno(operation, at, EMFILE).lasting());
+            let context = format!("no descriptors from {operation:?} {at} on");
+            let failed = HISTORY.iter().copied().find_map(|step| {
+                let error = world.step_or_nothing(step).err()?;
+                if is_offline(&error) {
+                    return Some(step);
+                }
+                assert!(
+                    matches!(&error, AppendError::Storage(error) if error.is_retriable()),
+                    "{context}: {error}"
+                );
+                refused_count += 1;
+                world.files.heal();
+                world.step(step).err().map(|error| panic!("{context}: {step:?} again: {error}"))
+            });
+            check_recovery(world, &format!("{context}, given up in {failed:?}"));
+            let mut whole = World::new();
+            whole.files.inject(Fault::errno(operation, at, EMFILE));
+            play(&mut whole, HISTORY);
+            if whole.files.faults_count() > 0 {
+                break;
+            }
+        }
+    }
+    assert!(refused_count > 10, "{refused_count}");
+}

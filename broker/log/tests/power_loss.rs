@@ -90,6 +90,27 @@ fn power_loss_at_every_operation_of_a_short_history() {
     }
 }
 
+/// Nothing was synced yet but what rolling syncs: what is left begins where the log began.
+#[test]
+fn log_that_was_never_synced_does_not_begin_in_its_middle() {
+    let append = Step::Append { producer: 1, count: 3 };
+    let steps = [append, append, append, append, append, append, append, append];
+    let delete = [Step::DeleteRecords { batches: 4 }, append, append];
+    let history: Vec<Step> = steps.iter().chain(&delete).copied().collect();
+    for at in 0.. {
+        let mut world = World::new();
+        world.files.inject(Fault::power_loss(Operation::Any, at));
+        let stopped_in = play(&mut world, &history);
+        for seed in 0..40 {
+            let context = format!("power loss at operation {at}, in {stopped_in:?}, seed {seed}");
+            World::recover(world.files.crash(Loss::Random(seed)), world.model.clone(), &context);
+        }
+        if stopped_in.is_none() {
+            break;
+        }
+    }
+}
+
 #[test]
 fn power_loss_at_every_operation_of_a_recovery() {
     // Stops with unsynced bytes over two segments, so that the recovery has much to do.

@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod directories;
+mod lock;
 mod offsets;
 #[allow(clippy::module_inception, reason = "the layout of house.md names the file so")]
 pub mod partition;

@@ -15,9 +15,10 @@ use milena_protocol::types::Uuid;
 use milena_state::config::topic::{Flush, Settings};
 use milena_state::metadata::Partition as Assigned;
 use milena_state::partition::leader::{Effects, Leader, LogEnds, Rules, check_leader_epoch};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::append::Appended;
+use super::lock::Locked;
 use super::progress::{Level, Mark, Marks, Progress};
 use super::watermark::Interrupted;
 
@@ -191,8 +192,8 @@ impl Partition {
         work(self.lock().log.as_mut().expect("the log is open"))
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked::new(self, self.inner.lock())
     }
 
     /// Waits until an append may be acknowledged: with acks=all when every in-sync replica has it, with acks=1 at
@@ -332,6 +333,8 @@ impl Partition {
             let Some(partition) = this.upgrade() else { return };
             match outcome {
                 Ok(offset) => partition.synced(offset, crate::broker::now_ms()),
+                // The flusher repeats these; this one is of its end. The bytes are still to be synced.
+                Err(error) if error.is_retriable() => {}
                 // The failure has been logged; what was promised to those who wait cannot be kept any more.
                 Err(_) => partition.fail(),
             }

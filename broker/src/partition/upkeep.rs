@@ -90,7 +90,9 @@ impl Partition {
     /// A failed directory has been logged when it failed; a failure of one log alone is logged here.
     fn note(&self, outcome: Result<(), milena_log::Error>, work: &str) {
         match outcome {
-            Ok(()) | Err(milena_log::Error::DirectoryOffline { .. }) => {}
+            Ok(()) => {}
+            // Both were logged when they happened, and stay so.
+            Err(milena_log::Error::DirectoryOffline { .. } | milena_log::Error::Interrupted { .. }) => {}
             Err(error @ milena_log::Error::Damaged { .. }) => {
                 self.storage_failed(&error);
             }

@@ -40,6 +40,8 @@ pub enum Effect {
     Errno(i32),
     /// A write stops after so many bytes.
     ShortWrite(usize),
+    /// The code that asked for it panics.
+    Panic,
     /// The power fails in the middle: the operation may have reached the disk, and all later ones fail.
     PowerLoss,
 }
@@ -70,6 +72,10 @@ impl Fault {
 
     pub fn power_loss(operation: Operation, after: u64) -> Self {
         Fault { effect: Effect::PowerLoss, ..Fault::errno(operation, after, 0) }
+    }
+
+    pub fn panic(operation: Operation, after: u64) -> Self {
+        Fault { effect: Effect::Panic, ..Fault::errno(operation, after, 0) }
     }
 
     pub fn short_write(after: u64, bytes: usize) -> Self {
@@ -135,6 +141,7 @@ impl Faults {
         match effect {
             Effect::Errno(errno) => Verdict::Fail(io::Error::from_raw_os_error(errno)),
             Effect::ShortWrite(bytes) => Verdict::Short(bytes),
+            Effect::Panic => panic!("injected at {operation:?} of {}", path.display()),
             Effect::PowerLoss => {
                 self.power_is_off = true;
                 Verdict::PowerLost(power_is_off())

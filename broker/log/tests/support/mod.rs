@@ -136,10 +136,7 @@ impl Model {
         let (start, end) = (log.log_start_offset(), log.log_end_offset());
         let (synced, attempted) = (self.synced_offset, self.end_offset());
         assert!((synced..=attempted).contains(&end), "{context}: {synced} <= {end} <= {attempted}");
-        // Before the first sync the folder's names are not durable either, and the first segment's may be lost
-        // while a later one's is kept (ADR 20).
-        let wanted = if synced == 0 { attempted } else { self.start_offset };
-        let durable = self.start_offset_durable;
+        let (durable, wanted) = (self.start_offset_durable, self.start_offset);
         assert!((durable..=wanted).contains(&start), "{context}: start {durable} <= {start} <= {wanted}");
         self.cut(end);
         let kept_end = self.batches.last().map_or(start, |batch| batch.next_offset.max(start));
@@ -229,6 +226,17 @@ impl World {
         let mut world = Self::on(files, model).unwrap_or_else(|error| panic!("{context}: {error}"));
         world.model.check(&mut world.log, context);
         world
+    }
+
+    /// As [`step`](Self::step), for a failure after which nothing may have changed: the model has forgotten it too.
+    pub fn step_or_nothing(&mut self, step: Step) -> Result<(), AppendError> {
+        let before = self.model.clone();
+        let stepped = self.step(step);
+        if matches!(&stepped, Err(AppendError::Storage(error)) if error.is_retriable()) {
+            let synced_offset = self.model.synced_offset;
+            self.model = Model { synced_offset, ..before };
+        }
+        stepped
     }
 
     /// Takes one step. After an error the world is only good for a crash.

@@ -1,6 +1,6 @@
 //! The Raft log as openraft wants it, over a `milena_log::Log`: one entry is one batch, its index the base offset.
 //!
-//! Entries are written inline, which makes them readable at once; the directory's flusher syncs everything that
+//! Entries are written inline, which makes them readable at once; a flusher of the log's own syncs everything that
 //! arrived meanwhile with one fdatasync and then completes the callbacks in order. The vote and the purge point are
 //! in [`HardState`]. Damage found while reading stops the member: a hole must never look like a short log.
 
@@ -68,6 +68,8 @@ impl LogStore {
         if opened.truncated_bytes > 0 {
             tracing::warn!(bytes = opened.truncated_bytes, "torn tail of the metadata log was cut");
         }
+        // The cluster's metadata must not wait for the syncs of partitions that happen to share the directory.
+        directory.flush_apart(log.durability()).map_err(io::Error::other)?;
         let hard = HardState::open(files, &directory.path().join(LOG_NAME))?;
         let purged = hard.purged();
         if let Some(purged) = purged {
