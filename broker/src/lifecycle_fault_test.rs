@@ -210,7 +210,8 @@ fn shortage_of_descriptors_delays_a_durable_acknowledgement_and_fails_nothing() 
     let node = Node::start_on(Arc::new(files.clone()), ONE).expect("starts");
     assert!(try_create(&node, "events"));
     // The folder's name is synced with the first append.
-    (0..4).for_each(|_| files.inject(Fault::errno(Operation::SyncDir, 0, EMFILE).on_paths("/data/events-0")));
+    (0..4)
+        .for_each(|at| files.inject(Fault::errno(Operation::SyncDir, at, EMFILE).on_paths("/data/events-0")));
     assert!(try_append(&node, "events"));
     assert_eq!(files.faults_count(), 0, "the sync was refused");
     assert!(try_append(&node, "events"));

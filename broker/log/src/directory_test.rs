@@ -152,7 +152,7 @@ fn flusher_repeats_what_lacked_a_descriptor() {
     let mut log = open(&directory, "t-0");
     append(&mut log);
     // Two syncs fail, each after one more try.
-    (0..4).for_each(|_| files.inject(Fault::errno(Operation::SyncDir, 0, libc::EMFILE)));
+    (0..4).for_each(|at| files.inject(Fault::errno(Operation::SyncDir, at, libc::EMFILE)));
     let (done, answers) = mpsc::channel();
     let done = move |result: Result<i64, Error>| done.send(result.ok()).expect("received below");
     directory.request_sync(log.durability(), Some(Box::new(done)));
