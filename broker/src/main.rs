@@ -52,12 +52,14 @@ fn run(arguments: &Arguments) -> Result<(), StartError> {
         tracing::warn!(property, "property is accepted and has no effect");
     }
     let broker = Broker::start(settings)?;
+    // Before anyone reads that the broker runs and asks it to stop.
+    let mut signals = broker.background().block_on(async { Signals::new() }).map_err(StartError::Thread)?;
     // A full disk or a closed pipe behind the standard output is no reason to end.
     if let Err(error) = std::io::stdout().write_all(banner(&broker).as_bytes()) {
         tracing::warn!(%error, "standard output cannot be written");
     }
-    let signal = broker.background().block_on(async { Ok(Signals::new()?.received().await) });
-    tracing::info!(signal = signal.map_err(StartError::Thread)?, "stopping");
+    let signal = broker.background().block_on(signals.received());
+    tracing::info!(signal, "stopping");
     broker.stop();
     tracing::info!("stopped");
     Ok(())
