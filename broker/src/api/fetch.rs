@@ -11,8 +11,6 @@
 //! (KIP-595), v13 topic ids (KIP-516), v15 replica state (KIP-903), v16 node endpoints (KIP-951), v18 the follower's
 //! high watermark (KIP-1166).
 
-use std::time::Duration;
-
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::fetch_request::FetchRequest;
 use milena_protocol::messages::fetch_response::{
@@ -30,7 +28,7 @@ use crate::server::{FileSlice, Reply, RequestContext};
 pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
     let by_id = cx.version >= 13;
     let bounds = Bounds::of(cx, &request);
-    let deadline = Instant::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let deadline = cx.deadline(request.max_wait_ms);
     let begun = match cx.node.fetch_sessions.begin(ask(cx.version, request), now_ms()) {
         Ok(begun) => begun,
         Err(error) => return cx.reply(&FetchResponse { error_code: error.into(), ..Default::default() }),

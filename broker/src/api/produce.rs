@@ -11,7 +11,6 @@
 //! (KIP-467), v10 current leader (KIP-951), v13 topic ids (KIP-516).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -26,6 +25,7 @@ use tokio::time::Instant;
 
 use super::current_leader;
 use crate::broker::now_ms;
+use crate::metrics::Limit;
 use crate::partition::{AppendAs, Appended, Partition};
 use crate::server::session::TopicKey;
 use crate::server::{Reply, RequestContext};
@@ -48,8 +48,10 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
             Reply::Nothing
         };
     }
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    await_acknowledged(&mut response, waits, request.acks == ACKS_ALL, timeout).await;
+    if !waits.is_empty() {
+        let deadline = cx.deadline(request.timeout_ms);
+        await_acknowledged(&mut response, waits, request.acks == ACKS_ALL, deadline).await;
+    }
     name_leaders(cx, &mut response);
     cx.reply(&response)
 }
@@ -155,6 +157,9 @@ fn append(
         }
         Verdict::Rewritten(rewritten) => partition.append(&rewritten, stored_as(None), now_ms),
         Verdict::Rejected { error, record_errors, message } => {
+            if error == ErrorCode::MessageTooLarge {
+                cx.node.metrics.refused(Limit::BatchBytes);
+            }
             let log_start_offset = partition.log_start_offset();
             return Err(Refusal { error, message: Some(message), record_errors, log_start_offset });
         }
@@ -207,9 +212,8 @@ async fn await_acknowledged(
     response: &mut ProduceResponse<'_>,
     waits: Waits,
     acks_all: bool,
-    timeout: Duration,
+    deadline: Instant,
 ) {
-    let deadline = Instant::now() + timeout;
     for Wait { partition, offset, place: (topic, index) } in waits {
         let error = match tokio::time::timeout_at(deadline, partition.acknowledged(offset, acks_all)).await {
             Ok(Ok(())) => continue,

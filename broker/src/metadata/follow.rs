@@ -77,6 +77,7 @@ fn records_of(entry: Entry) -> io::Result<(Applied, Vec<Record>)> {
 ///
 /// An entry that cannot be read is not passed over: this broker goes on serving its last image and says so.
 pub async fn run(mut source: Source, metadata: Arc<Metadata>, mut publisher: Publisher) {
+    let _following = metadata.following();
     let mut image = Image::clone(&metadata.image());
     while let Some(update) = source.next(image.applied()).await {
         let before = Arc::new(image.clone());
