@@ -1,11 +1,12 @@
 //! The HTTP port for operators: `/metrics`, `/healthz`, `/readyz`.
 //!
-//! Health is "the process answers" and never depends on others; readiness is "clients may be sent here": this
-//! broker serves metadata and is neither fenced nor stopping.
+//! Health is "the process answers" and never depends on others; readiness is "clients may be sent here", see
+//! [`crate::health`].
+
+mod listener;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -15,7 +16,9 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use self::listener::Bounded;
 use crate::broker::Node;
+use crate::health::Health;
 use crate::metrics;
 use crate::server::limits::Connections;
 
@@ -24,7 +27,7 @@ use crate::server::limits::Connections;
 pub struct Admin {
     pub node: Arc<Node>,
     pub connections: Arc<Connections>,
-    pub stopping: Arc<AtomicBool>,
+    pub health: Health,
 }
 
 /// Serves `listener` until `stop` is sent or dropped.
@@ -37,7 +40,8 @@ pub async fn serve(listener: std::net::TcpListener, admin: Admin, stop: oneshot:
         .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .with_state(admin);
+        .with_state(admin.clone());
+    let listener = Bounded::new(listener, Arc::clone(&admin.node.metrics));
     let stopped = async {
         let _ = stop.await;
     };
@@ -55,20 +59,15 @@ pub fn bind(host: &str, port: u16) -> std::io::Result<(std::net::TcpListener, So
 }
 
 async fn scrape(State(admin): State<Admin>) -> Response {
-    match metrics::render(&admin.node, admin.connections.total()) {
+    match metrics::render(&admin.node, admin.connections.total(), admin.health.signs()) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
-    let not = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-    if admin.stopping.load(Ordering::Relaxed) {
-        return not("stopping\n");
+    match admin.health.signs().problem() {
+        None => "ready\n".into_response(),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response(),
     }
-    let node_id = admin.node.settings.node_id;
-    if admin.node.metadata.image().broker(node_id).is_none_or(|broker| !broker.is_active()) {
-        return not("fenced\n");
-    }
-    "ready\n".into_response()
 }

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, Admin};
 use crate::controller::{Client, ProducerIds};
 use crate::error::StartError;
+use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
@@ -106,7 +107,7 @@ impl Broker {
             partitions: Arc::clone(lifecycle.partitions()),
             controller: lifecycle.controller().clone(),
             cluster_id: lifecycle.cluster_id().into(),
-            fetch_sessions: Sessions::new(fetch_session_slots),
+            fetch_sessions: Sessions::new(fetch_session_slots, Arc::clone(&metrics)),
             producer_ids: Arc::clone(lifecycle.producer_ids()),
             metrics,
             background: background.handle().clone(),
@@ -125,7 +126,13 @@ impl Broker {
             let admin = Admin {
                 node: Arc::clone(&node),
                 connections: Arc::clone(&acceptor.connections),
-                stopping: Arc::clone(&stopping),
+                health: Health {
+                    node_id: node.settings.node_id,
+                    quorum: lifecycle.quorum().clone(),
+                    metadata: Arc::clone(&node.metadata),
+                    directories: Arc::clone(lifecycle.directories()),
+                    stopping: Arc::clone(&stopping),
+                },
             };
             background.spawn(admin::serve(listener, admin, http_stopped));
         }

@@ -10,6 +10,7 @@ pub mod broker;
 pub mod config;
 pub mod controller;
 pub mod error;
+pub mod health;
 pub mod lifecycle;
 pub mod metadata;
 pub mod metrics;

@@ -36,6 +36,22 @@ pub enum Limit {
     UnfinishedFrame,
     /// A client that does not read its answers: the connection is closed.
     BlockedWrite,
+    /// `max.incremental.fetch.session.cache.slots`: the client goes on without a session.
+    FetchSessions,
+    /// Partitions of one or all fetch sessions: the session is closed or not made.
+    FetchSessionPartitions,
+    /// Requests of one connection that wait for their answer: reading waits.
+    RequestsInFlight,
+    /// Answers of one connection that wait for the client: reading waits.
+    OutputBytes,
+    /// `max.message.bytes`, or what a batch may unpack to: the batch is refused.
+    BatchBytes,
+    /// What a client may make us wait: the wait is cut short.
+    WaitTime,
+    /// Commands that wait for the controller: the request is refused.
+    ControllerMailbox,
+    /// Connections of the HTTP port: accepting waits.
+    HttpConnections,
 }
 
 /// Why a request got no proper answer.
@@ -52,7 +68,7 @@ pub enum Failure {
 }
 
 impl Limit {
-    const ALL: [Limit; 7] = [
+    const ALL: [Limit; 15] = [
         Limit::Connections,
         Limit::ConnectionsPerIp,
         Limit::Descriptors,
@@ -60,6 +76,14 @@ impl Limit {
         Limit::Idle,
         Limit::UnfinishedFrame,
         Limit::BlockedWrite,
+        Limit::FetchSessions,
+        Limit::FetchSessionPartitions,
+        Limit::RequestsInFlight,
+        Limit::OutputBytes,
+        Limit::BatchBytes,
+        Limit::WaitTime,
+        Limit::ControllerMailbox,
+        Limit::HttpConnections,
     ];
 
     /// Value of the label `limit`.
@@ -72,6 +96,14 @@ impl Limit {
             Limit::Idle => "idle",
             Limit::UnfinishedFrame => "unfinished_frame",
             Limit::BlockedWrite => "blocked_write",
+            Limit::FetchSessions => "fetch_sessions",
+            Limit::FetchSessionPartitions => "fetch_session_partitions",
+            Limit::RequestsInFlight => "requests_in_flight",
+            Limit::OutputBytes => "output_bytes",
+            Limit::BatchBytes => "batch_bytes",
+            Limit::WaitTime => "wait_time",
+            Limit::ControllerMailbox => "controller_mailbox",
+            Limit::HttpConnections => "http_connections",
         }
     }
 }

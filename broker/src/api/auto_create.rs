@@ -8,7 +8,7 @@ use milena_protocol::ErrorCode;
 use milena_state::metadata::topics::{self, CreateTopics};
 use milena_state::metadata::{Command, Reply};
 
-use super::topic_id;
+use super::{controller_call, topic_id};
 use crate::server::RequestContext;
 
 /// How long a Metadata request waits for the topics it brings into being. Longer than a commit takes, shorter than
@@ -23,7 +23,10 @@ pub async fn create(cx: &RequestContext, names: Vec<String>) -> Vec<(String, Err
     let committed = match cx.node.controller.submit_within(command, CREATE_TIME_MAX).await {
         Ok(committed) => committed,
         // The next request tries again: nothing is known to be wrong with the names.
-        Err(_) => return Vec::new(),
+        Err(error) => {
+            controller_call::refused(cx, error);
+            return Vec::new();
+        }
     };
     // When time runs out the topics exist all the same and show up with the client's next look.
     let _ = tokio::time::timeout(CREATE_TIME_MAX, cx.node.metadata.reached(committed.index)).await;

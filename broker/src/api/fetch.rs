@@ -12,7 +12,6 @@
 //! high watermark (KIP-1166).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::fetch_request::FetchRequest;
@@ -32,7 +31,7 @@ use crate::server::{FileSlice, Reply, RequestContext};
 pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
     let by_id = cx.version >= 13;
     let bounds = Bounds::of(cx, &request);
-    let deadline = Instant::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let deadline = cx.deadline(request.max_wait_ms);
     let begun = match cx.node.fetch_sessions.begin(ask(cx.version, request), now_ms()) {
         Ok(begun) => begun,
         Err(error) => return cx.reply(&FetchResponse { error_code: error.into(), ..Default::default() }),

@@ -5,11 +5,12 @@
 //! the append, −1 (all) when the high watermark passes the last record, or fails with REQUEST_TIMED_OUT.
 //! acks=0 cannot carry an error: the connection is closed instead, so that the producer looks again.
 //!
-//! Topics of the coordinators are not for clients: INVALID_TOPIC_EXCEPTION. v5 log start offset, v8 errors per record
+//! Topics of the coordinators are not for clients: INVALID_TOPIC_EXCEPTION. Transactional batches are refused: without
+//! a transactional id the whole request with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, else their partition with
+//! INVALID_PRODUCER_ID_MAPPING, as no id is known before there is a transaction coordinator. v5 log start offset, v8 errors per record
 //! (KIP-467), v10 current leader (KIP-951), v13 topic ids (KIP-516).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -18,13 +19,13 @@ use milena_protocol::messages::produce_response::{
     TopicProduceResponse,
 };
 use milena_protocol::types::Records;
-use milena_state::metadata::image::is_internal_topic;
-use milena_state::partition::validate::{Origin, Rules, Verdict, validate};
+use milena_state::partition::validate::{Origin, Rules, Verdict, may_be_transactional, may_write, validate};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::current_leader;
 use crate::broker::now_ms;
+use crate::metrics::Limit;
 use crate::partition::{AppendAs, Appended, Partition};
 use crate::server::session::TopicKey;
 use crate::server::{Reply, RequestContext};
@@ -33,7 +34,12 @@ const ACKS_ALL: i16 = -1;
 
 pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
     let mut waits = SmallVec::new();
-    let mut response = append_all(cx, &request, &mut waits);
+    let mut response = match check_transactional(&request) {
+        Ok(()) => append_all(cx, &request, &mut waits),
+        Err(error) => for_each_partition(&request, |_, topic, data| {
+            Refusal::from(error).into_response(cx, topic, data.index)
+        }),
+    };
     if request.acks == 0 {
         let failed = response.responses.iter().flat_map(|topic| &topic.partition_responses);
         return if failed.into_iter().any(|partition| partition.error_code != 0) {
@@ -42,8 +48,10 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
             Reply::Nothing
         };
     }
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    await_acknowledged(&mut response, waits, request.acks == ACKS_ALL, timeout).await;
+    if !waits.is_empty() {
+        let deadline = cx.deadline(request.timeout_ms);
+        await_acknowledged(&mut response, waits, request.acks == ACKS_ALL, deadline).await;
+    }
     name_leaders(cx, &mut response);
     cx.reply(&response)
 }
@@ -57,36 +65,54 @@ struct Wait {
 
 type Waits = SmallVec<[Wait; 1]>;
 
+fn check_transactional(request: &ProduceRequest<'_>) -> Result<(), ErrorCode> {
+    let transactional_id = request.transactional_id.as_deref();
+    for data in request.topic_data.iter().flat_map(|topic| &topic.partition_data) {
+        if let Some(Records::Bytes(batches)) = &data.records {
+            may_be_transactional(batches, transactional_id)?;
+        }
+    }
+    Ok(())
+}
+
 fn append_all<'a>(
     cx: &RequestContext,
     request: &'a ProduceRequest<'_>,
     waits: &mut Waits,
 ) -> ProduceResponse<'a> {
-    let mut response =
-        ProduceResponse { responses: Vec::with_capacity(request.topic_data.len()), ..Default::default() };
     let now_ms = now_ms();
-    for topic in &request.topic_data {
-        let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
-        for data in &topic.partition_data {
-            let place = (response.responses.len(), partition_responses.len());
-            partition_responses.push(match append(cx, request, topic, data, now_ms) {
-                Ok((partition, appended)) => {
-                    // acks=1 of a durable topic is met when the leader has synced.
-                    if request.acks == ACKS_ALL || (request.acks == 1 && partition.is_durable()) {
-                        waits.push(Wait { partition, appended, place });
-                    }
-                    stored(data.index, &appended)
-                }
-                Err(refusal) => refusal.into_response(cx, topic, data.index),
-            });
+    for_each_partition(request, |place, topic, data| match append(cx, request, topic, data, now_ms) {
+        Ok((partition, appended)) => {
+            // acks=1 of a durable topic is met when the leader has synced.
+            if request.acks == ACKS_ALL || (request.acks == 1 && partition.is_durable()) {
+                waits.push(Wait { partition, appended, place });
+            }
+            stored(data.index, &appended)
         }
-        response.responses.push(TopicProduceResponse {
+        Err(refusal) => refusal.into_response(cx, topic, data.index),
+    })
+}
+
+/// The response that `answer` gives for each partition, which it gets with its place in the response.
+fn for_each_partition<'a>(
+    request: &'a ProduceRequest<'_>,
+    mut answer: impl FnMut(
+        (usize, usize),
+        &TopicProduceData<'_>,
+        &PartitionProduceData<'_>,
+    ) -> PartitionProduceResponse<'a>,
+) -> ProduceResponse<'a> {
+    let topics = request.topic_data.iter().enumerate().map(|(topic_place, topic)| {
+        let partitions = topic.partition_data.iter().enumerate();
+        TopicProduceResponse {
             name: (&*topic.name).into(),
             topic_id: topic.topic_id,
-            partition_responses,
-        });
-    }
-    response
+            partition_responses: partitions
+                .map(|(place, data)| answer((topic_place, place), topic, data))
+                .collect(),
+        }
+    });
+    ProduceResponse { responses: topics.collect(), ..Default::default() }
 }
 
 /// Why a partition's records were not stored.
@@ -118,9 +144,7 @@ fn append(
     } else {
         cx.node.partitions.by_name(&topic.name, data.index)?
     };
-    if is_internal_topic(partition.topic()) {
-        return Err(ErrorCode::InvalidTopicException.into());
-    }
+    may_write(partition.topic())?;
     let Some(Records::Bytes(batches)) = &data.records else {
         return Err(ErrorCode::InvalidRecord.into());
     };
@@ -133,6 +157,9 @@ fn append(
         }
         Verdict::Rewritten(rewritten) => partition.append(&rewritten, stored_as(None), now_ms),
         Verdict::Rejected { error, record_errors, message } => {
+            if error == ErrorCode::MessageTooLarge {
+                cx.node.metrics.refused(Limit::BatchBytes);
+            }
             let log_start_offset = partition.log_start_offset();
             return Err(Refusal { error, message: Some(message), record_errors, log_start_offset });
         }
@@ -185,9 +212,8 @@ async fn await_acknowledged(
     response: &mut ProduceResponse<'_>,
     waits: Waits,
     acks_all: bool,
-    timeout: Duration,
+    deadline: Instant,
 ) {
-    let deadline = Instant::now() + timeout;
     for Wait { partition, appended, place: (topic, index) } in waits {
         let error = match tokio::time::timeout_at(deadline, partition.acknowledged(&appended, acks_all)).await
         {

@@ -89,6 +89,7 @@ fn records_of(entry: Entry) -> io::Result<(Applied, Vec<Record>)> {
 ///
 /// An entry that cannot be read is not passed over: this broker goes on serving its last image and says so.
 pub async fn run(source: Source, metadata: Arc<Metadata>, publisher: Publisher) {
+    let _following = metadata.following();
     let Err(error) = follow(source, &metadata, publisher).await;
     tracing::error!(index = metadata.published_index(), %error, "metadata is not followed any further");
 }

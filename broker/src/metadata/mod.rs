@@ -8,6 +8,7 @@ pub mod follow;
 pub mod publish;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use milena_state::metadata::Image;
@@ -18,11 +19,25 @@ use crate::partition::{Interrupted, Watermark};
 pub struct Metadata {
     image: ArcSwap<Image>,
     published: Watermark,
+    is_followed: AtomicBool,
+}
+
+/// Held by the task that follows the metadata log; however that task ends, it is known afterwards.
+pub(crate) struct Following(Arc<Metadata>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.is_followed.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Metadata {
     pub(crate) fn new(image: Arc<Image>) -> Self {
-        Self { image: ArcSwap::new(image), published: Watermark::new(-1) }
+        Self {
+            image: ArcSwap::new(image),
+            published: Watermark::new(-1),
+            is_followed: AtomicBool::new(false),
+        }
     }
 
     /// The current image for one short look. Do not hold the guard across an await; use [`Self::image_arc`] then.
@@ -43,6 +58,17 @@ impl Metadata {
     /// Index of the metadata log that is published; −1 before the first image.
     pub fn published_index(&self) -> i64 {
         self.published.get()
+    }
+
+    /// Whether the task that brings committed metadata here is at work.
+    pub fn is_followed(&self) -> bool {
+        self.is_followed.load(Ordering::Relaxed)
+    }
+
+    /// The image is followed for as long as the value lives.
+    pub(crate) fn following(self: &Arc<Self>) -> Following {
+        self.is_followed.store(true, Ordering::Relaxed);
+        Following(Arc::clone(self))
     }
 
     /// Makes `image` the one that is served. The partition table must have followed it before.

@@ -44,7 +44,11 @@ definitions! {
     CONNECTIONS_ACCEPTED = "milena_connections_accepted_total" Counter []
         "Client connections that were accepted.";
     LIMIT_REACHED = "milena_limit_reached_total" Counter ["limit"]
-        "How often a bound made something wait or closed a connection.";
+        "How often a bound made something wait, cut it short, refused it or closed a connection.";
+    FETCH_SESSIONS = "milena_fetch_sessions" Gauge []
+        "Incremental fetch sessions that are remembered.";
+    FETCH_SESSION_PARTITIONS = "milena_fetch_session_partitions" Gauge []
+        "Partitions in all of them.";
     REACTOR_STALLS = "milena_reactor_stalls_total" Counter ["reactor"]
         "Turns of a connection that kept their reactor for 10 ms or longer.";
     REACTOR_STALL_SECONDS = "milena_reactor_stall_seconds_total" Counter ["reactor"]
@@ -69,6 +73,12 @@ definitions! {
         "Last index of the metadata log that this node applied.";
     METADATA_PUBLISHED_INDEX = "milena_metadata_published_index" Gauge []
         "Index of the metadata log that this broker answers requests from.";
+    METADATA_FOLLOWED = "milena_metadata_followed" Gauge []
+        "1 while this broker follows the committed metadata log; 0 needs a restart.";
+    QUORUM_MEMBER_RUNNING = "milena_quorum_member_running" Gauge []
+        "1 while the metadata quorum member of this process runs; 0 needs a restart.";
+    READY = "milena_ready" Gauge []
+        "1 while clients may be sent here: what /readyz answers.";
     PROCESS_CPU = "process_cpu_seconds_total" Counter []
         "User and system time of the process.";
     PROCESS_RSS = "process_resident_memory_bytes" Gauge []

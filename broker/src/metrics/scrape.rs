@@ -11,13 +11,18 @@ use super::requests::{BUCKETS_NS, VERSIONS_MAX};
 use super::{Metrics, Shard};
 use crate::api::ROUTES;
 use crate::broker::Node;
+use crate::health::Signs;
 
 /// All metrics of the node in Prometheus' text format.
-pub fn render(node: &Node, connections: usize) -> Result<String, prometheus::Error> {
+pub fn render(node: &Node, connections: usize, signs: Signs) -> Result<String, prometheus::Error> {
     let mut families = node.metrics.requests();
     families.extend(node.metrics.rare());
     families.push(plain(&table::CONNECTIONS, connections as f64));
+    families.push(plain(&table::FETCH_SESSIONS, node.fetch_sessions.count() as f64));
+    let cached_partitions = node.fetch_sessions.cached_partitions();
+    families.push(plain(&table::FETCH_SESSION_PARTITIONS, cached_partitions as f64));
     families.push(plain(&table::METADATA_PUBLISHED_INDEX, node.metadata.published_index() as f64));
+    families.extend(health(signs));
     families.extend(partitions(node));
     families.extend(process(&node.metrics));
     families.retain(|family| !family.get_metric().is_empty());
@@ -78,6 +83,15 @@ fn histogram(counts: &[u64; BUCKETS_NS.len() + 1], sum_seconds: f64) -> Histogra
     histogram.set_sample_count(counts.iter().sum());
     histogram.set_sample_sum(sum_seconds);
     histogram
+}
+
+fn health(signs: Signs) -> [MetricFamily; 3] {
+    let is = |definition: &Definition, holds: bool| plain(definition, f64::from(u8::from(holds)));
+    [
+        is(&table::READY, signs.problem().is_none()),
+        is(&table::QUORUM_MEMBER_RUNNING, signs.quorum_runs),
+        is(&table::METADATA_FOLLOWED, signs.metadata_is_followed),
+    ]
 }
 
 fn partitions(node: &Node) -> Vec<MetricFamily> {

@@ -133,6 +133,11 @@ impl Directories {
         self.offline_count
     }
 
+    /// Whether any directory can hold partitions now.
+    pub fn has_usable(&self) -> bool {
+        self.usable().any(|directory| self.takes_partitions(directory))
+    }
+
     /// The ids of all directories that can hold partitions, as the broker registers them.
     pub fn ids(&self) -> Vec<Uuid> {
         self.online

@@ -8,14 +8,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 
 /// Bytes of requests in flight in the whole process.
 #[derive(Debug)]
 pub struct Budget {
     bytes_max: u64,
     used: AtomicU64,
-    /// Connections that stopped reading. Bounded by the number of connections.
-    paused: Mutex<Vec<Waker>>,
+    /// Connections that stopped reading, by id: one that is polled again is still waiting once.
+    paused: Mutex<FxHashMap<u64, Waker>>,
+}
+
+/// Whom to wake when there is room.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiter<'a> {
+    pub connection_id: u64,
+    pub waker: &'a Waker,
 }
 
 /// The share of one request; given back when dropped.
@@ -27,24 +35,29 @@ pub struct Permit {
 
 impl Budget {
     pub fn new(bytes_max: u64) -> Self {
-        Self { bytes_max: bytes_max.max(1), used: AtomicU64::new(0), paused: Mutex::new(Vec::new()) }
+        Self { bytes_max: bytes_max.max(1), used: AtomicU64::new(0), paused: Mutex::default() }
     }
 
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// A permit for `bytes`, or `None` after arranging that `waker` is woken when there is room again.
-    pub fn acquire(self: &Arc<Self>, bytes: u64, waker: &Waker) -> Option<Permit> {
+    /// A permit for `bytes`, or `None` after arranging that the connection is woken when there is room again.
+    pub fn acquire(self: &Arc<Self>, bytes: u64, waiter: Waiter<'_>) -> Option<Permit> {
         if self.take(bytes) {
             return Some(Permit { budget: Arc::clone(self), bytes });
         }
-        self.paused.lock().push(waker.clone());
+        self.paused.lock().insert(waiter.connection_id, waiter.waker.clone());
         // Room may have appeared between the look and the registration; nobody would wake us then.
         if self.take(bytes) {
             return Some(Permit { budget: Arc::clone(self), bytes });
         }
         None
+    }
+
+    /// The connection is gone and waits for nothing.
+    pub fn forget(&self, connection_id: u64) {
+        self.paused.lock().remove(&connection_id);
     }
 
     fn take(&self, bytes: u64) -> bool {
@@ -62,7 +75,7 @@ impl Drop for Permit {
         debug_assert!(before >= self.bytes, "{before} >= {}", self.bytes);
         if before >= self.budget.bytes_max && before - self.bytes < self.budget.bytes_max {
             let paused = std::mem::take(&mut *self.budget.paused.lock());
-            paused.into_iter().for_each(Waker::wake);
+            paused.into_values().for_each(Waker::wake);
         }
     }
 }
@@ -88,9 +101,17 @@ mod tests {
         let budget = Arc::new(Budget::new(100));
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
-        let small = budget.acquire(60, &waker).expect("there is room");
-        let over = budget.acquire(60, &waker).expect("the last one may go over");
-        assert!(budget.acquire(1, &waker).is_none());
+        let waiter = Waiter { connection_id: 1, waker: &waker };
+        let small = budget.acquire(60, waiter).expect("there is room");
+        let over = budget.acquire(60, waiter).expect("the last one may go over");
+        // However often it is polled meanwhile, it is woken once.
+        for _ in 0..10 {
+            assert!(budget.acquire(1, waiter).is_none());
+        }
+        assert!(budget.acquire(1, Waiter { connection_id: 2, waker: Waker::noop() }).is_none());
+        assert_eq!(budget.paused.lock().len(), 2);
+        budget.forget(2);
+        assert_eq!(budget.paused.lock().len(), 1);
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);
         drop(small);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
@@ -101,7 +122,8 @@ mod tests {
     #[test]
     fn request_larger_than_the_budget_is_served_alone() {
         let budget = Arc::new(Budget::new(100));
-        let _large = budget.acquire(1_000, Waker::noop()).expect("nothing else is in flight");
-        assert!(budget.acquire(1, Waker::noop()).is_none());
+        let waiter = Waiter { connection_id: 1, waker: Waker::noop() };
+        let _large = budget.acquire(1_000, waiter).expect("nothing else is in flight");
+        assert!(budget.acquire(1, waiter).is_none());
     }
 }

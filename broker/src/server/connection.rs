@@ -15,7 +15,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use super::budget::Permit;
+use super::budget::{Permit, Waiter};
 use super::dispatch::{self, Malformed, Started};
 use super::input::{Input, Next};
 use super::limits::{BYTES_PER_TURN_MAX, OUTPUT_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, STALL};
@@ -25,7 +25,7 @@ use super::reply::Reply;
 use super::request::Peer;
 use super::vitals::{Turn, Vitals};
 use crate::api::{Route, Running};
-use crate::metrics::Failure;
+use crate::metrics::{Failure, Limit};
 
 /// What a connection keeps when idle.
 pub struct Connection {
@@ -72,6 +72,8 @@ pub struct Busy {
     closing: bool,
     /// Nothing is read before memory was given back.
     paused: bool,
+    /// Nothing is read before something was answered or written.
+    full: bool,
 }
 
 struct InFlight {
@@ -105,6 +107,7 @@ impl Busy {
             Poll::Ready(End::Closed)
         });
         self.input.release(&connection.reactor.buffers);
+        self.note_full(connection);
         let now = Instant::now();
         self.report(connection, &moved, now);
         if now - began >= STALL {
@@ -164,6 +167,17 @@ impl Busy {
         self.in_flight.len() >= REQUESTS_IN_FLIGHT_MAX || unsent_bytes >= OUTPUT_BYTES_MAX
     }
 
+    /// Counts that a bound stopped the reading, once for each time that it does.
+    fn note_full(&mut self, connection: &Connection) {
+        let is_full = self.is_full();
+        let was_full = std::mem::replace(&mut self.full, is_full);
+        if is_full && !was_full {
+            let is_many = self.in_flight.len() >= REQUESTS_IN_FLIGHT_MAX;
+            let limit = if is_many { Limit::RequestsInFlight } else { Limit::OutputBytes };
+            connection.reactor.node.metrics.refused(limit);
+        }
+    }
+
     /// Polls the handlers that wait for something.
     fn poll_running(&mut self, cx: &mut Context<'_>, connection: &Connection) {
         for request in &mut self.in_flight {
@@ -209,9 +223,10 @@ impl Busy {
         let reactor = &connection.reactor;
         let size_max = reactor.limits.request_bytes_max as usize;
         let mut started = false;
-        self.paused = false;
+        let was_paused = std::mem::take(&mut self.paused);
         while !self.is_full() && !self.closing && !self.reading_ended {
-            match self.input.next(size_max, reactor.budget.as_ref(), cx.waker()) {
+            let waiter = Waiter { connection_id: connection.peer.connection_id, waker: cx.waker() };
+            match self.input.next(size_max, reactor.budget.as_ref(), waiter) {
                 Ok(Next::Frame(frame, permit)) => {
                     started = true;
                     self.start(cx, connection, frame, permit);
@@ -219,7 +234,9 @@ impl Busy {
                 Ok(Next::Unfinished) => break,
                 Ok(Next::Paused) => {
                     self.paused = true;
-                    reactor.node.metrics.refused(crate::metrics::Limit::RequestMemory);
+                    if !was_paused {
+                        reactor.node.metrics.refused(Limit::RequestMemory);
+                    }
                     break;
                 }
                 Err(error) => {

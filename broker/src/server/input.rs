@@ -6,14 +6,14 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use milena_protocol::frame::{self, FrameError, PREFIX_SIZE};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::budget::{Budget, Permit};
+use super::budget::{Budget, Permit, Waiter};
 use super::buffers::{Buffers, READ_BYTES_EXPECTED_MAX, READ_BYTES_MIN};
 
 /// Frames up to this size are copied to memory of their own: cheaper than holding a read buffer for as long
@@ -75,13 +75,13 @@ impl Input {
         &mut self,
         size_max: usize,
         budget: Option<&Arc<Budget>>,
-        waker: &Waker,
+        waiter: Waiter<'_>,
     ) -> Result<Next, FrameError> {
         let Some(size) = frame::size(&self.buffer, size_max)? else { return Ok(Next::Unfinished) };
         if let Some(budget) = budget
             && self.permit.is_none()
         {
-            self.permit = budget.acquire(size as u64, waker);
+            self.permit = budget.acquire(size as u64, waiter);
             if self.permit.is_none() {
                 return Ok(Next::Paused);
             }
@@ -154,7 +154,11 @@ impl Input {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
+
+    const WAITER: Waiter<'_> = Waiter { connection_id: 1, waker: Waker::noop() };
 
     fn frame_of(size: usize) -> Vec<u8> {
         let mut bytes = (size as i32).to_be_bytes().to_vec();
@@ -169,7 +173,7 @@ mod tests {
             assert!(count > 0, "there is always room to read into");
             input.buffer.extend_from_slice(&bytes[..count]);
             bytes = &bytes[count..];
-            while let Next::Frame(frame, None) = input.next(usize::MAX, None, Waker::noop()).expect("valid") {
+            while let Next::Frame(frame, None) = input.next(usize::MAX, None, WAITER).expect("valid") {
                 frames.push(frame);
             }
         }
@@ -210,13 +214,13 @@ mod tests {
     fn frame_waits_for_the_memory_budget() {
         let (mut input, buffers) = (Input::default(), Buffers::default());
         let budget = Arc::new(Budget::new(10));
-        let other = budget.acquire(10, Waker::noop()).expect("the budget is free");
+        let other = budget.acquire(10, Waiter { connection_id: 2, ..WAITER }).expect("the budget is free");
         input.make_room(&buffers);
         input.buffer.extend_from_slice(&frame_of(5));
-        let next = input.next(100, Some(&budget), Waker::noop());
+        let next = input.next(100, Some(&budget), WAITER);
         assert!(matches!(next, Ok(Next::Paused)), "{next:?}");
         drop(other);
-        let next = input.next(100, Some(&budget), Waker::noop());
+        let next = input.next(100, Some(&budget), WAITER);
         assert!(matches!(&next, Ok(Next::Frame(frame, Some(_))) if frame.len() == 5), "{next:?}");
     }
 }

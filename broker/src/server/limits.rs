@@ -28,6 +28,10 @@ pub const PARTIAL_FRAME_PROGRESS_MIN: usize = 64 << 10;
 /// How long in-flight requests may take to finish when the broker stops.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// The longest that a request may make us wait, whatever it says: for acknowledgement, for records to fetch. Clients
+/// wait half a minute or less themselves; 24 days is what fits into the field.
+pub const WAIT_TIME_MAX: Duration = Duration::from_secs(300);
+
 /// A poll of one connection above this is counted as a stall of its reactor.
 pub const STALL: Duration = Duration::from_millis(10);
 

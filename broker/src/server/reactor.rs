@@ -273,6 +273,9 @@ impl Drop for Guard {
             self.reactor.node.metrics.request_failed(Failure::Panic);
         }
         self.reactor.connections.borrow_mut().remove(&self.connection_id);
+        if let Some(budget) = &self.reactor.budget {
+            budget.forget(self.connection_id);
+        }
         self.reactor.count.fetch_sub(1, Ordering::Relaxed);
         self.reactor.closed.notify_waiters();
     }

@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use milena_protocol::{ApiKey, Encode, Message};
+use tokio::time::Instant;
 
+use super::limits::WAIT_TIME_MAX;
 use super::reply::{FileSlice, Reply};
 use crate::broker::Node;
+use crate::metrics::Limit;
 
 /// The other end of a connection; the same for all of its requests.
 #[derive(Debug)]
@@ -49,6 +53,15 @@ impl RequestContext {
     /// The bytes after the request header.
     pub fn body(&self) -> &[u8] {
         &self.frame[self.body as usize..]
+    }
+
+    /// When to answer a request that lets us wait for so many milliseconds, in at most [`WAIT_TIME_MAX`].
+    pub fn deadline(&self, wait_ms: i32) -> Instant {
+        let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
+        if wait > WAIT_TIME_MAX {
+            self.node.metrics.refused(Limit::WaitTime);
+        }
+        Instant::now() + wait.min(WAIT_TIME_MAX)
     }
 
     /// Encodes `response` with its header in the version of this request.

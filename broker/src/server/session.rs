@@ -1,53 +1,25 @@
-//! Incremental fetch sessions (KIP-227): what a consumer fetches, remembered between its requests.
+//! The fetch sessions of this broker (KIP-227). What a session remembers is [`milena_state::fetch_session`]'s to decide.
 //!
-//! A client names its partitions once; later requests carry only changes, and answers only partitions that have
-//! something to say. A session is found by its id from any connection. The cache is bounded: when it is full, a new
-//! session may take the slot of one that is idle or smaller and old, and otherwise its client goes on without one.
+//! A session is found by its id from any connection. The cache is bounded: when it is full, a new session may take the
+//! slot of one that is idle or smaller and old, and otherwise its client goes on without one. The lock of the cache is
+//! held for a look-up, that of a session for its own request; never both.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use milena_protocol::ErrorCode;
-use milena_protocol::types::Uuid;
+pub use milena_state::fetch_session::{Ask, Said, TopicKey, Want};
+use milena_state::fetch_session::{FINAL_EPOCH, INITIAL_EPOCH, Place, Session, Turn};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+
+use crate::metrics::{Limit, Metrics};
 
 /// A session that was not used for this long, or is this old and smaller than a newcomer, may lose its slot.
 const EVICTION_MS: i64 = 120_000;
 
-/// Epoch of a request that wants no session, or no longer.
-const FINAL_EPOCH: i32 = -1;
-/// Epoch of a request that starts a session.
-const INITIAL_EPOCH: i32 = 0;
-
-/// A topic as the client names it: by id from Fetch v13 on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum TopicKey {
-    Id(Uuid),
-    Name(Arc<str>),
-}
-
-/// One partition that a client wants to read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Want {
-    pub topic: TopicKey,
-    pub partition: i32,
-    pub current_leader_epoch: i32,
-    pub fetch_offset: i64,
-    pub last_fetched_epoch: i32,
-    pub bytes_max: i32,
-}
-
-/// The session part of a Fetch request.
-#[derive(Debug, Default)]
-pub struct Ask {
-    pub session_id: i32,
-    pub session_epoch: i32,
-    /// Whether topics are named by id.
-    pub by_id: bool,
-    pub wants: Vec<Want>,
-    pub forgotten: Vec<(TopicKey, i32)>,
-}
+/// Partitions that all sessions together may hold, at some 200 bytes each.
+const CACHED_PARTITIONS_MAX: usize = 1_000_000;
 
 /// What a request turns out to fetch.
 #[derive(Debug)]
@@ -56,138 +28,170 @@ pub struct Begun {
     kind: Kind,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Kind {
     Sessionless,
     /// A full fetch that asks for a session, which is made when the answer is known.
     Full,
     Incremental {
         session_id: i32,
+        slot: Arc<Slot>,
+        places: Vec<Place>,
     },
-}
-
-/// What an answer says about one partition, as far as a session must know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Said {
-    pub has_records: bool,
-    pub error: bool,
-    /// A diverging epoch or a preferred replica: always worth an answer.
-    pub notice: bool,
-    pub high_watermark: i64,
-    pub log_start_offset: i64,
 }
 
 /// All sessions of this broker.
 #[derive(Debug)]
 pub struct Sessions {
     slots_max: usize,
+    partitions_max: usize,
+    cached_partitions: Arc<AtomicUsize>,
     cache: Mutex<Cache>,
-}
-
-#[derive(Debug, Default)]
-struct Cache {
-    sessions: FxHashMap<i32, Session>,
-    next_id: i32,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
-struct Session {
-    epoch: i32,
-    by_id: bool,
-    created_ms: i64,
-    used_ms: i64,
-    /// In the order in which they are read: who got records goes to the end.
-    order: Vec<Entry>,
-    index: HashMap<(TopicKey, i32), usize>,
+struct Cache {
+    slots: FxHashMap<i32, Arc<Slot>>,
+    next_id: i32,
 }
 
-#[derive(Debug, Clone)]
-struct Entry {
-    want: Want,
-    /// Last answered, −1 before the first answer and after an error.
-    high_watermark: i64,
-    log_start_offset: i64,
+/// A session, and what decides whether it keeps its slot.
+#[derive(Debug)]
+struct Slot {
+    session: Mutex<Session>,
+    created_ms: i64,
+    used_ms: AtomicI64,
+    size: Share,
+}
+
+/// The part of one session in the partitions that all of them hold; given back when dropped.
+#[derive(Debug)]
+struct Share {
+    own: AtomicUsize,
+    total: Arc<AtomicUsize>,
 }
 
 impl Sessions {
-    pub fn new(slots_max: usize) -> Self {
+    pub fn new(slots_max: usize, metrics: Arc<Metrics>) -> Self {
         // Ids start at a number that differs between runs, so that a client that outlives a restart is not taken
         // for somebody else's session: FETCH_SESSION_ID_NOT_FOUND makes it start anew.
         let next_id = (uuid::Uuid::new_v4().as_u128() as i32 & i32::MAX).max(1);
-        Self { slots_max, cache: Mutex::new(Cache { sessions: FxHashMap::default(), next_id }) }
+        Self {
+            slots_max,
+            partitions_max: CACHED_PARTITIONS_MAX,
+            cached_partitions: Arc::default(),
+            cache: Mutex::new(Cache { slots: FxHashMap::default(), next_id }),
+            metrics,
+        }
     }
 
     pub fn count(&self) -> usize {
-        self.cache.lock().sessions.len()
+        self.cache.lock().slots.len()
+    }
+
+    /// Partitions in all sessions.
+    pub fn cached_partitions(&self) -> usize {
+        self.cached_partitions.load(Ordering::Relaxed)
     }
 
     /// Resolves a request into the partitions to read.
     ///
-    /// Errors: FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR (the session was
-    /// made with the other way to name topics).
+    /// Errors: FETCH_SESSION_ID_NOT_FOUND, also for a session that would outgrow its bounds, and those of
+    /// [`Session::advance`].
     pub fn begin(&self, ask: Ask, now_ms: i64) -> Result<Begun, ErrorCode> {
-        let mut cache = self.cache.lock();
         if ask.session_epoch == INITIAL_EPOCH || ask.session_epoch == FINAL_EPOCH {
-            cache.sessions.remove(&ask.session_id);
+            self.remove(ask.session_id);
             let kind = if ask.session_epoch == INITIAL_EPOCH { Kind::Full } else { Kind::Sessionless };
             return Ok(Begun { wants: ask.wants, kind });
         }
-        let session = cache.sessions.get_mut(&ask.session_id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
-        if session.epoch != ask.session_epoch {
-            return Err(ErrorCode::InvalidFetchSessionEpoch);
+        let session_id = ask.session_id;
+        let slot = self.cache.lock().slots.get(&session_id).cloned();
+        let slot = slot.ok_or(ErrorCode::FetchSessionIdNotFound)?;
+        let (turn, size) = {
+            let mut session = slot.session.lock();
+            (session.advance(ask)?, session.partitions_count())
+        };
+        slot.used_ms.store(now_ms, Ordering::Relaxed);
+        let has_grown = size > slot.size.set(size);
+        match turn {
+            Turn::Read(reads) if !(has_grown && self.is_over()) => {
+                let (places, wants) = reads.into_iter().unzip();
+                Ok(Begun { wants, kind: Kind::Incremental { session_id, slot, places } })
+            }
+            Turn::Emptied => {
+                self.remove(session_id);
+                Ok(Begun { wants: Vec::new(), kind: Kind::Sessionless })
+            }
+            Turn::Read(_) | Turn::Overfull => {
+                self.remove(session_id);
+                self.metrics.refused(Limit::FetchSessionPartitions);
+                Err(ErrorCode::FetchSessionIdNotFound)
+            }
         }
-        let names_topics = !ask.wants.is_empty() || !ask.forgotten.is_empty();
-        if names_topics && session.by_id != ask.by_id {
-            return Err(ErrorCode::FetchSessionTopicIdError);
-        }
-        session.epoch = next_epoch(session.epoch);
-        session.used_ms = now_ms;
-        session.update(ask.wants, &ask.forgotten);
-        let wants = session.order.iter().map(|entry| entry.want.clone()).collect();
-        Ok(Begun { wants, kind: Kind::Incremental { session_id: ask.session_id } })
     }
 
     /// Settles an answer: `said` holds one element for each of `begun.wants`, in that order. Gives the session id to
     /// answer with, and for each partition whether it is part of the answer.
     pub fn finish(&self, begun: &Begun, said: &[Said], by_id: bool, now_ms: i64) -> (i32, Vec<bool>) {
         debug_assert_eq!(begun.wants.len(), said.len(), "one result per partition");
-        match begun.kind {
+        match &begun.kind {
             Kind::Sessionless => (0, vec![true; said.len()]),
             Kind::Full => (self.create(begun, said, by_id, now_ms), vec![true; said.len()]),
-            Kind::Incremental { session_id } => {
-                let mut cache = self.cache.lock();
-                let include = match cache.sessions.get_mut(&session_id) {
-                    Some(session) => session.settle(&begun.wants, said),
-                    // Evicted meanwhile: the client learns it with its next request.
-                    None => vec![true; said.len()],
-                };
-                (session_id, include)
+            // One that was evicted meanwhile is settled for nothing: its client learns it with its next request.
+            Kind::Incremental { session_id, slot, places } => {
+                (*session_id, slot.session.lock().settle(places, said))
             }
         }
     }
 
-    /// 0 when there is no slot to be had or nothing to remember.
+    /// 0 when there is no slot to be had, nothing to remember or too much.
     fn create(&self, begun: &Begun, said: &[Said], by_id: bool, now_ms: i64) -> i32 {
         if begun.wants.is_empty() || self.slots_max == 0 {
             return 0;
         }
-        let mut cache = self.cache.lock();
-        if cache.sessions.len() >= self.slots_max && !cache.evict(begun.wants.len(), now_ms) {
+        let Some(session) = Session::begin(&begun.wants, said, by_id) else {
+            self.metrics.refused(Limit::FetchSessionPartitions);
+            return 0;
+        };
+        let size = session.partitions_count();
+        let share = Share { own: AtomicUsize::new(0), total: Arc::clone(&self.cached_partitions) };
+        share.set(size);
+        if self.is_over() {
+            self.metrics.refused(Limit::FetchSessionPartitions);
             return 0;
         }
-        let mut session = Session {
-            epoch: 1,
-            by_id,
+        let slot = Slot {
+            session: Mutex::new(session),
             created_ms: now_ms,
-            used_ms: now_ms,
-            order: Vec::with_capacity(begun.wants.len()),
-            index: HashMap::with_capacity(begun.wants.len()),
+            used_ms: AtomicI64::new(now_ms),
+            size: share,
         };
-        session.update(begun.wants.clone(), &[]);
-        session.settle(&begun.wants, said);
+        let mut cache = self.cache.lock();
+        let mut evicted = None;
+        if cache.slots.len() >= self.slots_max {
+            evicted = cache.evict(size, now_ms);
+            if evicted.is_none() {
+                self.metrics.refused(Limit::FetchSessions);
+                return 0;
+            }
+        }
         let id = cache.free_id();
-        cache.sessions.insert(id, session);
+        cache.slots.insert(id, Arc::new(slot));
+        drop(cache);
+        // It may be large: not under the lock.
+        drop(evicted);
         id
+    }
+
+    fn remove(&self, session_id: i32) {
+        // The session is dropped after the lock: it may be large.
+        let removed = self.cache.lock().slots.remove(&session_id);
+        drop(removed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.cached_partitions() > self.partitions_max
     }
 }
 
@@ -196,99 +200,43 @@ impl Cache {
         loop {
             let id = self.next_id;
             self.next_id = if id == i32::MAX { 1 } else { id + 1 };
-            if !self.sessions.contains_key(&id) {
+            if !self.slots.contains_key(&id) {
                 return id;
             }
         }
     }
 
     /// Frees a slot for a session of `partitions_count`, if one is idle, or old and smaller.
-    fn evict(&mut self, partitions_count: usize, now_ms: i64) -> bool {
-        let may_go = |session: &Session| {
-            let idle = now_ms - session.used_ms > EVICTION_MS;
-            idle || (now_ms - session.created_ms > EVICTION_MS && session.order.len() < partitions_count)
+    fn evict(&mut self, partitions_count: usize, now_ms: i64) -> Option<Arc<Slot>> {
+        let may_go = |slot: &Slot| {
+            let idle = now_ms - slot.used_ms.load(Ordering::Relaxed) > EVICTION_MS;
+            idle || (now_ms - slot.created_ms > EVICTION_MS && slot.size.get() < partitions_count)
         };
-        let candidates = self.sessions.iter().filter(|(_, session)| may_go(session));
-        let Some(id) = candidates.min_by_key(|(_, session)| session.used_ms).map(|(id, _)| *id) else {
-            return false;
-        };
-        self.sessions.remove(&id);
-        true
+        let candidates = self.slots.iter().filter(|(_, slot)| may_go(slot));
+        let oldest = candidates.min_by_key(|(_, slot)| slot.used_ms.load(Ordering::Relaxed));
+        let id = oldest.map(|(id, _)| *id)?;
+        self.slots.remove(&id)
     }
 }
 
-impl Session {
-    fn update(&mut self, wants: Vec<Want>, forgotten: &[(TopicKey, i32)]) {
-        for want in wants {
-            let key = (want.topic.clone(), want.partition);
-            match self.index.get(&key) {
-                Some(&at) => self.order[at].want = want,
-                None => {
-                    self.index.insert(key, self.order.len());
-                    self.order.push(Entry { want, high_watermark: -1, log_start_offset: -1 });
-                }
-            }
-        }
-        if !forgotten.is_empty() {
-            let gone: std::collections::HashSet<_> = forgotten.iter().cloned().collect();
-            self.order.retain(|entry| !gone.contains(&(entry.want.topic.clone(), entry.want.partition)));
-            self.reindex();
-        }
+impl Share {
+    fn get(&self) -> usize {
+        self.own.load(Ordering::Relaxed)
     }
 
-    /// Remembers what was said and tells which partitions an incremental answer names.
-    fn settle(&mut self, wants: &[Want], said: &[Said]) -> Vec<bool> {
-        let mut served = false;
-        let include = wants.iter().zip(said).map(|(want, said)| {
-            let Some(&at) = self.index.get(&(want.topic.clone(), want.partition)) else { return true };
-            served |= said.has_records;
-            self.order[at].settle(said)
-        });
-        let include: Vec<bool> = include.collect();
-        if served {
-            self.rotate(wants, said);
-        }
-        include
-    }
-
-    /// Partitions that got records are read last next time, so that a small response limit starves nobody.
-    fn rotate(&mut self, wants: &[Want], said: &[Said]) {
-        let mut has_records = vec![false; self.order.len()];
-        for (want, said) in wants.iter().zip(said) {
-            if let Some(&at) = self.index.get(&(want.topic.clone(), want.partition)) {
-                has_records[at] = said.has_records;
-            }
-        }
-        let entries = std::mem::take(&mut self.order);
-        let (served, waiting): (Vec<_>, Vec<_>) =
-            entries.into_iter().zip(has_records).partition(|(_, served)| *served);
-        self.order.extend(waiting.into_iter().chain(served).map(|(entry, _)| entry));
-        self.reindex();
-    }
-
-    fn reindex(&mut self) {
-        let keys = self.order.iter().map(|entry| (entry.want.topic.clone(), entry.want.partition));
-        self.index = keys.enumerate().map(|(at, key)| (key, at)).collect();
+    /// What it was before.
+    fn set(&self, size: usize) -> usize {
+        let before = self.own.swap(size, Ordering::Relaxed);
+        // Wraps on the way down; the sum of all shares does not.
+        self.total.fetch_add(size.wrapping_sub(before), Ordering::Relaxed);
+        before
     }
 }
 
-impl Entry {
-    /// Whether the partition has anything to say to a client that knows its last answer.
-    fn settle(&mut self, said: &Said) -> bool {
-        if said.error {
-            // The next good answer is said even if its numbers are those from before the error.
-            (self.high_watermark, self.log_start_offset) = (-1, -1);
-            return true;
-        }
-        let changed =
-            self.high_watermark != said.high_watermark || self.log_start_offset != said.log_start_offset;
-        (self.high_watermark, self.log_start_offset) = (said.high_watermark, said.log_start_offset);
-        said.has_records || said.notice || changed
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
     }
-}
-
-fn next_epoch(epoch: i32) -> i32 {
-    if epoch == i32::MAX { 1 } else { epoch + 1 }
 }
 
 #[cfg(test)]

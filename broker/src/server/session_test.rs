@@ -1,8 +1,8 @@
 use super::*;
+use milena_state::fetch_session::SESSION_PARTITIONS_MAX;
 
 const QUIET: Said =
     Said { has_records: false, error: false, notice: false, high_watermark: 5, log_start_offset: 0 };
-const SERVED: Said = Said { has_records: true, ..QUIET };
 
 fn want(partition: i32) -> Want {
     Want {
@@ -16,16 +16,12 @@ fn want(partition: i32) -> Want {
 }
 
 fn ask(session_id: i32, session_epoch: i32, partitions: &[i32]) -> Ask {
-    Ask {
-        session_id,
-        session_epoch,
-        wants: partitions.iter().map(|p| want(*p)).collect(),
-        ..Default::default()
-    }
+    let wants = partitions.iter().map(|partition| want(*partition)).collect();
+    Ask { session_id, session_epoch, wants, ..Default::default() }
 }
 
-fn partitions(begun: &Begun) -> Vec<i32> {
-    begun.wants.iter().map(|want| want.partition).collect()
+fn sessions(slots_max: usize) -> Sessions {
+    Sessions::new(slots_max, Arc::new(Metrics::new()))
 }
 
 /// A session over `partitions`, as a client gets it with its first full fetch.
@@ -38,60 +34,24 @@ fn open(sessions: &Sessions, partitions: &[i32], now_ms: i64) -> i32 {
 }
 
 #[test]
-fn incremental_fetch_reads_all_and_answers_what_changed() {
-    let sessions = Sessions::new(10);
-    let id = open(&sessions, &[0, 1, 2], 0);
+fn session_is_found_by_its_id_and_answers_what_changed() {
+    let sessions = sessions(10);
+    let id = open(&sessions, &[0, 1], 0);
     assert_ne!(id, 0);
     let begun = sessions.begin(ask(id, 1, &[]), 1).expect("known session");
-    assert_eq!(partitions(&begun), [0, 1, 2]);
     let moved = Said { high_watermark: 6, ..QUIET };
-    let failed = Said { error: true, ..QUIET };
-    assert_eq!(sessions.finish(&begun, &[QUIET, moved, failed], false, 1), (id, vec![false, true, true]));
-    // After an error the partition speaks again although its numbers are the old ones.
-    let begun = sessions.begin(ask(id, 2, &[]), 2).expect("known session");
-    assert_eq!(sessions.finish(&begun, &[QUIET, moved, QUIET], false, 2).1, [false, false, true]);
-}
-
-#[test]
-fn partitions_that_got_records_are_read_last() {
-    let sessions = Sessions::new(10);
-    let id = open(&sessions, &[0, 1, 2], 0);
-    let begun = sessions.begin(ask(id, 1, &[]), 1).expect("known session");
-    sessions.finish(&begun, &[SERVED, QUIET, QUIET], false, 1);
-    let begun = sessions.begin(ask(id, 2, &[]), 2).expect("known session");
-    assert_eq!(partitions(&begun), [1, 2, 0]);
-}
-
-#[test]
-fn changes_add_replace_and_forget() {
-    let sessions = Sessions::new(10);
-    let id = open(&sessions, &[0, 1], 0);
-    let mut change = ask(id, 1, &[2]);
-    change.wants.push(Want { fetch_offset: 9, ..want(0) });
-    change.forgotten = vec![(TopicKey::Name("t".into()), 1)];
-    let begun = sessions.begin(change, 1).expect("known session");
-    assert_eq!(partitions(&begun), [0, 2]);
-    assert_eq!(begun.wants[0].fetch_offset, 9);
-}
-
-#[test]
-fn wrong_ids_and_epochs_are_refused_and_change_nothing() {
-    let sessions = Sessions::new(10);
-    let id = open(&sessions, &[0], 0);
-    assert_eq!(sessions.begin(ask(id + 1, 1, &[]), 1).err(), Some(ErrorCode::FetchSessionIdNotFound));
-    assert_eq!(sessions.begin(ask(id, 2, &[]), 1).err(), Some(ErrorCode::InvalidFetchSessionEpoch));
-    let by_id = Ask { by_id: true, ..ask(id, 1, &[7]) };
-    assert_eq!(sessions.begin(by_id, 1).err(), Some(ErrorCode::FetchSessionTopicIdError));
-    assert!(sessions.begin(ask(id, 1, &[]), 1).is_ok());
+    assert_eq!(sessions.finish(&begun, &[QUIET, moved], false, 1), (id, vec![false, true]));
+    assert_eq!(sessions.begin(ask(id + 1, 2, &[]), 1).err(), Some(ErrorCode::FetchSessionIdNotFound));
+    assert_eq!(sessions.begin(ask(id, 9, &[]), 1).err(), Some(ErrorCode::InvalidFetchSessionEpoch));
 }
 
 #[test]
 fn final_epoch_closes_and_initial_epoch_replaces() {
-    let sessions = Sessions::new(10);
+    let sessions = sessions(10);
     let id = open(&sessions, &[0], 0);
     let begun = sessions.begin(ask(id, FINAL_EPOCH, &[0]), 1).expect("always begins");
     assert_eq!(sessions.finish(&begun, &[QUIET], false, 1), (0, vec![true]));
-    assert_eq!(sessions.count(), 0);
+    assert_eq!((sessions.count(), sessions.cached_partitions()), (0, 0));
     let id = open(&sessions, &[0], 2);
     let begun = sessions.begin(ask(id, INITIAL_EPOCH, &[1]), 3).expect("always begins");
     let (other, _) = sessions.finish(&begun, &[QUIET], false, 3);
@@ -100,11 +60,44 @@ fn final_epoch_closes_and_initial_epoch_replaces() {
 }
 
 #[test]
+fn emptied_session_is_closed_and_its_request_answered_without_one() {
+    let sessions = sessions(10);
+    let id = open(&sessions, &[0], 0);
+    let forgotten = vec![(TopicKey::Name("t".into()), 0)];
+    let begun = sessions.begin(Ask { forgotten, ..ask(id, 1, &[]) }, 1).expect("known session");
+    assert_eq!(sessions.finish(&begun, &[], false, 1), (0, vec![]));
+    assert_eq!((sessions.count(), sessions.cached_partitions()), (0, 0));
+    assert_eq!(sessions.begin(ask(id, 2, &[]), 2).err(), Some(ErrorCode::FetchSessionIdNotFound));
+}
+
+#[test]
+fn session_that_outgrows_its_bound_is_closed_and_one_as_large_is_not_made() {
+    let sessions = sessions(10);
+    let id = open(&sessions, &[0], 0);
+    let many: Vec<i32> = (0..=SESSION_PARTITIONS_MAX as i32).collect();
+    assert_eq!(sessions.begin(ask(id, 1, &many), 1).err(), Some(ErrorCode::FetchSessionIdNotFound));
+    assert_eq!((sessions.count(), sessions.cached_partitions()), (0, 0));
+    assert_eq!(open(&sessions, &many, 2), 0);
+}
+
+#[test]
+fn all_sessions_together_hold_no_more_than_they_may() {
+    let sessions = Sessions { partitions_max: 3, ..sessions(10) };
+    let id = open(&sessions, &[0, 1], 0);
+    assert_eq!(open(&sessions, &[0, 1], 0), 0, "four are too many");
+    assert_ne!(open(&sessions, &[0], 0), 0);
+    assert_eq!(sessions.cached_partitions(), 3);
+    assert_eq!(sessions.begin(ask(id, 1, &[2]), 1).err(), Some(ErrorCode::FetchSessionIdNotFound));
+    assert_eq!((sessions.count(), sessions.cached_partitions()), (1, 1));
+}
+
+#[test]
 fn a_full_cache_gives_a_slot_only_for_an_idle_or_smaller_old_session() {
-    let sessions = Sessions::new(1);
+    let sessions = sessions(1);
     let small = open(&sessions, &[0], 0);
     assert_ne!(small, 0);
     assert_eq!(open(&sessions, &[0, 1], EVICTION_MS), 0, "neither idle nor old enough");
     assert_ne!(open(&sessions, &[0, 1], EVICTION_MS + 1), 0);
     assert_eq!(sessions.begin(ask(small, 1, &[]), 1).err(), Some(ErrorCode::FetchSessionIdNotFound));
+    assert_eq!(sessions.cached_partitions(), 2);
 }

@@ -7,5 +7,6 @@
 //! machines that apply the same records hold the same bytes.
 
 pub mod config;
+pub mod fetch_session;
 pub mod metadata;
 pub mod partition;

@@ -1,10 +1,11 @@
 use milena_protocol::ErrorCode;
+use milena_protocol::messages::fetch_request::FetchRequest;
 use milena_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use milena_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use milena_protocol::messages::produce_request::ProduceRequest;
 use milena_protocol::records::{Batch, Builder, Compression};
 
-use crate::node::{BY_NAME, Node, batch, compressed, now_ms, produce_request};
+use crate::node::{BY_NAME, Node, batch, compressed, fetch_request, now_ms, produce_request};
 
 const CODECS: [Compression; 5] =
     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
@@ -109,6 +110,35 @@ fn repeated_batch_of_an_idempotent_producer_grows_the_log_once() {
     assert_eq!(node.produce("t", &numbered(1)), (ErrorCode::None, 1));
     assert_eq!(node.produce("t", &numbered(5)).0, ErrorCode::OutOfOrderSequenceNumber);
     assert_eq!(node.produce("t", &numbered(2)), (ErrorCode::None, 2));
+}
+
+#[test]
+fn transactional_batch_of_a_client_is_refused_and_does_not_hold_committed_readers_up() {
+    let node = Node::start(&[]);
+    node.create("t", &[]);
+    let mut builder = Builder::new().producer(7, 0, 0).transactional(true);
+    builder.append(now_ms(), None, Some(b"v"), &[]).expect("room");
+    let transactional = builder.finish().expect("a batch");
+    let plain = batch(&["x"]);
+    let mut request = produce_request("t", 0, &transactional, -1);
+    request.topic_data.extend(produce_request("t", 0, &plain, -1).topic_data);
+    let errors = |request: &ProduceRequest<'_>| {
+        let response = node.call(request, BY_NAME);
+        let response = response.decode::<ProduceRequest<'_>>().expect("Produce");
+        let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+        let codes = partitions.map(|partition| ErrorCode::from_i16(partition.error_code));
+        codes.map(|code| code.expect("a known code")).collect::<Vec<_>>()
+    };
+    // Without a transactional id nothing of the request is stored.
+    assert_eq!(errors(&request), [ErrorCode::TransactionalIdAuthorizationFailed; 2]);
+    request.transactional_id = Some("id".into());
+    assert_eq!(errors(&request), [ErrorCode::InvalidProducerIdMapping, ErrorCode::None]);
+    let mut fetch = fetch_request("t", 0);
+    fetch.isolation_level = 1;
+    let response = node.call(&fetch, BY_NAME);
+    let response = response.decode::<FetchRequest<'_>>().expect("Fetch");
+    let data = &response.responses[0].partitions[0];
+    assert_eq!((data.last_stable_offset, data.high_watermark), (1, 1));
 }
 
 #[test]

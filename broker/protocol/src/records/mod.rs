@@ -13,6 +13,7 @@ pub mod compression;
 pub mod control;
 pub mod crc;
 pub mod record;
+mod skim;
 pub(crate) mod varint;
 
 pub use batch::{
@@ -22,3 +23,4 @@ pub use batch::{
 pub use builder::{BuildError, Builder};
 pub use compression::{Compression, Limits};
 pub use record::{Header, Headers, Record, RecordError, RecordIter};
+pub use skim::{Skimmed, skim};

@@ -35,8 +35,13 @@ pub fn read_i64(bytes: &mut &[u8]) -> Option<i64> {
     None
 }
 
+/// The number that is written for `value`: its sign moved to the lowest bit.
+pub fn zigzag_i32(value: i32) -> u32 {
+    ((value << 1) ^ (value >> 31)) as u32
+}
+
 pub fn write_i32(out: &mut Vec<u8>, value: i32) {
-    write_u64(out, u64::from(((value << 1) ^ (value >> 31)) as u32));
+    write_u64(out, u64::from(zigzag_i32(value)));
 }
 
 pub fn write_i64(out: &mut Vec<u8>, value: i64) {
@@ -53,7 +58,7 @@ fn write_u64(out: &mut Vec<u8>, mut value: u64) {
 
 /// Bytes that [`write_i32`] takes for `value`.
 pub fn size_i32(value: i32) -> usize {
-    size_u64(u64::from(((value << 1) ^ (value >> 31)) as u32))
+    size_u64(u64::from(zigzag_i32(value)))
 }
 
 /// Bytes that [`write_i64`] takes for `value`.

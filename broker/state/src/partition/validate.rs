@@ -5,10 +5,11 @@
 //! where the header can answer ([`Inner::WhenNeeded`]), and records whose offset deltas do not count
 //! up from 0 are renumbered in every batch, not only in compressed ones.
 //!
-//! Absent: producer sequences and epochs, which the log compares with what it holds, and transactions.
+//! Absent: producer sequences and epochs, which the log compares with what it holds.
 
 mod inner;
 mod rewrite;
+mod transaction;
 
 use std::borrow::Cow;
 
@@ -17,7 +18,9 @@ use milena_protocol::records::compression;
 use milena_protocol::records::{Batch, BatchError, Compression, Limits, TimestampType};
 
 use crate::config::topic;
+use crate::metadata::image::is_internal_topic;
 use inner::Walk;
+pub use transaction::may_be_transactional;
 
 /// Errors of single records that one answer carries at most; a batch may hold a hundred thousand
 /// records, all of them wrong.
@@ -170,6 +173,13 @@ fn judge(batches: &[u8], rules: &Rules, origin: Origin, now_ms: i64) -> Result<V
     Ok(Verdict::Rewritten(rewritten))
 }
 
+/// Whether clients may write to this topic: not where the coordinators keep what only they can read.
+///
+/// Errors: INVALID_TOPIC_EXCEPTION.
+pub fn may_write(topic: &str) -> Result<(), ErrorCode> {
+    if is_internal_topic(topic) { Err(ErrorCode::InvalidTopicException) } else { Ok(()) }
+}
+
 /// Why a batch is refused.
 #[derive(Debug)]
 struct Rejection {
@@ -221,7 +231,7 @@ fn check_request(batch: &Batch<'_>, produce_version: i16) -> Result<(), Rejectio
             batch.base_offset
         )));
     }
-    Ok(())
+    transaction::check(batch)
 }
 
 fn check_size(size_bytes: usize, rules: &Rules) -> Result<(), Rejection> {

@@ -84,7 +84,12 @@ fn refused_for(batch: &[u8], rules: &Rules, origin: Origin, expected: ErrorCode)
 
 #[track_caller]
 fn rewritten(batch: &[u8], rules: &Rules) -> Vec<u8> {
-    match validate(batch, rules, CLIENT, NOW) {
+    rewritten_for(batch, rules, CLIENT)
+}
+
+#[track_caller]
+fn rewritten_for(batch: &[u8], rules: &Rules, origin: Origin) -> Vec<u8> {
+    match validate(batch, rules, origin, NOW) {
         Verdict::Rewritten(bytes) => bytes,
         other => panic!("wanted a rewritten batch, got {other:?}"),
     }
@@ -328,7 +333,7 @@ fn another_codec_is_rewritten_with_the_same_records() {
         for target in Compression::ALL.into_iter().filter(|target| *target != source) {
             let producer = Builder::new().compression(source, None).producer(9, 3, 42).transactional(true);
             let sent = built(producer, &[NOW - 9, NOW]);
-            let rewritten = rewritten(&sent, &to(target));
+            let rewritten = rewritten_for(&sent, &to(target), Origin::Coordinator);
             let ((sent, sent_payload), (stored, payload)) = (opened(&sent), opened(&rewritten));
             assert_eq!(stored.attributes, sent.attributes.with_compression(target), "{source} to {target}");
             assert!(payload == sent_payload, "{source} to {target}");
@@ -426,4 +431,34 @@ proptest::proptest! {
             proptest::prop_assert!(RecordIter::new(&payload, stored.count).all(|record| record.is_ok()));
         }
     }
+}
+
+#[test]
+fn transactional_batches_of_clients_are_refused_and_those_of_coordinators_are_not() {
+    let of = |producer_id: i64, sequence: i32| {
+        built(Builder::new().producer(producer_id, 0, sequence).transactional(true), &[NOW])
+    };
+    rejected(&of(9, 0), &rules(), ErrorCode::InvalidProducerIdMapping);
+    let bare = with_header(&of(9, 0), |header| (header.producer_id, header.base_sequence) = (-1, -1));
+    rejected(&bare, &rules(), ErrorCode::InvalidProducerIdMapping);
+    assert_eq!(validate(&of(9, 0), &rules(), Origin::Coordinator, NOW), Verdict::AsSent);
+}
+
+#[test]
+fn transactional_batch_needs_a_transactional_id() {
+    let transactional = built(Builder::new().producer(9, 0, 0).transactional(true), &[NOW]);
+    let error = ErrorCode::TransactionalIdAuthorizationFailed;
+    assert_eq!(may_be_transactional(&transactional, None), Err(error));
+    assert_eq!(may_be_transactional(&transactional, Some("id")), Ok(()));
+    assert_eq!(may_be_transactional(&batch(Compression::None), None), Ok(()));
+    // What cannot be read is not named here.
+    assert_eq!(may_be_transactional(&transactional[..60], None), Ok(()));
+    assert_eq!(may_be_transactional(&[], None), Ok(()));
+}
+
+#[test]
+fn topics_of_the_coordinators_are_not_for_clients() {
+    assert_eq!(may_write("orders"), Ok(()));
+    assert_eq!(may_write("__consumer_offsets"), Err(ErrorCode::InvalidTopicException));
+    assert_eq!(may_write("__transaction_state"), Err(ErrorCode::InvalidTopicException));
 }

@@ -1,7 +1,7 @@
 //! The walk over the records of a batch: what each of them must have.
 
 use milena_protocol::ErrorCode;
-use milena_protocol::records::{Batch, NO_TIMESTAMP, Record, RecordIter, TimestampType};
+use milena_protocol::records::{Batch, NO_TIMESTAMP, Record, RecordIter, TimestampType, skim};
 
 use super::{RECORD_ERRORS_MAX, Rejection, Rules};
 
@@ -15,7 +15,38 @@ pub(super) struct Walk {
 }
 
 /// Checks every record, and that the payload holds as many as the header says.
+///
+/// Nearly every batch is sound, so a first walk looks only whether it is. What it does not like is walked again,
+/// record by record, to name what is wrong.
 pub(super) fn walk(batch: &Batch<'_>, payload: &[u8], rules: &Rules, now_ms: i64) -> Result<Walk, Rejection> {
+    match look(batch, payload, rules, now_ms) {
+        Some(walk) => Ok(walk),
+        None => examine(batch, payload, rules, now_ms),
+    }
+}
+
+/// The walk over a payload without any fault; `None` when there is one.
+fn look(batch: &Batch<'_>, payload: &[u8], rules: &Rules, now_ms: i64) -> Option<Walk> {
+    if batch.timestamp_type() != TimestampType::CreateTime {
+        return None;
+    }
+    let low = now_ms.saturating_sub(rules.timestamp_before_max_ms);
+    let high = now_ms.saturating_add(rules.timestamp_after_max_ms);
+    let any_time = rules.timestamp_type != TimestampType::CreateTime;
+    let mut walk = Walk { max_timestamp: NO_TIMESTAMP, offsets_count_up: true };
+    let mut is_sound = true;
+    let is_whole = skim(payload, batch.count, |index, record| {
+        let timestamp = batch.base_timestamp.wrapping_add(record.timestamp_delta);
+        let is_in_time = any_time || (low..=high).contains(&timestamp) || timestamp == NO_TIMESTAMP;
+        is_sound &= is_in_time & (record.has_key | !rules.compacted);
+        walk.max_timestamp = walk.max_timestamp.max(timestamp);
+        walk.offsets_count_up &= record.offset_delta == index;
+    });
+    (is_whole && is_sound).then_some(walk)
+}
+
+/// The same walk for a payload that may be at fault: every field is read, and each fault is told.
+fn examine(batch: &Batch<'_>, payload: &[u8], rules: &Rules, now_ms: i64) -> Result<Walk, Rejection> {
     let mut walk = Walk { max_timestamp: NO_TIMESTAMP, offsets_count_up: true };
     let mut faults = Faults::default();
     for (index, record) in (0..).zip(RecordIter::new(payload, batch.count)) {
@@ -103,3 +134,7 @@ fn describe(fault: Fault, rules: &Rules, now_ms: i64) -> String {
         Fault::TimestampType => "a producer may not set the timestamp type LogAppendTime".to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "inner_test.rs"]
+mod tests;

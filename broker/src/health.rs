@@ -1,0 +1,87 @@
+//! Whether this node can do its work, as far as it can tell by itself: what `/readyz` answers and the metrics show.
+//!
+//! Judging is pure ([`Signs::problem`]); the signs are read where they are kept, when somebody asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::controller::raft::quorum::Quorum;
+use crate::metadata::Metadata;
+use crate::partition::directories::Directories;
+
+/// Where the signs of life are read.
+#[derive(Clone)]
+pub struct Health {
+    pub node_id: i32,
+    pub quorum: Quorum,
+    pub metadata: Arc<Metadata>,
+    pub directories: Arc<Directories>,
+    pub stopping: Arc<AtomicBool>,
+}
+
+/// What can be seen at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signs {
+    pub is_stopping: bool,
+    /// The member of the metadata quorum in this process has not ended.
+    pub quorum_runs: bool,
+    /// The task that brings committed metadata to this broker has not ended.
+    pub metadata_is_followed: bool,
+    /// At least one directory can hold partitions.
+    pub has_usable_directory: bool,
+    /// Registered and not fenced.
+    pub is_active: bool,
+}
+
+impl Health {
+    pub fn signs(&self) -> Signs {
+        Signs {
+            is_stopping: self.stopping.load(Ordering::Relaxed),
+            quorum_runs: self.quorum.stopped().is_none(),
+            metadata_is_followed: self.metadata.is_followed(),
+            has_usable_directory: self.directories.has_usable(),
+            is_active: self.metadata.image().broker(self.node_id).is_some_and(|broker| broker.is_active()),
+        }
+    }
+}
+
+impl Signs {
+    /// Why clients should not be sent here; the first reason that applies, those that only a restart mends before the
+    /// others.
+    pub fn problem(&self) -> Option<&'static str> {
+        let Self { is_stopping, quorum_runs, metadata_is_followed, has_usable_directory, is_active } = *self;
+        let reasons = [
+            (is_stopping, "stopping"),
+            (!quorum_runs, "the metadata quorum member has stopped"),
+            (!metadata_is_followed, "metadata is not followed any more"),
+            (!has_usable_directory, "every log directory is offline"),
+            (!is_active, "fenced"),
+        ];
+        reasons.into_iter().find_map(|(applies, reason)| applies.then_some(reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WELL: Signs = Signs {
+        is_stopping: false,
+        quorum_runs: true,
+        metadata_is_followed: true,
+        has_usable_directory: true,
+        is_active: true,
+    };
+
+    #[test]
+    fn node_is_ready_when_nothing_is_wrong_and_names_what_is() {
+        let check = |signs: Signs, problem: Option<&str>| assert_eq!(signs.problem(), problem, "{signs:?}");
+        check(WELL, None);
+        check(Signs { is_active: false, ..WELL }, Some("fenced"));
+        check(Signs { is_stopping: true, is_active: false, ..WELL }, Some("stopping"));
+        check(Signs { quorum_runs: false, ..WELL }, Some("the metadata quorum member has stopped"));
+        let unfollowed = Signs { metadata_is_followed: false, is_active: false, ..WELL };
+        check(unfollowed, Some("metadata is not followed any more"));
+        check(Signs { has_usable_directory: false, ..WELL }, Some("every log directory is offline"));
+    }
+}
