@@ -135,22 +135,29 @@ impl Settings {
             "metadata.max.age.ms" => client.metadata_max_age = millis(name, value)?,
             "acks" => producer.acks = acks(name, value)?,
             "enable.idempotence" => producer.enable_idempotence = parse(name, value)?,
-            "batch.size" => producer.batch_size = parse(name, value)?,
+            "batch.size" => producer.batch_size = number(name, value)?,
             "linger.ms" => producer.linger = millis(name, value)?,
-            "buffer.memory" => producer.buffer_memory = parse(name, value)?,
+            "buffer.memory" => producer.buffer_memory = number(name, value)?,
             "compression.type" => producer.compression = parse(name, value)?,
             // Which of them counts depends on `compression.type`, see `check`.
             "compression.gzip.level" | "compression.lz4.level" | "compression.zstd.level" => {
                 parse::<i32>(name, value)?;
             }
             "delivery.timeout.ms" => producer.delivery_timeout = millis(name, value)?,
-            "max.request.size" => producer.max_request_size = parse(name, value)?,
-            "fetch.min.bytes" => consumer.fetch_min_bytes = parse(name, value)?,
-            "fetch.max.bytes" => consumer.fetch_max_bytes = parse(name, value)?,
+            "max.request.size" => producer.max_request_size = number(name, value)?,
+            "fetch.min.bytes" => consumer.fetch_min_bytes = number(name, value)?,
+            "fetch.max.bytes" => consumer.fetch_max_bytes = number(name, value)?,
             "fetch.max.wait.ms" => consumer.fetch_max_wait = millis(name, value)?,
-            "max.partition.fetch.bytes" => consumer.max_partition_fetch_bytes = parse(name, value)?,
+            "max.partition.fetch.bytes" => consumer.max_partition_fetch_bytes = number(name, value)?,
             "check.crcs" => consumer.check_crcs = parse(name, value)?,
             "isolation.level" => consumer.read_committed = read_committed(name, value)?,
+            // Properties that people bring from elsewhere, so they are told what holds.
+            "security.protocol" if value == "PLAINTEXT" => {}
+            "security.protocol" => return Err(bad(name, "this client speaks PLAINTEXT only")),
+            "max.in.flight.requests.per.connection" => {
+                let holds = "leave it out: a partition has one batch under way at a time, so order holds";
+                return Err(bad(name, holds));
+            }
             _ => return Err(bad(name, "this client has no such property")),
         }
         Ok(())
@@ -189,8 +196,13 @@ where
     value.parse().map_err(|error: T::Err| bad(name, &format!("'{value}': {error}")))
 }
 
+/// As [`parse`] for whole numbers, of which the standard library says "invalid digit found in string".
+fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T> {
+    value.parse().map_err(|_| bad(name, &format!("'{value}': it is a number, from 0 on")))
+}
+
 fn millis(name: &str, value: &str) -> Result<Duration> {
-    parse(name, value).map(Duration::from_millis)
+    number(name, value).map(Duration::from_millis)
 }
 
 fn servers(name: &str, value: &str) -> Result<Vec<String>> {
@@ -204,7 +216,7 @@ fn servers(name: &str, value: &str) -> Result<Vec<String>> {
         port.is_none_or(|port| port == 0)
     });
     match without_port {
-        Some(server) => Err(bad(name, &format!("'{server}' is not host:port"))),
+        Some(server) => Err(bad(name, &format!("'{server}' is not host:port, such as localhost:9092"))),
         None => Ok(servers),
     }
 }
@@ -266,11 +278,17 @@ mod tests {
 
     #[test]
     fn a_wrong_property_is_named() {
-        for (name, value) in
-            [("linger", "1"), ("linger.ms", "soon"), ("bootstrap.servers", "host"), ("acks", "2")]
-        {
+        for (name, value) in [
+            ("linger", "1"),
+            ("security.protocol", "SSL"),
+            ("max.in.flight.requests.per.connection", "1"),
+            ("linger.ms", "soon"),
+            ("bootstrap.servers", "host"),
+            ("acks", "2"),
+        ] {
             let error = parsed(&[(name, value)]).expect_err(name).to_string();
-            assert!(error.contains(name), "{error}");
+            assert!(error.contains(name) && !error.contains("invalid digit"), "{error}");
         }
+        assert!(parsed(&[("security.protocol", "PLAINTEXT")]).is_ok());
     }
 }

@@ -34,12 +34,13 @@ pub struct CreatedTopic {
 }
 
 impl Admin {
-    /// Creates topics, or with `validate_only` asks whether they could be. One result per topic, in order of the answer.
+    /// Creates topics, or with `validate_only` asks whether they could be. One result per
+    /// topic by name, in order of the answer, which Kafka does not promise to be the order of the question.
     pub async fn create_topics(
         &self,
         topics: &[NewTopic],
         validate_only: bool,
-    ) -> Result<Vec<Result<CreatedTopic>>> {
+    ) -> Result<Vec<(String, Result<CreatedTopic>)>> {
         let request = CreateTopicsRequest {
             topics: topics.iter().map(creatable).collect(),
             timeout_ms: self.timeout_ms(),
@@ -48,15 +49,16 @@ impl Admin {
         let response = self.cluster.call_any(&request).await?;
         let response = response.decode::<CreateTopicsRequest<'_>>()?;
         let results = response.topics.iter().map(|topic| {
-            Error::check(topic.error_code, topic.error_message.as_deref(), || {
+            let checked = Error::check(topic.error_code, topic.error_message.as_deref(), || {
                 format!("creating topic {}", topic.name)
-            })?;
-            Ok(CreatedTopic {
+            });
+            let created = CreatedTopic {
                 name: topic.name.to_string(),
                 id: (!topic.topic_id.is_zero()).then_some(topic.topic_id),
                 partitions: (topic.num_partitions >= 0).then_some(topic.num_partitions),
                 replication_factor: (topic.replication_factor >= 0).then_some(topic.replication_factor),
-            })
+            };
+            (topic.name.to_string(), checked.map(|()| created))
         });
         Ok(results.collect())
     }

@@ -4,7 +4,7 @@ use milena_protocol::ErrorCode;
 
 use super::command::{ApiError, Context, Decision, Reply};
 use super::image::{ConfigResource, Image, ResourceKind};
-use super::record::{self, Record, SupportedFeature};
+use super::record::{self, ClearElr, Record, SupportedFeature};
 
 /// A feature that this version knows: name, lowest and highest level, level of a new cluster.
 struct Feature {
@@ -71,6 +71,10 @@ pub fn update(image: &Image, command: &UpdateFeatures, context: Context<'_>) -> 
         records.push(level_record(&update.name, update.level));
         if update.name == ELIGIBLE_LEADER_REPLICAS && update.level >= 1 {
             records.extend(one_min_isr_for_all(image, context));
+        }
+        if update.name == ELIGIBLE_LEADER_REPLICAS && update.level == 0 {
+            // Nobody keeps them up to date from here on, not even when the minimum ISR changes.
+            records.push(Record::ClearElr(ClearElr { topic_name: String::new() }));
         }
     }
     if command.validate_only {
@@ -167,7 +171,8 @@ mod tests {
         check_update(1, UpdateKind::Upgrade, true, Ok(0));
         check_update(2, UpdateKind::Upgrade, false, Err(ErrorCode::FeatureUpdateFailed));
         check_update(0, UpdateKind::Upgrade, false, Err(ErrorCode::InvalidRequest));
-        check_update(0, UpdateKind::SafeDowngrade, false, Ok(1));
+        // Switching them off also forgets who was eligible.
+        check_update(0, UpdateKind::SafeDowngrade, false, Ok(2));
     }
 
     #[test]

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::{output, progress};
+use crate::{output, progress, text};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Ask this broker instead of the first that answers
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = text::at_least::<i32, 0>, allow_negative_numbers = true)]
     broker: Option<i32>,
 }
 

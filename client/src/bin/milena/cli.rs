@@ -95,7 +95,29 @@ mod tests {
     }
 
     #[test]
-    fn positions_may_be_negative() {
-        assert!(Cli::try_parse_from(["milena", "consume", "t", "--from", "-5"]).is_ok());
+    fn negative_values_reach_the_option() {
+        for line in ["consume t --from -5", "consume t --to -15m", "produce t --acks -1", "produce t -t -15m"]
+        {
+            let parsed = Cli::try_parse_from(format!("milena {line}").split(' '));
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn values_that_are_no_numbers_are_refused_by_their_option() {
+        for line in [
+            "consume t -p -1",
+            "consume t -p first",
+            "consume t -n -1",
+            "produce t -p -1",
+            "produce t -p first",
+            "topic create t --partitions -1",
+            "topic create t --partitions many",
+            "topic create t --replication-factor -1",
+            "api-versions --broker -1",
+        ] {
+            let refused = Cli::try_parse_from(format!("milena {line}").split(' ')).expect_err(line);
+            assert!(refused.to_string().contains("it is a number, from "), "{line}: {refused}");
+        }
     }
 }

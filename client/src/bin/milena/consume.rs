@@ -5,6 +5,7 @@ mod position;
 mod range;
 
 use std::collections::HashMap;
+use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use milena_client::admin::Admin;
@@ -16,10 +17,11 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::progress::{self, Counter};
+use crate::properties;
 use crate::text::{self, Bytes};
 use format::{Field, Formatter};
 use position::Position;
-use range::Range;
+use range::{Range, Times};
 
 /// Reading from the beginning prefers large answers.
 const PREFERRED: [(&str, &str); 1] = [("max.partition.fetch.bytes", "8388608")];
@@ -28,24 +30,25 @@ const PREFERRED: [(&str, &str); 1] = [("max.partition.fetch.bytes", "8388608")];
 const OUTPUT_BYTES: usize = 256 * 1024;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = properties::help(properties::CONSUME))]
 pub struct Arguments {
     /// Topic to read
     topic: String,
     /// Partitions to read, separated by commas [default: all]
-    #[arg(short, long, value_delimiter = ',', value_name = "NUMBER")]
+    #[arg(short, long, value_delimiter = ',', value_name = "NUMBER", value_parser = text::at_least::<i32, 0>, allow_negative_numbers = true)]
     partition: Vec<i32>,
     /// Where to begin: beginning, end, an offset, -N for the last N of each partition, or a time
     /// (2026-11-21T10:00:00Z, @milliseconds, -15m) [default: beginning, with --follow end]
     #[arg(long, value_name = "WHERE", value_parser = position::parse, allow_hyphen_values = true)]
     from: Option<Position>,
-    /// Where to end: end, an offset (not included), or a time [default: end, which is where the topic ends now]
+    /// Where to end: end, an offset or a time (not included) [default: end, which is where the topic ends now]
     #[arg(long, value_name = "WHERE", value_parser = position::parse, allow_hyphen_values = true, conflicts_with = "follow")]
     to: Option<Position>,
     /// Do not end: wait for new records
     #[arg(short, long)]
     follow: bool,
     /// End after so many records
-    #[arg(short = 'n', long, value_name = "NUMBER")]
+    #[arg(short = 'n', long, value_name = "NUMBER", value_parser = text::at_least::<u64, 0>, allow_negative_numbers = true)]
     count: Option<u64>,
     /// How records are shown: text, json (an object per line), or raw (values and nothing else)
     #[arg(long, value_enum)]
@@ -74,10 +77,21 @@ pub enum RecordFormat {
     Raw,
 }
 
+impl Arguments {
+    /// `--from` and `--to`, or what stands for them.
+    fn places(&self) -> (Position, Option<Position>) {
+        let from = self.from.unwrap_or(if self.follow { Position::End } else { Position::Beginning });
+        let to = if self.follow { None } else { Some(self.to.unwrap_or(Position::End)) };
+        (from, to)
+    }
+}
+
 pub async fn run(context: &Context, arguments: Arguments, mut interrupt: Interrupt) -> Result<()> {
     let isolation = arguments.committed.then(|| "read_committed".to_owned());
     let settings = context.settings(&PREFERRED, &[("isolation.level", isolation)])?;
     let formatter = formatter(context, &arguments)?;
+    let (from, to) = arguments.places();
+    range::check(from, to)?;
     let admin = context.connect_with(settings.client).await?;
     let finding = ranges(&admin, &arguments, settings.consumer.read_committed);
     let ranges = progress::during("looking up offsets", finding).await?;
@@ -89,13 +103,7 @@ pub async fn run(context: &Context, arguments: Arguments, mut interrupt: Interru
 
 /// The offsets to read of each partition.
 async fn ranges(admin: &Admin, arguments: &Arguments, read_committed: bool) -> Result<Vec<Range>> {
-    let from = arguments.from.unwrap_or(if arguments.follow { Position::End } else { Position::Beginning });
-    let to = if arguments.follow { None } else { Some(arguments.to.unwrap_or(Position::End)) };
-    if from == Position::End && to == Some(Position::End) {
-        return Err(Error::Usage(
-            "there is nothing from the end to the end; --follow waits for new records".to_owned(),
-        ));
-    }
+    let (from, to) = arguments.places();
     let topic = admin.describe_topic(&arguments.topic).await?;
     let partitions = if arguments.partition.is_empty() {
         topic.partitions.iter().map(|partition| partition.index).collect()
@@ -133,6 +141,7 @@ struct Run {
     formatter: Formatter,
     /// Where each partition ends; partitions that go on for ever are not in it.
     stops: HashMap<i32, i64>,
+    times: Times,
     /// Records that may still be shown.
     left: u64,
     /// Formatted, not yet written.
@@ -150,6 +159,7 @@ impl Run {
         arguments: &Arguments,
         ranges: Vec<Range>,
     ) -> Self {
+        let (from, to) = arguments.places();
         let check_crc = config.check_crcs;
         let mut consumer = Consumer::new(admin.cluster().clone(), config);
         let mut stops = HashMap::new();
@@ -163,10 +173,11 @@ impl Run {
             check_crc,
             formatter,
             stops,
+            times: Times::new(from, to),
             left: arguments.count.unwrap_or(u64::MAX),
             out: Vec::new(),
             scratch: Vec::new(),
-            counter: Counter::new("read", true),
+            counter: Counter::new("read", std::io::stdout().is_terminal()),
         }
     }
 
@@ -187,11 +198,14 @@ impl Run {
     /// Formats the records of one partition and sees whether it is done.
     fn show(&mut self, part: &Fetched) -> Result<()> {
         let stop = self.stops.get(&part.partition).copied().unwrap_or(i64::MAX);
-        let Self { left, out, formatter, scratch, .. } = self;
+        let Self { times, left, out, formatter, scratch, .. } = self;
         let (mut records, mut failed) = (0, None);
         part.for_each(self.check_crc, scratch, |record| {
             if *left == 0 || record.offset >= stop {
                 return false;
+            }
+            if !times.contain(record.timestamp) {
+                return true;
             }
             formatter.write(out, &part.topic, part.partition, &record);
             if out.len() >= OUTPUT_BYTES {

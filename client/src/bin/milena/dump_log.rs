@@ -49,18 +49,19 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
 }
 
 fn dump(context: &Context, path: &Path, with_records: bool) -> Result<Damages> {
+    let read_error = |error| Error::file(path, error);
+    // Before its name is judged: a folder has no kind, and what is not there needs none.
+    let metadata = std::fs::metadata(path).map_err(read_error)?;
+    if metadata.is_dir() {
+        return Err(Error::Usage(format!("{} is a directory; name the files in it", path.display())));
+    }
     let kind = Kind::of(path).ok_or_else(|| {
         Error::Usage(format!(
             "{}: a name that no file of a log directory has; see `milena dump-log --help`",
             path.display()
         ))
     })?;
-    let read_error = |error| Error::file(path, error);
     let file = File::open(path).map_err(read_error)?;
-    let metadata = file.metadata().map_err(read_error)?;
-    if !metadata.is_file() {
-        return Err(Error::Usage(format!("{} is not a file; name the files in it", path.display())));
-    }
     let size = metadata.len();
     let mut reader = BufReader::with_capacity(READ_BYTES, file);
     let mut lines = Lines::new(path, context.is_json());

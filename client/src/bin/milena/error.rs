@@ -5,6 +5,8 @@ use std::io;
 use milena_client::Error as ClientError;
 use milena_protocol::ErrorCode;
 
+use crate::properties;
+
 pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 pub const INTERRUPTED: u8 = 130;
@@ -16,7 +18,7 @@ pub enum Error {
     /// Options that do not make sense, found after parsing.
     #[error("{0}")]
     Usage(String),
-    #[error("{path}: {source}")]
+    #[error("{path}{}", file_reason(.source))]
     File { path: String, source: io::Error },
     /// Nobody reads our output any more, as in `| head`: not an error of the user's.
     #[error("standard output is closed")]
@@ -56,6 +58,14 @@ impl Error {
     }
 }
 
+fn file_reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => " does not exist".to_owned(),
+        io::ErrorKind::IsADirectory => " is a directory".to_owned(),
+        _ => format!(": {error}"),
+    }
+}
+
 /// What to do about an error of the cluster.
 pub fn client_hint(error: &ClientError) -> Option<&'static str> {
     Some(match error {
@@ -77,7 +87,11 @@ pub fn client_hint(error: &ClientError) -> Option<&'static str> {
         ClientError::RecordTooLarge { .. } => {
             "raise it with -X max.request.size=…, and max.message.bytes of the topic"
         }
-        ClientError::Config { .. } => "docs/cli.md lists the properties",
+        ClientError::Config { name, .. } if !properties::is_known(name) => {
+            "`milena produce --help` and `milena consume --help` list the properties"
+        }
+        // The message names the other topic; the rule for characters is not what was broken.
+        ClientError::Broker { message: Some(message), .. } if message.contains("collide") => return None,
         ClientError::Broker { code, .. } => return code_hint(*code),
         _ => return None,
     })
@@ -114,6 +128,27 @@ mod tests {
     fn a_closed_pipe_is_told_from_a_full_disk() {
         assert!(matches!(Error::output(io::ErrorKind::BrokenPipe.into()), Error::ClosedPipe));
         assert!(matches!(Error::output(io::ErrorKind::StorageFull.into()), Error::Output(_)));
+    }
+
+    #[test]
+    fn hints_fit_what_went_wrong() {
+        let property =
+            |name: &str| client_hint(&ClientError::Config { name: name.to_owned(), reason: String::new() });
+        assert!(property("no.such").is_some_and(|hint| hint.contains("--help")));
+        assert_eq!(property("bootstrap.servers"), None);
+        let invalid = |message: &str| {
+            let (context, code) = (String::new(), ErrorCode::InvalidTopicException);
+            client_hint(&ClientError::Broker { context, code, message: Some(message.to_owned()) })
+        };
+        assert!(invalid("Topic name is illegal").is_some());
+        assert_eq!(invalid("Topic 'a.b' collides with existing topics: a_b"), None);
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_said_plainly() {
+        let said = |kind: io::ErrorKind| Error::file(std::path::Path::new("/f"), kind.into()).to_string();
+        assert_eq!(said(io::ErrorKind::NotFound), "/f does not exist");
+        assert_eq!(said(io::ErrorKind::IsADirectory), "/f is a directory");
     }
 
     #[test]

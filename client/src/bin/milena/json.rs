@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -14,6 +14,7 @@ pub struct Blob<'a>(pub Cow<'a, [u8]>);
 
 /// A header of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Header<'a> {
     #[serde(borrow)]
     pub key: Blob<'a>,
@@ -34,17 +35,50 @@ pub struct Consumed<'a> {
     pub headers: Vec<Header<'a>>,
 }
 
-/// A record to write. Where it was read before does not matter: topic, partition and offset are not looked at.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+/// A record to write. Where it was read before does not matter: those fields of [`Consumed`] may be there and are not
+/// looked at. Any other field is refused: a misspelled `value` would write null.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Produced<'a> {
+    #[serde(default, rename = "topic")]
+    _topic: IgnoredAny,
+    #[serde(default, rename = "partition")]
+    _partition: IgnoredAny,
+    #[serde(default, rename = "offset")]
+    _offset: IgnoredAny,
+    #[serde(default, rename = "timestamp_type")]
+    _timestamp_type: IgnoredAny,
     #[serde(default)]
     pub timestamp: Option<i64>,
     #[serde(borrow, default)]
     pub key: Option<Blob<'a>>,
     #[serde(borrow, default)]
     pub value: Option<Blob<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "headers")]
     pub headers: Vec<Header<'a>>,
+}
+
+/// A list of headers. A type of its own only for what it says of anything else.
+fn headers<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Header<'a>>, D::Error> {
+    deserializer.deserialize_any(HeadersVisitor)
+}
+
+struct HeadersVisitor;
+
+impl<'de> Visitor<'de> for HeadersVisitor {
+    type Value = Vec<Header<'de>>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a list such as [{\"key\": \"trace\", \"value\": \"7\"}]")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut headers = Vec::new();
+        while let Some(header) = list.next_element()? {
+            headers.push(header);
+        }
+        Ok(headers)
+    }
 }
 
 impl<'a> Blob<'a> {
@@ -140,8 +174,22 @@ mod tests {
             key: None,
             value: Some(Blob::of(b"v\xfe")),
             headers: vec![header],
+            ..Produced::default()
         };
         assert_eq!(produced, expected);
+    }
+
+    #[test]
+    fn fields_that_no_record_has_are_named() {
+        for (entry, named) in [
+            (r#"{"val": "1"}"#, "val"),
+            (r#"{"value": "x", "partition": 2, "ofset": 1}"#, "ofset"),
+            (r#"{"value": "x", "headers": [{"key": "a", "valeu": "b"}]}"#, "valeu"),
+            (r#"{"value": "x", "headers": {"a": "b"}}"#, r#"[{"key": "trace", "value": "7"}]"#),
+        ] {
+            let error = serde_json::from_str::<Produced<'_>>(entry).expect_err(entry).to_string();
+            assert!(error.contains(named), "{entry}: {error}");
+        }
     }
 
     #[test]

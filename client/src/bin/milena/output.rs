@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -28,10 +28,16 @@ pub fn table(headers: &[&str], rows: &[Vec<String>]) -> Result<()> {
     line(&render(headers, rows))
 }
 
-/// Columns two blanks apart, as wide as the terminal allows; columns of numbers stand to the right.
+/// Columns two blanks apart; columns of numbers stand to the right.
 pub fn render(headers: &[&str], rows: &[Vec<String>]) -> String {
+    built(headers, rows).trim_fmt()
+}
+
+/// Cells are never broken, whatever width the terminal reports (some report 0): they are names, ids and numbers, which
+/// are read and copied whole.
+fn built(headers: &[&str], rows: &[Vec<String>]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING);
     table.set_header(headers.iter().copied());
     for row in rows {
         table.add_row(row);
@@ -44,7 +50,7 @@ pub fn render(headers: &[&str], rows: &[Vec<String>]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.trim_fmt()
+    table
 }
 
 /// A value that may be missing, as a table shows it.
@@ -66,5 +72,14 @@ mod tests {
         let rows = [("orders", "3"), ("a", "120")].map(|(a, b)| vec![a.to_owned(), b.to_owned()]);
         let expected = "TOPIC   PARTITIONS\norders           3\na              120";
         assert_eq!(render(&["TOPIC", "PARTITIONS"], &rows), expected);
+    }
+
+    #[test]
+    fn no_cell_is_broken_on_a_narrow_terminal() {
+        let rows = [vec!["orders".to_owned(), "hTvkXqIUTYuaAuWg3M2Dxw".to_owned()]];
+        for width in [0, 1, 10] {
+            let text = built(&["TOPIC", "ID"], &rows).set_width(width).trim_fmt();
+            assert_eq!(text, "TOPIC   ID\norders  hTvkXqIUTYuaAuWg3M2Dxw", "{width}");
+        }
     }
 }

@@ -7,6 +7,7 @@ mod entry;
 mod input;
 mod receipt;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::{self, Counter};
+use crate::properties;
 use crate::text::{self, Bytes};
 use crate::time;
 use entry::Shape;
@@ -31,6 +33,7 @@ const CREATION_TIME_MAX: Duration = Duration::from_secs(10);
 const PREFERRED: [(&str, &str); 2] = [("batch.size", "262144"), ("linger.ms", "5")];
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = properties::help(properties::PRODUCE))]
 pub struct Arguments {
     /// Topic to write to
     topic: String,
@@ -56,18 +59,19 @@ pub struct Arguments {
     #[arg(long, value_name = "TEXT")]
     null_value: Option<String>,
     /// Partition of all records [default: by key, or spread]
-    #[arg(short, long, value_name = "NUMBER")]
+    #[arg(short, long, value_name = "NUMBER", value_parser = text::at_least::<i32, 0>, allow_negative_numbers = true)]
     partition: Option<i32>,
-    /// Timestamp of all records: milliseconds, or a time such as 2026-11-21T10:00:00Z [default: now]
-    #[arg(short, long, value_name = "TIME", value_parser = timestamp)]
+    /// Timestamp of all records: 2026-11-21T10:00:00Z, @milliseconds or only the number, -15m [default: now]
+    #[arg(short, long, value_name = "TIME", value_parser = timestamp, allow_hyphen_values = true)]
     timestamp: Option<i64>,
     /// Codec: none, gzip, snappy, lz4 or zstd [default: none]
     #[arg(short = 'z', long, value_name = "CODEC")]
     compression: Option<String>,
-    /// Who must have a record before it counts as written: 0 (nobody), 1 (the leader), all (its replicas) [default: all]
-    #[arg(long, value_name = "ACKS")]
+    /// Who must have a record before it counts as written: 0 (nobody), 1 (the leader), all or -1 (its in-sync replicas)
+    /// [default: all]
+    #[arg(long, value_name = "ACKS", allow_negative_numbers = true)]
     acks: Option<String>,
-    /// Whether retries may write a record twice [default: true with --acks all]
+    /// Whether a record is written once only, however often it is sent again [default: true with --acks all]
     #[arg(long, value_name = "BOOL")]
     idempotent: Option<bool>,
 }
@@ -79,8 +83,9 @@ enum Input {
 }
 
 fn timestamp(text: &str) -> Result<i64, String> {
-    let parsed = text.parse().ok().or_else(|| time::parse(text, time::now_ms()));
-    parsed.ok_or_else(|| "neither milliseconds nor a time such as 2026-11-21T10:00:00Z".to_owned())
+    // Kafka keeps negative numbers for "none".
+    let parsed = text.parse().ok().or_else(|| time::parse(text, time::now_ms())).filter(|time| *time >= 0);
+    parsed.ok_or_else(|| format!("none of: MILLISECONDS, {}; and not before 1970", time::FORMS))
 }
 
 pub async fn run(context: &Context, arguments: Arguments, mut interrupt: Interrupt) -> Result<()> {
@@ -103,7 +108,7 @@ pub async fn run(context: &Context, arguments: Arguments, mut interrupt: Interru
         delimiter: Finder::new(&arguments.delimiter.0).into_owned(),
         producer,
         receipts: Receipts::default(),
-        counter: Counter::new("written", false),
+        counter: Counter::new("written", input::is_typed(&arguments.file, std::io::stdin().is_terminal())),
     };
     let outcome = loop {
         let chunk = tokio::select! {
@@ -201,7 +206,25 @@ impl Run {
         progress::during("waiting for the last records", self.producer.flush()).await;
         let settled = self.receipts.settle();
         drop(self.counter);
-        self.receipts.show(context, &self.topic)?;
-        outcome.and(settled)
+        let outcome = outcome.and(settled);
+        self.receipts.show(context, &self.topic, outcome.is_err())?;
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_have_the_grammar_of_consume() {
+        assert_eq!(timestamp("1795255200000"), Ok(1_795_255_200_000));
+        assert_eq!(timestamp("@1795255200000"), Ok(1_795_255_200_000));
+        assert_eq!(timestamp("2001-09-09T01:46:40.123Z"), Ok(1_000_000_000_123));
+        let ago = time::now_ms() - timestamp("-15m").expect("a time");
+        assert!((900_000..960_000).contains(&ago), "{ago}");
+        for wrong in ["-5", "@-5", "soon", "1969-01-01"] {
+            assert!(timestamp(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -3,11 +3,14 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Nobody wonders before.
 const SILENCE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
+
+/// The library's own template has a bar of unknown length and leaves the message out.
+const TEMPLATE: &str = "{spinner} {msg}";
 
 /// Awaits `work`; says `what` is going on when it takes long.
 pub async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
@@ -15,7 +18,7 @@ pub async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
     if let Ok(done) = tokio::time::timeout(SILENCE, &mut work).await {
         return done;
     }
-    let spinner = spinner();
+    let spinner = spinner(ProgressDrawTarget::stderr());
     spinner.set_message(what.to_owned());
     spinner.enable_steady_tick(TICK);
     let done = work.await;
@@ -23,9 +26,10 @@ pub async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
     done
 }
 
-fn spinner() -> ProgressBar {
-    // The target is hidden by itself where standard error is no terminal.
-    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+/// The target of standard error is hidden by itself where that is no terminal.
+fn spinner(target: ProgressDrawTarget) -> ProgressBar {
+    let style = ProgressStyle::with_template(TEMPLATE).expect("the template is sound");
+    ProgressBar::with_draw_target(None, target).with_style(style)
 }
 
 /// Counts records and bytes.
@@ -39,11 +43,10 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// `verb` is what happens to the records, such as "written". Records that are shown on the same terminal are
-    /// progress enough, so nothing is drawn then.
-    pub fn new(verb: &'static str, records_on_stdout: bool) -> Self {
-        let enabled =
-            std::io::stderr().is_terminal() && !(records_on_stdout && std::io::stdout().is_terminal());
+    /// `verb` is what happens to the records, such as "written". Nothing is drawn when the records themselves are on
+    /// the terminal, because they are shown there or typed there: they are progress enough.
+    pub fn new(verb: &'static str, records_on_terminal: bool) -> Self {
+        let enabled = std::io::stderr().is_terminal() && !records_on_terminal;
         Self { verb, since: Instant::now(), shown: None, enabled, records: 0, bytes: 0 }
     }
 
@@ -55,7 +58,7 @@ impl Counter {
             return;
         }
         let per_second = self.bytes as f64 / elapsed.as_secs_f64();
-        let spinner = self.shown.get_or_insert_with(spinner);
+        let spinner = self.shown.get_or_insert_with(|| spinner(ProgressDrawTarget::stderr()));
         let (bytes, rate) = (HumanBytes(self.bytes), HumanBytes(per_second as u64));
         spinner.set_message(format!("{} records {}, {bytes}, {rate}/s", self.records, self.verb));
         spinner.tick();
@@ -71,5 +74,60 @@ impl Drop for Counter {
         if let Some(spinner) = &self.shown {
             spinner.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
+
+    use super::*;
+
+    /// A terminal that keeps what is written.
+    #[derive(Debug, Clone, Default)]
+    struct Paper(Arc<Mutex<String>>);
+
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            80
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().expect("no test panics with it").push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_going_on_can_be_read() {
+        let paper = Paper::default();
+        let spinner = spinner(ProgressDrawTarget::term_like(Box::new(paper.clone())));
+        spinner.set_message("7 records written");
+        spinner.tick();
+        let shown = paper.0.lock().expect("no test panics with it").clone();
+        assert!(shown.contains("7 records written") && !shown.contains("0/0"), "{shown}");
     }
 }

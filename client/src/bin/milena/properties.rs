@@ -1,6 +1,54 @@
-//! Properties files as `--command-config` takes them: the plain part of Java's format.
+//! Client properties: their names, and files of them as `--command-config` takes them, the plain part of Java's format.
 
 use std::collections::BTreeMap;
+
+/// Of every command.
+pub const SHARED: &[&str] = &[
+    "bootstrap.servers",
+    "client.id",
+    "socket.connection.setup.timeout.ms",
+    "request.timeout.ms",
+    "default.api.timeout.ms",
+    "retry.backoff.ms",
+    "retry.backoff.max.ms",
+    "metadata.max.age.ms",
+    "security.protocol",
+];
+
+pub const PRODUCE: &[&str] = &[
+    "acks",
+    "enable.idempotence",
+    "batch.size",
+    "linger.ms",
+    "buffer.memory",
+    "compression.type",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.zstd.level",
+    "delivery.timeout.ms",
+    "max.request.size",
+];
+
+pub const CONSUME: &[&str] = &[
+    "fetch.min.bytes",
+    "fetch.max.bytes",
+    "fetch.max.wait.ms",
+    "max.partition.fetch.bytes",
+    "check.crcs",
+    "isolation.level",
+];
+
+/// Refused with a reason of its own, so no list is needed.
+const EXPLAINED: &[&str] = &["max.in.flight.requests.per.connection"];
+
+pub fn is_known(name: &str) -> bool {
+    [SHARED, PRODUCE, CONSUME, EXPLAINED].iter().any(|names| names.contains(&name))
+}
+
+/// The end of a command's help: the properties that it looks at.
+pub fn help(of_command: &[&str]) -> String {
+    format!("Properties for -X: {}, {}", of_command.join(", "), SHARED.join(", "))
+}
 
 /// Names and values: `name=value`, `name: value` or `name value` per line, comments behind `#` and `!`.
 pub fn parse(text: &str) -> BTreeMap<String, String> {
@@ -16,6 +64,17 @@ pub fn parse(text: &str) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_property_is_one_of_the_client_and_documented() {
+        let page = include_str!("../../../../docs/cli.md");
+        for name in [SHARED, PRODUCE, CONSUME].concat() {
+            let set = [(name.to_owned(), "no value of any".to_owned())].into();
+            let said = milena_client::config::Settings::parse(&set).err().map(|error| error.to_string());
+            assert!(!said.is_some_and(|said| said.contains("no such property")), "{name}");
+            assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/cli.md");
+        }
+    }
 
     #[test]
     fn names_values_and_comments() {

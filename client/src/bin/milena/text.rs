@@ -48,6 +48,12 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// A number from `MIN` on, for clap.
+pub fn at_least<T: TryFrom<i64>, const MIN: i64>(text: &str) -> Result<T, String> {
+    let number = text.parse::<i64>().ok().filter(|number| *number >= MIN);
+    number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| format!("it is a number, from {MIN} on"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +69,13 @@ mod tests {
             assert!(unescape(wrong).is_err(), "{wrong}");
         }
         assert!(separator("").is_err());
+    }
+
+    #[test]
+    fn numbers_have_a_least() {
+        assert_eq!(at_least::<i32, 1>("7"), Ok(7));
+        for wrong in ["-1", "0", "x", "", "99999999999"] {
+            assert_eq!(at_least::<i32, 1>(wrong), Err("it is a number, from 1 on".to_owned()), "{wrong}");
+        }
     }
 }

@@ -23,9 +23,16 @@ pub fn format(timestamp_ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// Parses `2026-11-21`, `2026-11-21T10:00`, with seconds, fraction, `Z` or an offset; or so long ago: `-90s`, `-15m`,
+/// What [`parse`] takes, for messages.
+pub const FORMS: &str = "@MILLISECONDS, 2026-11-21T10:00:00Z, 2026-11-21, -15m";
+
+/// Parses `@1795255200000`, `2026-11-21`, `2026-11-21T10:00`, with seconds, fraction, `Z` or an offset; or so long ago: `-90s`, `-15m`,
 /// `-6h`, `-7d`.
 pub fn parse(text: &str, now_ms: i64) -> Option<i64> {
+    if let Some(rest) = text.strip_prefix('@') {
+        let millis = rest.parse().ok().filter(|millis| *millis >= 0);
+        return millis.or_else(|| parse(rest, now_ms));
+    }
     if let Some(ago) = text.strip_prefix('-') {
         return Some(now_ms - duration(ago)?);
     }
@@ -152,6 +159,7 @@ mod tests {
             assert_eq!(parse(text, 0), Some(noon), "{text}");
         }
         assert_eq!(parse("2001-09-09", 0), Some(noon - 12 * 3_600_000));
+        assert_eq!(parse("@1000036800000", 0), Some(noon));
         assert_eq!(parse("-90s", noon), Some(noon - 90_000));
         assert_eq!(parse("-7d", noon), Some(noon - 7 * DAY_MS));
     }
@@ -161,6 +169,8 @@ mod tests {
         for text in [
             "",
             "-",
+            "@",
+            "@-5",
             "-5",
             "2001",
             "2001-13-01",

@@ -10,7 +10,7 @@ pub enum Position {
     Offset(i64),
     /// So many offsets before the end.
     Last(i64),
-    /// The first record with at least this timestamp, in milliseconds since 1970.
+    /// What is stamped so or later, in milliseconds since 1970; as an end, what is stamped earlier.
     Time(i64),
 }
 
@@ -24,9 +24,6 @@ fn parse_at(text: &str, now_ms: i64) -> Result<Position, String> {
         "end" => return Ok(Position::End),
         _ => {}
     }
-    if let Some(millis) = text.strip_prefix('@').and_then(|millis| millis.parse().ok()) {
-        return Ok(Position::Time(millis));
-    }
     if let Ok(number) = text.parse::<i64>() {
         return Ok(if text.starts_with('-') {
             Position::Last(number.saturating_neg())
@@ -34,10 +31,8 @@ fn parse_at(text: &str, now_ms: i64) -> Result<Position, String> {
             Position::Offset(number)
         });
     }
-    let time = time::parse(text.trim_start_matches('@'), now_ms).map(Position::Time);
-    time.ok_or_else(|| {
-        "none of: beginning, end, OFFSET, -N, @MILLISECONDS, 2026-11-21T10:00:00Z, -15m".to_owned()
-    })
+    let time = time::parse(text, now_ms).map(Position::Time);
+    time.ok_or_else(|| format!("none of: beginning, end, OFFSET, -N, {}", time::FORMS))
 }
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ fn standard_input() -> Source {
     Source { name: "standard input".to_owned(), reader: Box::new(io::stdin()) }
 }
 
+/// Whether someone types the entries.
+pub fn is_typed(files: &[PathBuf], stdin_is_terminal: bool) -> bool {
+    stdin_is_terminal && (files.is_empty() || files.iter().any(|path| path.as_os_str() == "-"))
+}
+
 /// Reads the sources one after the other. The channel ends with the input, or after an error.
 pub fn read(
     sources: Vec<Source>,
@@ -51,9 +56,9 @@ pub fn read(
     std::thread::spawn(move || {
         for source in sources {
             let mut send = |chunk| chunks.blocking_send(Ok(chunk)).is_ok();
-            if let Err(error) = read_source(source.reader, &delimiter, entry_size_max, &mut send) {
+            if let Err(error) = read_source(source, &delimiter, entry_size_max, &mut send) {
                 // A receiver that is gone needs no error.
-                let _ = chunks.blocking_send(Err(Error::File { path: source.name, source: error }));
+                let _ = chunks.blocking_send(Err(error));
                 return;
             }
         }
@@ -63,19 +68,19 @@ pub fn read(
 
 /// Gives whole entries to `send` until the end, or until it returns false.
 fn read_source(
-    mut reader: impl Read,
+    mut source: Source,
     delimiter: &[u8],
     entry_size_max: usize,
     send: &mut impl FnMut(Vec<u8>) -> bool,
-) -> io::Result<()> {
+) -> Result<()> {
     let finder = memmem::FinderRev::new(delimiter);
     let mut filled: Vec<u8> = Vec::with_capacity(READ_BYTES);
     loop {
         let before = filled.len();
         filled.resize(before + READ_BYTES, 0);
-        let read = match reader.read(&mut filled[before..]) {
+        let read = match source.reader.read(&mut filled[before..]) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            Err(error) => return Err(error),
+            Err(error) => return Err(Error::File { path: source.name, source: error }),
             Ok(0) => {
                 filled.truncate(before);
                 if !filled.is_empty() {
@@ -97,8 +102,10 @@ fn read_source(
                 return Ok(());
             }
         } else if filled.len() > entry_size_max {
-            let message = format!("no delimiter within {} bytes", filled.len());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            return Err(Error::Failed {
+                message: format!("{}: no delimiter within {} bytes", source.name, filled.len()),
+                hint: Some("-D names the delimiter; records may be larger with -X max.request.size=…"),
+            });
         }
     }
 }
@@ -108,25 +115,29 @@ mod tests {
     use super::*;
 
     /// Gives its bytes in pieces.
-    struct Pieces<'a>(Vec<&'a [u8]>);
+    struct Pieces(Vec<Vec<u8>>);
 
-    impl Read for Pieces<'_> {
+    impl Read for Pieces {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             if self.0.is_empty() {
                 return Ok(0);
             }
-            self.0.remove(0).read(buffer)
+            self.0.remove(0).as_slice().read(buffer)
         }
     }
 
+    fn source(reader: impl Read + Send + 'static) -> Source {
+        Source { name: "input".to_owned(), reader: Box::new(reader) }
+    }
+
     fn chunks(pieces: &[&str], delimiter: &str) -> Vec<String> {
-        let pieces = Pieces(pieces.iter().map(|piece| piece.as_bytes()).collect());
+        let pieces = Pieces(pieces.iter().map(|piece| piece.as_bytes().to_vec()).collect());
         let mut chunks = Vec::new();
         let mut send = |chunk: Vec<u8>| {
             chunks.push(String::from_utf8(chunk).expect("text"));
             true
         };
-        read_source(pieces, delimiter.as_bytes(), 1000, &mut send).expect("readable");
+        read_source(source(pieces), delimiter.as_bytes(), 1000, &mut send).expect("readable");
         chunks
     }
 
@@ -145,6 +156,13 @@ mod tests {
     #[test]
     fn an_endless_entry_is_an_error() {
         let mut send = |_| true;
-        assert!(read_source(io::repeat(b'x'), b"\n", 1000, &mut send).is_err());
+        let error = read_source(source(io::repeat(b'x')), b"\n", 1000, &mut send).expect_err("no end");
+        assert!(error.to_string().starts_with("input: no delimiter within ") && error.hint().is_some());
+    }
+
+    #[test]
+    fn entries_are_typed_where_standard_input_is_read_from_a_terminal() {
+        assert!(is_typed(&[], true) && is_typed(&["-".into()], true));
+        assert!(!is_typed(&["file".into()], true) && !is_typed(&[], false));
     }
 }

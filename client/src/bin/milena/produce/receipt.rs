@@ -51,7 +51,11 @@ impl Receipts {
         Ok(())
     }
 
-    pub fn show(&self, context: &Context, topic: &str) -> Result<()> {
+    /// Records by partition. Without any there is no table; JSON always says so, unless there is an error to say it.
+    pub fn show(&self, context: &Context, topic: &str, failed: bool) -> Result<()> {
+        if self.partitions.is_empty() && (failed || !context.is_json()) {
+            return Ok(());
+        }
         let written = self.partitions.iter().enumerate().filter(|(_, written)| written.records > 0);
         if context.is_json() {
             let partitions = written.map(|(partition, written)| {

@@ -14,10 +14,10 @@ pub struct Arguments {
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
     /// Partitions of each topic [default: the broker's num.partitions]
-    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(short, long, value_name = "COUNT", value_parser = text::at_least::<i32, 1>, allow_negative_numbers = true)]
     partitions: Option<i32>,
     /// Replicas of each partition [default: the broker's default.replication.factor]
-    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(i16).range(1..))]
+    #[arg(short, long, value_name = "COUNT", value_parser = text::at_least::<i16, 1>, allow_negative_numbers = true)]
     replication_factor: Option<i16>,
     /// Brokers of each partition's replicas, partitions separated by commas: 1:2,2:3
     #[arg(long, value_name = "LIST", value_parser = assignments, conflicts_with_all = ["partitions", "replication_factor"])]
@@ -60,23 +60,59 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let creating = admin.create_topics(&topics, arguments.validate_only);
     let results = progress::during("creating topics", creating).await?;
     let is_there = |error: &milena_client::Error| error.code() == Some(ErrorCode::TopicAlreadyExists);
-    let (mut created, mut failures) = (Vec::new(), Vec::new());
-    for result in results {
+    let done = if arguments.validate_only { Outcome::Valid } else { Outcome::Created };
+    let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
+    for (name, result) in results {
         match result {
-            Ok(topic) => created.push(topic),
-            Err(error) if arguments.if_not_exists && is_there(&error) => {}
+            Ok(topic) => outcomes.push((done, topic)),
+            Err(error) if arguments.if_not_exists && is_there(&error) => {
+                let topic = CreatedTopic { name, id: None, partitions: None, replication_factor: None };
+                outcomes.push((Outcome::Exists, topic));
+            }
             Err(error) => failures.push(error),
         }
     }
-    show(context, &created, arguments.validate_only)?;
+    // Where nothing was done the error says it all.
+    if !outcomes.is_empty() {
+        show(context, &outcomes)?;
+    }
     super::failed(&failures)
 }
 
-fn show(context: &Context, created: &[CreatedTopic], validate_only: bool) -> Result<(), Error> {
+/// What became of a topic that is no failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Created,
+    /// It was there already, and that is fine.
+    Exists,
+    /// It could be created.
+    Valid,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Outcome::Created => "created",
+            Outcome::Exists => "exists",
+            Outcome::Valid => "valid",
+        }
+    }
+
+    fn verb(self) -> &'static str {
+        match self {
+            Outcome::Created => "created",
+            Outcome::Exists => "is there already",
+            Outcome::Valid => "could be created",
+        }
+    }
+}
+
+fn show(context: &Context, outcomes: &[(Outcome, CreatedTopic)]) -> Result<(), Error> {
     if context.is_json() {
-        let topics = created.iter().map(|topic| {
+        let topics = outcomes.iter().map(|(outcome, topic)| {
             json!({
                 "name": topic.name,
+                "outcome": outcome.name(),
                 "id": topic.id.map(|id| id.to_string()),
                 "partitions": topic.partitions,
                 "replication_factor": topic.replication_factor,
@@ -84,8 +120,8 @@ fn show(context: &Context, created: &[CreatedTopic], validate_only: bool) -> Res
         });
         return output::json(&topics.collect::<Vec<_>>());
     }
-    for topic in created {
-        let verb = if validate_only { "could be created" } else { "created" };
+    for (outcome, topic) in outcomes {
+        let verb = outcome.verb();
         let numbers = match (topic.partitions, topic.replication_factor) {
             (Some(partitions), Some(replicas)) => {
                 format!(" (partitions {partitions}, replication factor {replicas})")

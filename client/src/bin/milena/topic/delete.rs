@@ -22,19 +22,23 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let admin = context.connect().await?;
     let results = progress::during("deleting topics", admin.delete_topics(&arguments.names)).await?;
     let is_gone = |error: &ClientError| error.code() == Some(ErrorCode::UnknownTopicOrPartition);
-    let (mut deleted, mut failures) = (Vec::new(), Vec::new());
+    let (mut deleted, mut absent, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for (name, result) in results {
         match result {
             Ok(()) => deleted.push(name),
-            Err(error) if arguments.if_exists && is_gone(&error) => {}
+            Err(error) if arguments.if_exists && is_gone(&error) => absent.push(name),
             Err(error) => failures.push(error),
         }
     }
-    if context.is_json() {
-        output::json(&json!({ "deleted": deleted }))?;
+    let nothing_done = deleted.is_empty() && absent.is_empty();
+    if context.is_json() && !nothing_done {
+        output::json(&json!({ "deleted": deleted, "absent": absent }))?;
     } else {
         for name in &deleted {
             output::line(&format!("{name} deleted"))?;
+        }
+        for name in &absent {
+            output::line(&format!("{name} is not there"))?;
         }
     }
     super::failed(&failures)

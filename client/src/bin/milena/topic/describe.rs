@@ -38,12 +38,20 @@ struct Described {
 
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let admin = context.connect().await?;
-    let mut described = Vec::new();
+    let (mut described, mut failures) = (Vec::new(), Vec::new());
     for name in &arguments.names {
         let asking = describe(&admin, name, arguments.all_configs);
-        described.push(progress::during(&format!("asking for {name}"), asking).await?);
+        match progress::during(&format!("asking for {name}"), asking).await {
+            Ok(topic) => described.push(topic),
+            Err(error) => failures.push(error),
+        }
     }
-    if context.is_json() {
+    show(context, &described)?;
+    super::failed(&failures)
+}
+
+fn show(context: &Context, described: &[Described]) -> Result<()> {
+    if context.is_json() && !described.is_empty() {
         return output::json(&described.iter().map(as_json).collect::<Vec<_>>());
     }
     for (index, topic) in described.iter().enumerate() {
@@ -55,7 +63,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-async fn describe(admin: &Admin, name: &str, all_configs: bool) -> Result<Described> {
+async fn describe(admin: &Admin, name: &str, all_configs: bool) -> Result<Described, milena_client::Error> {
     let topic = admin.describe_topic(name).await?;
     let mut configs = admin.describe_configs(&ConfigResource::Topic(name.to_owned())).await?;
     configs.retain(|config| all_configs || config.source == SET_ON_TOPIC);
@@ -86,13 +94,16 @@ fn as_json(described: &Described) -> serde_json::Value {
             "log_end_offset": end.get(&partition.index),
         })
     });
+    let sources: Vec<_> = configs.iter().map(|config| (config.source, &config.name)).collect();
     let configs = configs.iter().map(|config| (config.name.clone(), json!(config.value)));
+    let set = sources.iter().filter(|(source, _)| *source == SET_ON_TOPIC).map(|(_, name)| *name);
     json!({
         "name": topic.name,
         "id": topic.id.to_string(),
         "internal": topic.is_internal,
         "partitions": partitions.collect::<Vec<_>>(),
         "configs": configs.collect::<serde_json::Map<_, _>>(),
+        "set_on_topic": set.collect::<Vec<_>>(),
     })
 }
 
@@ -104,11 +115,21 @@ fn print(described: &Described) -> Result<()> {
     }
     for config in &described.configs {
         let value = config.value.as_deref().unwrap_or(if config.is_sensitive { "(hidden)" } else { "" });
-        output::line(&format!("config  {}={value}", config.name))?;
+        let origin = if config.source == SET_ON_TOPIC { "" } else { origin(config.source) };
+        output::line(&format!("config  {}={value}{origin}", config.name))?;
     }
     output::line("")?;
     let rows: Vec<_> = topic.partitions.iter().map(|partition| row(described, partition)).collect();
     output::table(&["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END"], &rows)
+}
+
+/// Where a value comes from that the topic does not have of its own (Kafka's numbers).
+fn origin(source: i8) -> &'static str {
+    match source {
+        2..=4 => "  (of the broker)",
+        5 => "  (default)",
+        _ => "",
+    }
 }
 
 fn row(described: &Described, partition: &Partition) -> Vec<String> {
