@@ -60,7 +60,8 @@ fn respond<'a>(
     MetadataResponse {
         brokers: brokers(image, listener),
         cluster_id: Some((&*cx.node.cluster_id).into()),
-        // Any live broker may be named: all of them pass admin requests on to the controller.
+        // With one node it is the controller too. Asked for something that only the controller does, a broker that
+        // is not answers NOT_CONTROLLER.
         controller_id: cx.node.settings.node_id,
         topics,
         cluster_authorized_operations: authorized_operations::on_cluster(

@@ -222,19 +222,24 @@ fn unfinished_frame_is_closed_even_when_a_byte_comes_now_and_then() {
     let limits = Limits { partial_frame_time_max: Duration::from_millis(300), ..Limits::default() };
     let running = Running::with(limits);
     let mut stream = running.connect();
-    let mut writer = stream.try_clone().expect("it can be cloned");
-    let slow = std::thread::spawn(move || {
-        // Ends when the broker closes the connection.
-        for byte in api_versions(3, 1).iter().cycle().take(20) {
-            std::thread::sleep(Duration::from_millis(50));
-            if writer.write_all(&[*byte]).is_err() {
-                break;
+    stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
+    // Each wait for an answer that cannot come yet is the pause before the next byte. The frame has far more bytes
+    // than there are pauses until `PATIENCE`.
+    let slow = [&100_000_i32.to_be_bytes()[..], &[0; 10_000]].concat();
+    let mut bytes = slow.iter();
+    let began = Instant::now();
+    let closed = loop {
+        assert!(began.elapsed() < PATIENCE, "a slow sender holds its connection");
+        let sent = stream.write_all(&[*bytes.next().expect("there are enough")]);
+        match stream.read(&mut [0]) {
+            Ok(read) => break read == 0,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                sent.expect("it is open");
             }
+            Err(error) => break error.kind() == ErrorKind::ConnectionReset,
         }
-    });
-    let after = closed_after(&mut stream);
-    assert!(after >= Duration::from_millis(250) && after < Duration::from_secs(3), "{after:?}");
-    slow.join().expect("the writer ends");
+    };
+    assert!(closed);
     assert!(running.metrics().contains("milena_limit_reached_total{limit=\"unfinished_frame\"} 1"));
 }
 
@@ -244,17 +249,30 @@ fn idle_connection_is_closed_and_a_used_one_is_not() {
     let running = Running::with(limits);
     let mut idle = running.connect();
     let mut used = running.connect();
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(800) {
-        used.write_all(&api_versions(3, 1)).expect("it reads");
-        assert_eq!(read_api_versions(&mut used, 3).0, 1);
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let mut byte = [0];
     idle.set_nonblocking(true).expect("it can be non-blocking");
-    assert_eq!(idle.read(&mut byte).expect("the end of the stream, not an error"), 0);
+    let began = Instant::now();
+    loop {
+        used.write_all(&api_versions(3, 1)).expect("it is open");
+        assert_eq!(read_api_versions(&mut used, 3).0, 1);
+        match idle.read(&mut [0]) {
+            Ok(read) => break assert_eq!(read, 0, "the end of the stream, not an answer"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert!(began.elapsed() < PATIENCE, "an idle connection stays open");
+    }
     used.write_all(&api_versions(3, 2)).expect("it is open");
     assert_eq!(read_api_versions(&mut used, 3).0, 2);
+}
+
+/// With acks=0 nothing is answered, so that a closed connection is the only way to tell the producer.
+#[test]
+fn refused_produce_without_an_answer_closes_the_connection() {
+    let running = Running::start();
+    let mut stream = running.connect();
+    let request = ProduceRequest { acks: 0, ..one_record("no-such-topic") };
+    stream.write_all(&frame(9, 1, &request)).expect("it reads");
+    stream.write_all(&api_versions(3, 2)).expect("it reads");
+    closed_after(&mut stream);
 }
 
 #[test]

@@ -75,6 +75,15 @@ fn refused_batches_name_the_reason_and_leave_the_log_alone() {
 }
 
 #[test]
+fn batch_that_no_segment_can_hold_is_refused() {
+    let node = Node::start(&[]);
+    node.create("t", &[("max.message.bytes", "3000000"), ("segment.bytes", "1048576")]);
+    let answer = node.produce("t", &batch(&[&"x".repeat(2_000_000)]));
+    assert_eq!(answer, (ErrorCode::RecordListTooLarge, -1));
+    assert_eq!(node.produce("t", &batch(&["ok"])), (ErrorCode::None, 0));
+}
+
+#[test]
 fn unknown_topics_partitions_and_acks_are_told_apart() {
     let node = Node::start(&[]);
     node.create("t", &[]);
