@@ -404,6 +404,7 @@ fn slice_outlives_its_segment() {
     let slice = world.log().read(read).expect("in range").expect("something");
     let end = world.log_end_offset;
     assert!(world.log().delete_old_segments(end, NOW_MS + 1_000_000).expect("writable") > 3);
+    world.log().directory.checkpoint().expect("writable");
     world.log().maintain(NOW_MS + 2_000_000).expect("writable");
     let names = |folder: &Path| std::fs::read_dir(folder.join(NAME)).expect("a folder").count();
     assert!(names(folder.path()) <= 6, "the files are gone");
