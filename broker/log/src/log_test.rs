@@ -13,7 +13,6 @@ use crate::files::Files;
 use crate::memory_files::{Fault, MemoryFiles, Operation};
 use crate::read::Read;
 use crate::real_files::RealFiles;
-use crate::slice::Slice;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const NAME: &str = "topic-3";
