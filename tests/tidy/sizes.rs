@@ -2,7 +2,7 @@
 
 use crate::source::{files, is_test, text};
 
-const LINES_MAX: usize = 600;
+const LINES_MAX: usize = 500;
 
 /// Files that may be longer, each with the reason.
 const LONGER: &[(&str, &str)] = &[];

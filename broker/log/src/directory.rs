@@ -18,6 +18,7 @@ use crate::disk::Disk;
 pub use crate::disk::OnOffline;
 use crate::durability::Durability;
 use crate::error::Error;
+use crate::extent::{Extent, Extents};
 use crate::files::{self, Files, Lock};
 pub use crate::flusher::Done;
 use crate::flusher::Flusher;
@@ -96,6 +97,8 @@ struct Logs {
     log_starts: Offsets,
     /// Deleted since the files were written: a new log of that name must not be judged by the old one's.
     gone: BTreeSet<(String, i32)>,
+    /// Deleted or begun anew since the start: of them the last stop does not tell.
+    forgotten: BTreeSet<Box<str>>,
 }
 
 /// What is known of a log before it is opened.
@@ -105,10 +108,20 @@ pub(crate) struct Checkpointed {
     pub log_start_offset: Option<i64>,
     /// Everything was synced and the indexes are complete.
     pub clean: bool,
+    /// How much there was at the last clean stop, if nothing can have changed since.
+    pub extent: Option<Extent>,
     /// Below this the log was compacted, or 0.
     pub compacted_upto: i64,
     /// There may have been a recovery point, but the file is lost.
     pub recovery_points_lost: bool,
+}
+
+impl Checkpointed {
+    /// Below this everything was durable.
+    pub fn durable_upto(&self) -> i64 {
+        let closed_at = self.extent.map_or(0, |extent| extent.log_end_offset);
+        self.recovery_point.unwrap_or(0).max(closed_at)
+    }
 }
 
 impl Directory {
@@ -225,8 +238,9 @@ impl Directory {
         let _one_at_a_time = self.checkpointing.lock();
         self.disk.check()?;
         let (recovery_points, log_starts, gone) = self.logs.lock().begin_checkpoint();
-        self.write_offsets(RECOVERY_POINTS, &recovery_points)?;
+        // In this order: the log start of before would, beside a later recovery point, miss what was deleted.
         self.write_offsets(LOG_STARTS, &log_starts)?;
+        self.write_offsets(RECOVERY_POINTS, &recovery_points)?;
         let mut logs = self.logs.lock();
         (logs.recovery_points, logs.log_starts) = (recovery_points, log_starts);
         logs.gone.retain(|name| !gone.contains(name));
@@ -250,11 +264,19 @@ impl Directory {
     pub fn close_clean(&self, broker_epoch: i64) -> Result<(), Error> {
         self.checkpoint()?;
         let folders = self.entries()?.into_iter().filter(|name| names::parse_folder(name).is_some());
-        let unclean = {
+        let (mut unclean, mut extents) = (BTreeSet::new(), Extents::new());
+        {
             let logs = self.logs.lock();
-            folders.filter(|name| !logs.is_closed(name, self.clean_stop.as_ref())).collect()
-        };
-        CleanStop::write(&self.disk, broker_epoch, &unclean)
+            for name in folders {
+                extents.extend(
+                    logs.extent(&name, self.clean_stop.as_ref()).map(|extent| (name.clone(), extent)),
+                );
+                if !logs.is_closed(&name, self.clean_stop.as_ref()) {
+                    unclean.insert(name);
+                }
+            }
+        }
+        CleanStop::write(&self.disk, broker_epoch, &unclean, &extents)
     }
 
     pub(crate) fn disk(&self) -> &Arc<Disk> {
@@ -276,10 +298,12 @@ impl Directory {
         else {
             return Checkpointed::default();
         };
+        let stop = logs.stop_of(name, self.clean_stop.as_ref());
         Checkpointed {
             recovery_point: logs.recovery_points.get(&key).copied(),
             log_start_offset: logs.log_starts.get(&key).copied(),
-            clean: self.clean_stop.as_ref().is_some_and(|stop| stop.vouches_for(name)),
+            clean: stop.is_some_and(|stop| stop.vouches_for(name)),
+            extent: stop.and_then(|stop| stop.extent(name)),
             compacted_upto: self.compacted_upto(name),
             recovery_points_lost: self.recovery_points_lost,
         }
@@ -288,6 +312,12 @@ impl Directory {
     fn compacted_upto(&self, name: &str) -> i64 {
         let key = names::parse_folder(name).map(|(topic, partition)| (topic.to_owned(), partition));
         key.and_then(|key| self.compacted.get(&key).copied()).unwrap_or(0)
+    }
+
+    /// The log start that the checkpoint on disk has for the log.
+    pub(crate) fn checkpointed_start(&self, name: &str) -> Option<i64> {
+        let (topic, partition) = names::parse_folder(name)?;
+        self.logs.lock().log_starts.get(&(topic.to_owned(), partition)).copied()
     }
 
     /// The log could not be opened.
@@ -308,6 +338,7 @@ impl Directory {
     pub(crate) fn unregister(&self, name: &str) {
         let mut logs = self.logs.lock();
         logs.open.remove(name);
+        logs.forgotten.insert(name.into());
         if let Some((topic, partition)) = names::parse_folder(name) {
             logs.gone.insert((topic.to_owned(), partition));
         }
@@ -319,6 +350,7 @@ impl Directory {
         let Some((topic, partition)) = names::parse_folder(name) else { return Ok(()) };
         let key = (topic.to_owned(), partition);
         let mut logs = self.logs.lock();
+        logs.forgotten.insert(name.into());
         if !logs.recovery_points.contains_key(&key) && !logs.log_starts.contains_key(&key) {
             return Ok(());
         }
@@ -348,9 +380,23 @@ impl Logs {
     fn is_closed(&self, name: &str, last_stop: Option<&CleanStop>) -> bool {
         match self.open.get(name) {
             _ if self.failed.contains(name) => false,
-            Some(durability) => durability.is_closed_cleanly(),
-            None => last_stop.is_some_and(|stop| stop.vouches_for(name)),
+            Some(durability) => durability.closed_cleanly().is_some(),
+            None => self.stop_of(name, last_stop).is_some_and(|stop| stop.vouches_for(name)),
         }
+    }
+
+    /// How much there is of a log, if it cannot change before the next start. Also of one that was not opened because
+    /// something of it is missing: it stays so.
+    fn extent(&self, name: &str, last_stop: Option<&CleanStop>) -> Option<Extent> {
+        match self.open.get(name) {
+            Some(durability) => durability.closed_cleanly(),
+            None => self.stop_of(name, last_stop)?.extent(name),
+        }
+    }
+
+    /// The last clean stop, if it knew this log.
+    fn stop_of<'a>(&self, name: &str, last_stop: Option<&'a CleanStop>) -> Option<&'a CleanStop> {
+        last_stop.filter(|_| !self.forgotten.contains(name))
     }
 
     /// What to write. From now on a crash may leave it, so a log that is created under one of these names has a
@@ -375,12 +421,10 @@ impl Logs {
         for (name, durability) in &self.open {
             let Some((topic, partition)) = names::parse_folder(name) else { continue };
             let key = (topic.to_owned(), partition);
-            match durability.log_start_offset() {
-                // A log that begins at 0 is what a reader expects anyway.
-                0 => log_starts.remove(&key),
-                offset => log_starts.insert(key.clone(), offset),
-            };
-            recovery_points.insert(key, durability.checkpointing());
+            // First, or a log that is emptied meanwhile would have its new recovery point and its old start.
+            recovery_points.insert(key.clone(), durability.checkpointing());
+            // Also 0: that a first segment is missing is told by it.
+            log_starts.insert(key, durability.log_start_offset());
         }
         (recovery_points, log_starts, self.gone.clone())
     }

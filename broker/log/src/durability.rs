@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use crate::extent::Extent;
 use crate::files::File;
 use crate::flusher::Flusher;
 
@@ -23,7 +24,7 @@ pub struct Durability {
     checkpointed_offset: AtomicI64,
     closed: AtomicBool,
     /// The log was closed with everything synced and complete.
-    closed_cleanly: AtomicBool,
+    closed_cleanly: OnceLock<Extent>,
     /// The folder and the name of the log's first segment survive a power loss.
     established: AtomicBool,
     own_flusher: OnceLock<Flusher>,
@@ -78,7 +79,7 @@ impl Durability {
             log_start_offset: AtomicI64::new(log_start_offset),
             checkpointed_offset: AtomicI64::new(checkpointed_offset),
             closed: AtomicBool::new(false),
-            closed_cleanly: AtomicBool::new(false),
+            closed_cleanly: OnceLock::new(),
             established: AtomicBool::new(true),
             own_flusher: OnceLock::new(),
             dirty: Mutex::new(Dirty {
@@ -144,12 +145,14 @@ impl Durability {
         (dirty.directory, dirty.created) = (false, false);
     }
 
-    pub(crate) fn close_cleanly(&self) {
-        self.closed_cleanly.store(true, Ordering::Release);
+    pub(crate) fn close_cleanly(&self, extent: Extent) {
+        // A log is closed by value, so once.
+        let _ = self.closed_cleanly.set(extent);
     }
 
-    pub(crate) fn is_closed_cleanly(&self) -> bool {
-        self.closed_cleanly.load(Ordering::Acquire)
+    /// How much there was when the log was closed in order; `None` when it was not.
+    pub(crate) fn closed_cleanly(&self) -> Option<Extent> {
+        self.closed_cleanly.get().copied()
     }
 
     pub(crate) fn own_flusher(&self) -> Option<&Flusher> {

@@ -14,6 +14,8 @@ use crate::segment::Segment;
 pub(crate) struct Folder {
     pub segments: Vec<Segment>,
     pub snapshots: BTreeSet<i64>,
+    /// Base offsets of indexes whose segment is not there.
+    pub orphans: BTreeSet<i64>,
     /// Base offsets of segments that were renamed for deletion.
     pub deleted: BTreeSet<i64>,
     /// Files that a log cleaner was about to put in place of others.
@@ -47,18 +49,22 @@ impl Folder {
             } else {
                 match Kind::parse(name) {
                     Some((base_offset, Kind::Log)) => folder.segments.push(segment(disk, path, base_offset)?),
-                    Some((base_offset, Kind::TransactionIndex)) => {
-                        transaction_indexes.insert(base_offset);
-                    }
                     Some((offset, Kind::Snapshot)) => {
                         folder.snapshots.insert(offset);
                     }
-                    _ => {}
+                    Some((base_offset, kind)) => {
+                        folder.orphans.insert(base_offset);
+                        if kind == Kind::TransactionIndex {
+                            transaction_indexes.insert(base_offset);
+                        }
+                    }
+                    None => {}
                 }
             }
         }
         folder.segments.sort_by_key(|segment| segment.base_offset);
         for segment in &mut folder.segments {
+            folder.orphans.remove(&segment.base_offset);
             segment.has_transaction_index = transaction_indexes.contains(&segment.base_offset);
         }
         Ok(Some(folder))

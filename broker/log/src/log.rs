@@ -17,6 +17,7 @@ use crate::leader_epochs::{EpochEnd, EpochStart, LeaderEpochs};
 use crate::names::Kind;
 use crate::producers::{Origin, Producers};
 use crate::segment::{Indexer, Recent, Segment};
+use crate::slice::Slice;
 
 /// One partition's log, or the metadata Raft log (offset = Raft index).
 #[derive(Debug)]
@@ -240,6 +241,11 @@ impl Log {
 
     pub(crate) fn path(&self, base_offset: i64, kind: Kind) -> PathBuf {
         kind.path(&self.folder(), base_offset)
+    }
+
+    /// The file that a slice of this log is in, for whoever finds fault with its bytes.
+    pub fn file_of(&self, slice: &Slice) -> PathBuf {
+        self.path(slice.segment, Kind::Log)
     }
 
     pub(crate) fn active_index(&self) -> usize {

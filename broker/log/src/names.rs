@@ -15,6 +15,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub const ALL: [Kind; 5] =
         [Kind::Log, Kind::OffsetIndex, Kind::TimeIndex, Kind::TransactionIndex, Kind::Snapshot];
+    pub const INDEXES: [Kind; 3] = [Kind::OffsetIndex, Kind::TimeIndex, Kind::TransactionIndex];
 
     fn extension(self) -> &'static str {
         match self {

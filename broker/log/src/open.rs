@@ -1,6 +1,7 @@
 //! Opening a log: with nothing but a look at the end of its last segment after a clean stop, by recovery
 //! otherwise.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,13 +10,15 @@ use crate::directory::{Checkpointed, Directory};
 use crate::disk::Disk;
 use crate::durability::Durability;
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::folder::Folder;
 use crate::gaps::Gaps;
 use crate::interrupted_cleaning;
 use crate::kept_index::Kept;
 use crate::leader_epochs::LeaderEpochs;
 use crate::log::{Active, Log, Opened};
-use crate::names::Kind;
+use crate::missing;
+use crate::names::{DELETED, Kind};
 use crate::producers::Producers;
 use crate::recovery::Vouched;
 use crate::segment::{Indexer, Segment};
@@ -47,11 +50,13 @@ impl Log {
         let disk = directory.disk().clone();
         disk.check()?;
         let path = directory.path().join(name);
-        let (folder, created) = match read_folder(&disk, &path)? {
+        let (mut folder, created) = match read_folder(&disk, &path)? {
             Some(folder) => (folder, false),
             None => (create_folder(directory, &disk, name, &path)?, true),
         };
         let known = directory.checkpointed(name);
+        missing::check(&disk, &path, &mut folder, &known)?;
+        let is_as_left = known.extent.is_none_or(|extent| extent.is_of(&folder.segments));
         let mut log = Log::unopened(directory, name, config, folder.segments, known, now_ms)?;
         if created || known.recovery_point.is_none() {
             log.durability.created();
@@ -60,13 +65,21 @@ impl Log {
         let epochs = log.read_epochs()?;
         let epochs_trusted = known.clean && epochs.is_some();
         log.epochs = epochs.unwrap_or_default();
-        let recovery_point = known.recovery_point.unwrap_or(0);
-        if !(known.clean && log.resume(recovery_point)?) {
-            let gaps = Gaps::of(&known, log.config.compact);
+        let recovery_point = known.durable_upto();
+        let gaps = Gaps::of(&known, log.config.compact);
+        if known.clean && known.extent.is_none() {
+            // Kafka does not say how much there was.
+            log.check_sealed(Vouched { recovery_point, gaps })?;
+        }
+        if !(known.clean && is_as_left && log.resume(recovery_point)?) {
             log.finish_deletion(&folder.deleted, gaps)?;
             // Behind the recovery point the file may tell of a log that a power loss undid. The batches know.
             log.epochs_changed |= log.epochs.truncate_from_end(recovery_point);
             log.recover(Vouched { recovery_point, gaps }, &mut opened, now_ms)?;
+            // Where recovery found no fault with a single file, whole ones may still be missing.
+            if let Some(missing) = known.extent.and_then(|extent| extent.missing_in(&Extent::of(&log))) {
+                return Err(Error::damaged(path, 0, missing));
+            }
         }
         log.reconcile_start()?;
         log.epochs_changed |= log.epochs.truncate_from_start(log.log_start_offset);
@@ -75,9 +88,7 @@ impl Log {
             log.complete_epochs()?;
         }
         log.load_producers(folder.snapshots, now_ms)?;
-        for name in &folder.leftovers {
-            disk.remove(&path.join(name))?;
-        }
+        log.remove_leftovers(&folder.deleted, &folder.leftovers, &known, now_ms)?;
         directory.register(&log.durability);
         if opened.recovered_bytes > 0 || opened.truncated_bytes > 0 {
             // What was checked is in the page cache, not necessarily on the disk.
@@ -138,6 +149,29 @@ impl Log {
             log.durability.renamed();
         }
         Ok(log)
+    }
+
+    /// Removes what nobody needs any more. Names of deleted segments stay until a checkpoint knows where the log begins
+    /// without them.
+    fn remove_leftovers(
+        &mut self,
+        deleted: &BTreeSet<i64>,
+        leftovers: &[String],
+        known: &Checkpointed,
+        now_ms: i64,
+    ) -> Result<(), Error> {
+        let first = self.segments[0].base_offset;
+        let is_known = known.log_start_offset.is_none_or(|log_start_offset| log_start_offset >= first);
+        if !is_known {
+            self.deleted = deleted.iter().map(|base_offset| (*base_offset, now_ms)).collect();
+        }
+        for name in leftovers {
+            let is_evidence = !is_known && name.ends_with(DELETED);
+            if !is_evidence {
+                self.disk.remove(&self.folder().join(name))?;
+            }
+        }
+        Ok(())
     }
 
     /// After a clean stop: finds the log end offset at the end of the last segment. False when what is there

@@ -45,8 +45,14 @@ pub(crate) fn parse_topic_id(text: &str) -> Option<Uuid> {
     get("topic_id")?.parse().ok().filter(|id: &Uuid| !id.is_zero())
 }
 
+/// Kafka's text and an end of line, by which we know our own.
 pub(crate) fn clean_stop_to_text(broker_epoch: i64) -> String {
-    format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}")
+    format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}\n")
+}
+
+/// Whether Milena wrote the clean-stop marker: only then does what it wrote beside it belong to this stop.
+pub(crate) fn is_our_clean_stop(text: &str) -> bool {
+    text.ends_with('\n')
 }
 
 /// The broker epoch in a clean-stop marker; -1 when it holds none, as those of older Kafkas.
@@ -96,7 +102,9 @@ mod tests {
     #[test]
     fn clean_stop_marker_of_kafka_is_read() {
         assert_eq!(parse_clean_stop("{\"version\":0,\"brokerEpoch\":42}"), 42);
+        assert!(!is_our_clean_stop("{\"version\":0,\"brokerEpoch\":42}"));
         assert_eq!(parse_clean_stop(&clean_stop_to_text(7)), 7);
+        assert!(is_our_clean_stop(&clean_stop_to_text(7)));
         assert_eq!(parse_clean_stop(""), -1);
     }
 }

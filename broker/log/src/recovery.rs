@@ -128,6 +128,11 @@ impl Log {
         }
     }
 
+    /// All but the last segment, after a stop that vouches for them all.
+    pub(crate) fn check_sealed(&mut self, vouched: Vouched) -> Result<(), Error> {
+        (0..self.active_index()).try_for_each(|index| self.check_vouched(index, vouched))
+    }
+
     /// A segment wholly below the recovery point: its end must be where its size says, and where the next one
     /// begins. Reads a few headers.
     fn check_vouched(&mut self, index: usize, vouched: Vouched) -> Result<(), Error> {

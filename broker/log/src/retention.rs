@@ -140,9 +140,10 @@ impl Log {
     }
 
     /// Removes files whose delay is over, but only after a sync of the names: as long as a renamed file is
-    /// there, recovery can tell that those before it were deleted too.
+    /// there, recovery can tell that those before it were deleted too. And only when a checkpoint says that the
+    /// log begins behind them: before, they are what tells a deleted first segment from a lost one.
     pub(crate) fn remove_due(&mut self, now_ms: i64) -> Result<(), Error> {
-        if self.deleted.first().is_none_or(|(_, due_ms)| *due_ms > now_ms) {
+        if self.deleted.first().is_none_or(|(_, due_ms)| *due_ms > now_ms) || !self.is_start_checkpointed() {
             return Ok(());
         }
         let durability = self.durability.clone();
@@ -161,6 +162,14 @@ impl Log {
             self.remove_files(base_offset)?;
         }
         Ok(())
+    }
+
+    /// Whether the checkpoint on disk knows that what was deleted is not part of the log.
+    pub(crate) fn is_start_checkpointed(&self) -> bool {
+        let first = self.segments[0].base_offset;
+        self.directory
+            .checkpointed_start(self.name())
+            .is_some_and(|log_start_offset| log_start_offset >= first)
     }
 
     pub(crate) fn remove_files(&self, base_offset: i64) -> Result<(), Error> {

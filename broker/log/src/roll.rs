@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::extent::Extent;
 use crate::files::{self, File};
 use crate::leader_epochs;
 use crate::log::{Active, Log};
@@ -189,11 +190,13 @@ impl Log {
         if self.epochs_changed {
             self.write_epochs()?;
         }
-        for (base_offset, _) in std::mem::take(&mut self.deleted) {
-            self.remove_files(base_offset)?;
-        }
         self.sync()?;
-        self.durability.close_cleanly();
+        if self.is_start_checkpointed() {
+            for (base_offset, _) in std::mem::take(&mut self.deleted) {
+                self.remove_files(base_offset)?;
+            }
+        }
+        self.durability.close_cleanly(Extent::of(&self));
         Ok(())
     }
 

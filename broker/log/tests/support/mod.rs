@@ -252,6 +252,8 @@ impl World {
             Step::Checkpoint => {
                 self.directory.checkpoint()?;
                 self.model.start_offset_durable = self.model.start_offset;
+                // Files of deleted segments have waited for it.
+                self.log.maintain(NOW_MS)?;
             }
             Step::Lead => self.model.leader_epoch += 1,
             Step::Truncate { batches } => self.truncate(batches)?,

@@ -26,6 +26,8 @@ pub struct HardState {
     files: Arc<dyn Files>,
     path: PathBuf,
     committed_file: Arc<dyn File>,
+    /// There was a `quorum-state` when it was opened.
+    found: bool,
     vote: Option<Vote>,
     purged: Option<LogId>,
     committed: Option<LogId>,
@@ -38,12 +40,16 @@ impl HardState {
     /// elect two leaders, so the controller does not start then. A damaged hint is ignored.
     pub fn open(files: Arc<dyn Files>, directory: &Path) -> io::Result<Self> {
         let path = directory.join(STATE_FILE);
+        let mut found = true;
         let (vote, purged) = match files::read_file(&*files, &path, SIZE_MAX) {
             Ok(bytes) => decode_state(&bytes).map_err(|reason| {
                 let message = format!("{}: {reason}", path.display());
                 io::Error::new(io::ErrorKind::InvalidData, message)
             })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                found = false;
+                (None, None)
+            }
             Err(error) => return Err(error),
         };
         let committed_path = directory.join(COMMITTED_FILE);
@@ -53,7 +59,22 @@ impl HardState {
             Err(error) if error.kind() == io::ErrorKind::NotFound => files.create(&committed_path)?,
             opened => opened?,
         };
-        Ok(Self { files, path, committed_file, vote, purged, committed })
+        Ok(Self { files, path, committed_file, found, vote, purged, committed })
+    }
+
+    /// Fails when the vote is lost: a log that holds entries of a term, or has dropped some, was written by a voter that
+    /// had voted before. The first entry of a new quorum, of term 0, is there before any vote.
+    pub fn check_beside(&self, last: Option<LogId>, log_start_index: u64) -> io::Result<()> {
+        let term = last.map_or(0, |last| last.leader_id.term);
+        if self.found || (term == 0 && log_start_index == 0) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} is missing, but the metadata log beside it begins at {log_start_index} and reaches term {term}: \
+             without the vote in it two leaders could be elected. Restore the file",
+            self.path.display()
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidData, message))
     }
 
     pub fn vote(&self) -> Option<Vote> {

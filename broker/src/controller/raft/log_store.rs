@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use milena_log::files::Files;
 use milena_log::{AppendAs, Config, Directory, Log, Read, ReadError};
-use milena_protocol::records::{Batches, Builder};
+use milena_protocol::records::{Batch, Batches, Builder};
 use milena_state::metadata::record::BATCH_BYTES_MAX;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
@@ -76,6 +76,7 @@ impl LogStore {
             drop_prefix(&mut log, purged.index)?;
         }
         let last = last_log_id(&mut log)?.or(purged);
+        hard.check_beside(last, log.log_start_offset() as u64)?;
         let inner = Mutex::new(Inner { log: Some(log), last });
         Ok(Self {
             shared: Arc::new(Shared { directory: Arc::clone(directory), inner, hard: Mutex::new(hard) }),
@@ -328,25 +329,36 @@ fn read_entries(log: &mut Log, first: u64, end: u64, bytes_max: usize) -> io::Re
         // The lock is still held: what was read is one consistent piece of the log.
         let bytes = Bytes::from(slice.read()?);
         bytes_read += bytes.len();
-        next = decode_batches(&bytes, next, &mut entries)?;
+        next = decode_batches(&bytes, next, &mut entries).map_err(|(position, reason)| {
+            let (file, position) = (log.file_of(&slice), slice.position + position);
+            invalid(format!("{} is damaged at {position}: {reason}", file.display()))
+        })?;
     }
     Ok(entries)
 }
 
-fn decode_batches(bytes: &Bytes, mut next: u64, entries: &mut Vec<Entry>) -> io::Result<u64> {
+/// Says the index behind the last entry; or where in `bytes` they make no sense, and why.
+fn decode_batches(bytes: &Bytes, mut next: u64, entries: &mut Vec<Entry>) -> Result<u64, (u64, String)> {
     let before = entries.len();
+    let mut position = 0;
     for batch in Batches::maybe_truncated(bytes) {
-        let batch = batch.map_err(invalid)?;
-        let header = batch.header();
-        if header.base_offset != next as i64 {
-            return Err(hole(next));
-        }
-        let value = only_value(&batch).map_err(invalid)?;
-        let term = u64::try_from(header.leader_epoch).map_err(invalid)?;
-        entries.push(entry::decode_value(next, term, &bytes.slice_ref(value)).map_err(invalid)?);
+        let fault = |reason: String| (position, reason);
+        let batch = batch.map_err(|error| fault(error.to_string()))?;
+        entries.push(decode_batch(&batch, bytes, next).map_err(fault)?);
+        position += batch.size_bytes() as u64;
         next += 1;
     }
-    if entries.len() == before { Err(hole(next)) } else { Ok(next) }
+    if entries.len() == before { Err((0, hole(next).to_string())) } else { Ok(next) }
+}
+
+fn decode_batch(batch: &Batch<'_>, bytes: &Bytes, index: u64) -> Result<Entry, String> {
+    let header = batch.header();
+    if header.base_offset != index as i64 {
+        return Err(hole(index).to_string());
+    }
+    let value = only_value(batch)?;
+    let term = u64::try_from(header.leader_epoch).map_err(|error| error.to_string())?;
+    entry::decode_value(index, term, &bytes.slice_ref(value)).map_err(|error| error.to_string())
 }
 
 fn hole(index: u64) -> io::Error {
