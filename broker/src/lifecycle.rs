@@ -437,6 +437,10 @@ mod test_node;
 mod tests;
 
 #[cfg(test)]
+#[path = "lifecycle_folder_test.rs"]
+mod folder_tests;
+
+#[cfg(test)]
 #[path = "lifecycle_fault_test.rs"]
 mod fault_tests;
 

@@ -22,6 +22,7 @@ use crate::extent::{Extent, Extents};
 use crate::files::{self, Files, Lock};
 pub use crate::flusher::Done;
 use crate::flusher::Flusher;
+use crate::folder::Folder;
 use crate::{names, properties};
 
 const LOCK: &str = ".lock";
@@ -30,7 +31,8 @@ const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 /// Kafka's: how far a log was compacted.
 const COMPACTED: &str = "cleaner-offset-checkpoint";
-const TOPIC_ID: &str = "partition.metadata";
+/// The file in a partition's folder that tells the id of its topic.
+pub const TOPIC_ID: &str = "partition.metadata";
 
 /// Bound on the size of the directory's own property files.
 const PROPERTIES_SIZE_MAX: u64 = 64 << 10;
@@ -210,6 +212,12 @@ impl Directory {
         Ok(text.and_then(|text| properties::parse_topic_id(&text)))
     }
 
+    /// Whether a partition's folder has a segment with anything in it.
+    pub fn has_records(&self, name: &str) -> Result<bool, Error> {
+        let folder = Folder::read(&self.disk, &self.disk.path.join(name))?;
+        Ok(folder.is_some_and(|folder| folder.segments.iter().any(|segment| segment.size > 0)))
+    }
+
     /// Why the directory is offline, if it is.
     pub fn offline_reason(&self) -> Option<Arc<str>> {
         self.disk.offline_reason()
@@ -247,16 +255,23 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes the folders of deleted partitions; says how many. Blocks on the disk.
-    pub fn remove_deleted(&self) -> Result<usize, Error> {
+    /// Names of the folders of deleted partitions.
+    pub fn deleted_folders(&self) -> Result<Vec<String>, Error> {
+        let mut names = self.entries()?;
+        names.retain(|name| names::is_deleted_folder(name));
+        Ok(names)
+    }
+
+    /// Removes the folder of a deleted partition with all that is in it; one that is gone already is no error.
+    /// Blocks on the disk.
+    pub fn remove_deleted(&self, name: &str) -> Result<(), Error> {
+        debug_assert!(names::is_deleted_folder(name), "{name} is not deleted");
         self.disk.check()?;
-        let mut removed = 0;
-        for name in self.entries()?.iter().filter(|name| names::is_deleted_folder(name)) {
-            let path = self.disk.path.join(name);
-            self.disk.done("remove", &path, self.disk.files.remove_dir_all(&path))?;
-            removed += 1;
+        let path = self.disk.path.join(name);
+        match self.disk.files.remove_dir_all(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            outcome => self.disk.done("remove", &path, outcome),
         }
-        Ok(removed)
     }
 
     /// Writes the checkpoints and the clean-stop marker, after the logs were closed. A log that was not, or whose

@@ -79,7 +79,7 @@ fn folders_are_listed_with_their_topic_ids() {
         open(&directory, name).close_clean().expect("writable");
     }
     directory.write_topic_id("b-1", id).expect("writable");
-    open(&directory, "gone-0").delete("0f").expect("writable");
+    let gone = open(&directory, "gone-0").delete("0f").expect("writable");
     let listed: Vec<_> = directory.list().expect("readable").into_iter().collect();
     let wanted =
         [("a-0", "a", 0, None), ("b-1", "b", 1, Some(id))].map(|(name, topic, partition, topic_id)| Found {
@@ -89,8 +89,11 @@ fn folders_are_listed_with_their_topic_ids() {
             topic_id,
         });
     assert_eq!(listed, wanted);
-    assert_eq!(directory.remove_deleted().expect("writable"), 1);
-    assert_eq!(directory.remove_deleted().expect("writable"), 0);
+    assert_eq!(directory.deleted_folders().expect("readable"), [gone.as_str()]);
+    for _ in 0..2 {
+        directory.remove_deleted(&gone).expect("gone already is no error");
+        assert!(directory.deleted_folders().expect("readable").is_empty());
+    }
 }
 
 #[test]

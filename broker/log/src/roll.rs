@@ -200,9 +200,9 @@ impl Log {
         Ok(())
     }
 
-    /// Deletes the log: its folder gets another name at once, its files go with `Directory::remove_deleted`.
-    /// `unique` tells apart deleted logs of one name: 32 hexadecimal digits in Kafka.
-    pub fn delete(self, unique: &str) -> Result<(), Error> {
+    /// Deletes the log: its folder gets another name at once, which is returned; its files go with
+    /// `Directory::remove_deleted`. `unique` tells apart deleted logs of one name: 32 hexadecimal digits in Kafka.
+    pub fn delete(self, unique: &str) -> Result<String, Error> {
         self.disk.check()?;
         let Log { directory, disk, durability, .. } = &self;
         {
@@ -212,9 +212,10 @@ impl Log {
         }
         directory.unregister(durability.name());
         let folder = directory.path().join(durability.name());
-        let deleted = directory.path().join(crate::names::deleted_folder(durability.name(), unique));
-        let renamed: io::Result<()> = disk.files.rename(&folder, &deleted);
+        let deleted = crate::names::deleted_folder(durability.name(), unique);
+        let renamed: io::Result<()> = disk.files.rename(&folder, &directory.path().join(&deleted));
         disk.done("rename", &folder, renamed)?;
-        disk.sync_dir(directory.path())
+        disk.sync_dir(directory.path())?;
+        Ok(deleted)
     }
 }

@@ -138,10 +138,13 @@ impl Publisher {
             // Together: each waits for a sync of its directory while all metadata waits for them.
             in_parallel(SYNCING_THREADS, &partitions, |partition| {
                 let Some(log) = partition.take_log() else { return };
-                self.directories.forget(partition.directory());
                 let unique = uuid::Uuid::new_v4().simple().to_string();
-                if let Err(error) = log.delete(&unique) {
-                    tracing::error!(topic = %topic.name, partition = partition.index(), %error, "log of a deleted topic remains");
+                let delay_ms = log.config().file_delete_delay_ms;
+                match log.delete(&unique) {
+                    Ok(folder) => self.directories.deleted(partition.directory(), folder, delay_ms),
+                    Err(error) => {
+                        tracing::error!(topic = %topic.name, partition = partition.index(), %error, "log of a deleted topic remains");
+                    }
                 }
             });
             tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");

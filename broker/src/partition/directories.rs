@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use milena_log::directory::{Found, Options};
+use milena_log::directory::{Found, Options, TOPIC_ID};
 use milena_log::files::Files;
 use milena_log::{Config, Directory, Error, Identity, Log};
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::Settings;
 use parking_lot::Mutex;
 
+use super::deleted::{Deleted, FOUND_DELAY_MS};
 use super::partition::Partition;
 use crate::broker::now_ms;
 use crate::controller::raft::log_store::LOG_NAME;
@@ -50,6 +51,9 @@ pub struct Directories {
     /// The directory that holds the metadata log and is not one of `log.dirs`: no partition is placed there.
     metadata_only: Option<Uuid>,
     found: Mutex<Unopened>,
+    /// Folders that were found at start and do not tell their topic's id, by name.
+    nameless: Mutex<HashMap<String, Arc<Directory>>>,
+    deleted: Deleted,
     /// Partitions per directory, to place new ones where there are fewest.
     counts: Mutex<BTreeMap<Uuid, usize>>,
 }
@@ -105,6 +109,8 @@ impl Directories {
             offline_count,
             metadata_only: None,
             found: Mutex::default(),
+            nameless: Mutex::default(),
+            deleted: Deleted::default(),
             counts: Mutex::default(),
         };
         directories.find_partitions();
@@ -174,10 +180,25 @@ impl Directories {
             let partitions = listed.into_iter().filter(|found| found.name != LOG_NAME);
             for partition in partitions {
                 *counts.entry(id_of(directory)).or_default() += 1;
-                // A folder without an id was created by a process that died right then: it holds nothing.
-                if let Some(topic_id) = partition.topic_id {
-                    found.insert((topic_id, partition.partition), (Arc::clone(directory), partition));
+                match partition.topic_id {
+                    Some(topic_id) => {
+                        found.insert((topic_id, partition.partition), (Arc::clone(directory), partition));
+                    }
+                    None => drop(self.nameless.lock().insert(partition.name, Arc::clone(directory))),
                 }
+            }
+            self.find_deleted(directory);
+        }
+    }
+
+    fn find_deleted(&self, directory: &Arc<Directory>) {
+        match directory.deleted_folders() {
+            Ok(folders) => {
+                let due_ms = now_ms() + FOUND_DELAY_MS;
+                folders.into_iter().for_each(|folder| self.deleted.add(directory, folder, due_ms));
+            }
+            Err(error) => {
+                tracing::error!(path = %directory.path().display(), %error, "log directory cannot be listed");
             }
         }
     }
@@ -203,11 +224,14 @@ impl Directories {
         let found = self.found.lock().remove(&(topic_id, index));
         let directory = match &found {
             Some((directory, _)) => Arc::clone(directory),
-            None => {
-                let directory = self.place(preferred);
-                self.move_aside(&directory, &folder)?;
-                directory
-            }
+            None => match self.nameless_of_ours(&folder)? {
+                Some(directory) => directory,
+                None => {
+                    let directory = self.place(preferred);
+                    self.move_aside(&directory, &folder)?;
+                    directory
+                }
+            },
         };
         let (log, opened) = Log::open(&directory, &folder, Arc::clone(config), now_ms())?;
         if opened.truncated_bytes > 0 {
@@ -217,6 +241,22 @@ impl Directories {
             directory.write_topic_id(&folder, topic_id)?;
         }
         Ok(Partition::new(Arc::clone(name), topic_id, index, directory, log, Arc::clone(settings)))
+    }
+
+    /// The directory in which a folder of this name does not tell its topic's id. One without records was left by a
+    /// process that died right after it created it, and is taken over.
+    ///
+    /// Errors: `Unreadable` when it has records. Whose they are nobody knows; that they are this partition's, which
+    /// would begin anew beside them, is more likely than not.
+    fn nameless_of_ours(&self, folder: &str) -> Result<Option<Arc<Directory>>, Error> {
+        let Some(directory) = self.nameless.lock().remove(folder) else { return Ok(None) };
+        if directory.has_records(folder)? {
+            return Err(Error::Unreadable {
+                file: directory.path().join(folder).join(TOPIC_ID),
+                reason: "it does not tell the topic's id, and the folder has records".to_owned(),
+            });
+        }
+        Ok(Some(directory))
     }
 
     fn place(&self, preferred: Option<Uuid>) -> Arc<Directory> {
@@ -231,20 +271,23 @@ impl Directories {
         Arc::clone(directory)
     }
 
-    /// A partition was deleted from its directory.
-    pub fn forget(&self, directory: &Directory) {
+    /// A partition was deleted from its directory: its folder has this name now, and goes when `delay_ms` is over.
+    pub fn deleted(&self, directory: &Arc<Directory>, folder: String, delay_ms: i64) {
         if let Some(count) = self.counts.lock().get_mut(&id_of(directory)) {
             *count = count.saturating_sub(1);
         }
+        self.deleted.add(directory, folder, now_ms().saturating_add(delay_ms));
     }
 
     /// Renames what was found at start and belongs to no topic of the image, so that it is neither served nor in the
     /// way. It is kept: only a person can know that nobody wants it.
     pub fn set_strays_aside(&self) {
         let strays = std::mem::take(&mut *self.found.lock());
-        for (directory, found) in strays.into_values() {
-            if let Err(error) = self.rename_stray(&directory, &found.name) {
-                tracing::error!(partition = %found.name, %error, "stray partition cannot be renamed");
+        let strays = strays.into_values().map(|(directory, found)| (found.name, directory));
+        let nameless = std::mem::take(&mut *self.nameless.lock());
+        for (folder, directory) in strays.chain(nameless) {
+            if let Err(error) = self.rename_stray(&directory, &folder) {
+                tracing::error!(partition = %folder, %error, "stray partition cannot be renamed");
             }
         }
     }
@@ -278,13 +321,9 @@ impl Directories {
         }
     }
 
-    /// Removes the folders of deleted partitions. Blocks on the disk.
+    /// Removes the folders of deleted partitions whose delay is over. Blocks on the disk.
     pub fn remove_deleted(&self) {
-        for directory in self.usable() {
-            if let Err(error) = directory.remove_deleted() {
-                tracing::error!(path = %directory.path().display(), %error, "deleted partitions cannot be removed");
-            }
-        }
+        self.deleted.remove_due(now_ms());
     }
 
     /// Marks every directory as cleanly stopped; its logs were closed before. Blocks on the disk.

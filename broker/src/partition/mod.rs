@@ -4,6 +4,7 @@
 //! partition's, and waits on its [`Level`]s outside it. No task, timer or open file belongs to a partition.
 
 pub mod append;
+mod deleted;
 pub mod directories;
 mod lock;
 mod offsets;

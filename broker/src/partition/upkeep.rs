@@ -15,7 +15,7 @@ use super::partition::Partition;
 use super::table::Table;
 use crate::broker::now_ms;
 
-/// How often logs look after delayed deletions, expired producers and idle files, and `flush.ms` is checked.
+/// How often logs look after delayed deletions, expired producers and idle files, deleted folders are removed, and `flush.ms` is checked.
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs for as long as the broker does; drop the future to end it.
@@ -24,12 +24,10 @@ pub async fn run(table: Arc<Table>, directories: Arc<Directories>, settings: Arc
         let table = Arc::clone(&table);
         move || table.all().iter().for_each(|partition| partition.maintain(now_ms()))
     };
-    let delete_old = {
+    let delete_old = move || table.all().iter().for_each(|partition| partition.delete_old_segments(now_ms()));
+    let remove_deleted = {
         let directories = Arc::clone(&directories);
-        move || {
-            table.all().iter().for_each(|partition| partition.delete_old_segments(now_ms()));
-            directories.remove_deleted();
-        }
+        move || directories.remove_deleted()
     };
     let checkpoint_ms = settings
         .log_flush_offset_checkpoint_interval_ms
@@ -37,6 +35,7 @@ pub async fn run(table: Arc<Table>, directories: Arc<Directories>, settings: Arc
     tokio::join!(
         repeat(MAINTAIN_INTERVAL, maintain),
         repeat(Duration::from_millis(settings.log_retention_check_interval_ms), delete_old),
+        repeat(MAINTAIN_INTERVAL, remove_deleted),
         repeat(Duration::from_millis(checkpoint_ms), move || directories.checkpoint()),
     );
 }
