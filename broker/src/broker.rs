@@ -83,9 +83,13 @@ impl Broker {
         mut settings: Settings,
         limits: Limits,
     ) -> Result<Self, StartError> {
-        if let Err(error) = system::raise_descriptor_limit() {
-            tracing::warn!(%error, "limit of open files stays as it is");
-        }
+        let limits = match system::raise_descriptor_limit() {
+            Ok(descriptors) => limits.within(descriptors),
+            Err(error) => {
+                tracing::warn!(%error, "limit of open files stays as it is");
+                limits
+            }
+        };
         // Ports first: when another process has them, our data must not be touched.
         let listeners = bind(&mut settings)?;
         let http = bind_http(&settings)?;

@@ -35,6 +35,9 @@ pub const WAIT_TIME_MAX: Duration = Duration::from_secs(300);
 /// A poll of one connection above this is counted as a stall of its reactor.
 pub const STALL: Duration = Duration::from_millis(10);
 
+/// Descriptors that clients leave to files, the HTTP port and brokers: a quarter, and no more than this.
+const RESERVED_DESCRIPTORS_MAX: u64 = 4096;
+
 /// The bounds that settings decide, and those times that tests shorten.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -79,6 +82,14 @@ impl Limits {
             connections_per_ip_max: settings.max_connections_per_ip,
             ..Self::default()
         }
+    }
+
+    /// The same, with room left for what is not a client in a process that may hold so many descriptors: connections
+    /// that wait to be accepted cost nothing, an append that cannot open its file costs a client its record.
+    pub fn within(self, descriptors: u64) -> Self {
+        let reserved = (descriptors / 4).min(RESERVED_DESCRIPTORS_MAX);
+        let left = usize::try_from(descriptors - reserved).unwrap_or(usize::MAX).max(1);
+        Self { connections_max: self.connections_max.min(left), ..self }
     }
 
     /// How often deadlines are looked at: an eighth of the shortest, and never more than once in 10 ms nor
@@ -168,6 +179,17 @@ mod tests {
         drop(first);
         assert!(connections.admit(localhost(), &limits).is_some());
         assert_eq!(connections.total(), 1, "the last one was dropped at once");
+    }
+
+    #[test]
+    fn connections_leave_descriptors_to_the_rest_of_the_process() {
+        let within = |connections_max, descriptors| {
+            Limits { connections_max, ..Limits::default() }.within(descriptors).connections_max
+        };
+        assert_eq!(within(usize::MAX, 64), 48);
+        assert_eq!(within(10, 64), 10);
+        assert_eq!(within(usize::MAX, 1_000_000), 995_904);
+        assert_eq!(within(usize::MAX, 0), 1);
     }
 
     #[test]
