@@ -61,3 +61,13 @@ fn folder_that_a_kill_left_without_records_is_taken_over() {
     assert_eq!(strays(&directory), 0);
     assert!(directory.path().join("events-1/partition.metadata").exists());
 }
+
+#[test]
+fn directory_with_partitions_that_lost_its_identity_is_refused_by_name() {
+    let (directory, _) = stopped();
+    fs::remove_file(directory.path().join("meta.properties")).expect("it is there");
+    let properties = [("log.dirs", directory.path().to_str().expect("text"))];
+    let refused = Node::start_on(std::sync::Arc::new(milena_log::RealFiles), &properties);
+    let error = refused.err().expect("refused").to_string();
+    assert!(error.contains("meta.properties") && error.contains(properties[0].1), "{error}");
+}

@@ -4,34 +4,67 @@
 //! low watermark: the lowest log start offset of the replicas, of which the leader waits for all.
 //! A topic that is only compacted refuses (POLICY_VIOLATION), an offset above the high watermark is OFFSET_OUT_OF_RANGE.
 
+use std::sync::Arc;
+
+use milena_log::Directory;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsRequest};
 use milena_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
-use milena_state::metadata::image::is_internal_topic;
+use milena_state::partition::validate::may_write;
 
 use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: DeleteRecordsRequest<'_>) -> Reply {
+    let mut moved = Vec::new();
     let topics = request.topics.iter().map(|topic| DeleteRecordsTopicResult {
         name: (&*topic.name).into(),
-        partitions: topic.partitions.iter().map(|asked| delete(cx, &topic.name, asked)).collect(),
+        partitions: topic.partitions.iter().map(|asked| delete(cx, &topic.name, asked, &mut moved)).collect(),
     });
-    cx.reply(&DeleteRecordsResponse { topics: topics.collect(), ..Default::default() })
+    let mut response = DeleteRecordsResponse { topics: topics.collect(), ..Default::default() };
+    if !make_durable(cx, moved).await {
+        let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        partitions.filter(|deleted| deleted.error_code == i16::from(ErrorCode::None)).for_each(|deleted| {
+            deleted.low_watermark = -1;
+            deleted.error_code = ErrorCode::KafkaStorageError.into();
+        });
+    }
+    cx.reply(&response)
 }
 
-fn delete(cx: &RequestContext, topic: &str, asked: &DeleteRecordsPartition) -> DeleteRecordsPartitionResult {
-    let deleted = if is_internal_topic(topic) {
-        Err(ErrorCode::InvalidTopicException)
-    } else {
-        let partition = cx.node.partitions.by_name(topic, asked.partition_index);
-        partition.and_then(|partition| partition.delete_records(asked.offset))
-    };
+/// Deletes the records, and notes whose log start has to become durable.
+fn delete(
+    cx: &RequestContext,
+    topic: &str,
+    asked: &DeleteRecordsPartition,
+    moved: &mut Vec<Arc<Directory>>,
+) -> DeleteRecordsPartitionResult {
+    let partition = may_write(topic).and_then(|()| cx.node.partitions.by_name(topic, asked.partition_index));
+    let deleted = partition.and_then(|partition| {
+        let low_watermark = partition.delete_records(asked.offset)?;
+        if !moved.iter().any(|directory| Arc::ptr_eq(directory, partition.directory())) {
+            moved.push(Arc::clone(partition.directory()));
+        }
+        Ok(low_watermark)
+    });
     let (low_watermark, error) = deleted.map_or_else(|error| (-1, error), |offset| (offset, ErrorCode::None));
     DeleteRecordsPartitionResult {
         partition_index: asked.partition_index,
         low_watermark,
         error_code: error.into(),
     }
+}
+
+/// Writes the log starts of these directories, so that no crash brings back what the client knows to be deleted.
+async fn make_durable(cx: &RequestContext, directories: Vec<Arc<Directory>>) -> bool {
+    if directories.is_empty() {
+        return true;
+    }
+    // A failure was logged when it took its directory offline.
+    let writing = cx
+        .node
+        .background
+        .spawn_blocking(move || directories.iter().all(|directory| directory.checkpoint().is_ok()));
+    writing.await.unwrap_or(false)
 }

@@ -67,6 +67,11 @@ pub enum OpenError {
     OtherCluster { path: PathBuf, found: String, expected: String },
     #[error("log directory {} belongs to node {found}, not to {expected} (node.id)", path.display())]
     OtherNode { path: PathBuf, found: i32, expected: i32 },
+    #[error(
+        "log directory {} holds partitions, but its meta.properties is gone: put the file back, or move what is in the \
+         directory away to begin anew", path.display()
+    )]
+    IdentityLost { path: PathBuf },
     #[error("log directories {} and {} have the same directory id", first.display(), second.display())]
     SameId { first: PathBuf, second: PathBuf },
 }
@@ -362,6 +367,10 @@ fn identify(
         let path = directory.path().to_path_buf();
         let identity = match directory.identity() {
             Some(identity) => identity,
+            // Its cluster and node are not for us to guess: a new identity could give the data to another cluster.
+            None if !directory.list().map_err(OpenError::None)?.is_empty() => {
+                return Err(OpenError::IdentityLost { path });
+            }
             None => {
                 let identity =
                     Identity { cluster_id: cluster_id.to_owned(), node_id, directory_id: new_id() };

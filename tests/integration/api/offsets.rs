@@ -1,3 +1,6 @@
+use std::path::Path;
+
+use milena_log::memory_files::MemoryFiles;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
@@ -113,4 +116,24 @@ fn end_of_the_current_epoch_is_the_log_end() {
     assert_eq!(ask(0, 0), (ErrorCode::None, 0, 2));
     assert_eq!(ask(3, -1), (ErrorCode::None, -1, -1));
     assert_eq!(ask(0, 5).0, ErrorCode::UnknownLeaderEpoch);
+}
+
+/// What a client knows to be deleted does not come back after a crash.
+#[test]
+fn deleted_records_are_deleted_on_the_disk_before_the_answer() {
+    let files = MemoryFiles::new();
+    let node = Node::start_on(&files, &[]);
+    node.create("t", &[]);
+    for value in ["a", "b"] {
+        assert_eq!(node.produce("t", &batch(&[value])).0, ErrorCode::None);
+    }
+    let path = Path::new("/data/log-start-offset-checkpoint");
+    let log_start = || {
+        let text = milena_log::files::read_file(&files, path, 1 << 20).unwrap_or_default();
+        let text = String::from_utf8(text).expect("text");
+        text.lines().find_map(|line| line.strip_prefix("t 0 ").map(str::to_owned))
+    };
+    assert_ne!(log_start().as_deref(), Some("1"));
+    assert_eq!(delete(&node, 1), (ErrorCode::None, 1));
+    assert_eq!(log_start().as_deref(), Some("1"));
 }
