@@ -64,6 +64,7 @@ impl Log {
         let (Some(first), Some(last)) = (plan.batches.first(), plan.batches.last()) else {
             return Ok(self.nothing());
         };
+        self.write_epochs_ahead(&plan.batches)?;
         let appended = Appended {
             base_offset: first.base_offset,
             last_offset: last.last_offset,
@@ -73,8 +74,8 @@ impl Log {
             rolled: self.write_all(batches, &plan.batches, now_ms)?,
         };
         // From here on there is no way back: what is written must be accounted for.
-        let published = self.commit(plan.staged).and_then(|()| self.publish(now_ms));
-        published.map_err(|error| self.disk.give_up(error))?;
+        self.commit(plan.staged).map_err(|error| self.disk.give_up(error))?;
+        self.publish(now_ms);
         Ok(appended)
     }
 
@@ -162,6 +163,29 @@ impl Log {
             return Err(AppendError::TooLarge { size: planned.size, segment_bytes });
         }
         Ok(planned)
+    }
+
+    /// Writes the epoch file as it is with these batches in the log. Before them, because it may fail for want of a
+    /// descriptor, and then nothing has happened; opening a log forgets epochs that begin where nothing is.
+    fn write_epochs_ahead(&mut self, batches: &[Planned]) -> Result<(), Error> {
+        let latest = self.latest_epoch().unwrap_or(-1);
+        if !self.epochs_changed && batches.iter().all(|batch| batch.leader_epoch <= latest) {
+            return Ok(());
+        }
+        let before = self.epochs.clone();
+        for batch in batches {
+            self.note_epoch(batch);
+        }
+        let written = self.write_epochs();
+        self.epochs = before;
+        self.epochs_changed = true;
+        written
+    }
+
+    fn note_epoch(&mut self, batch: &Planned) {
+        if batch.leader_epoch > self.latest_epoch().unwrap_or(-1) {
+            self.epochs_changed |= self.epochs.assign(batch.leader_epoch, batch.base_offset);
+        }
     }
 
     /// Writes all batches, rolling before each that the active segment must not take. True when it rolled.
@@ -288,9 +312,7 @@ impl Log {
         if self.active.first_timestamp == FirstTimestamp::Empty {
             self.active.first_timestamp = FirstTimestamp::At(batch.max_timestamp);
         }
-        if batch.leader_epoch > self.latest_epoch().unwrap_or(-1) {
-            self.epochs_changed |= self.epochs.assign(batch.leader_epoch, batch.base_offset);
-        }
+        self.note_epoch(batch);
         self.log_end_offset = batch.last_offset + 1;
     }
 
@@ -333,16 +355,14 @@ impl Log {
     }
 
     /// Everything that belongs to the batches is written: the next sync may vouch for them.
-    fn publish(&mut self, now_ms: i64) -> Result<(), Error> {
-        if self.epochs_changed {
-            self.write_epochs()?;
-        }
+    fn publish(&mut self, now_ms: i64) {
+        // Their file was written ahead.
+        self.epochs_changed = false;
         self.changed = true;
         self.dirty_since_ms.get_or_insert(now_ms);
         if let Some(file) = &self.active.file {
             self.durability.appended(file, self.log_end_offset);
         }
-        Ok(())
     }
 }
 

@@ -187,3 +187,23 @@ fn shortage_of_descriptors_changes_nothing_that_a_repetition_does_not_mend() {
     }
     assert!(refused_count > 10, "{refused_count}");
 }
+
+#[test]
+fn epoch_file_that_lacks_a_descriptor_refuses_the_append_and_costs_no_directory() {
+    let mut world = World::new();
+    world.step(Step::Append { producer: 1, count: 2 }).expect("memory");
+    world.step(Step::Lead).expect("memory");
+    world
+        .files
+        .inject(Fault::errno(Operation::Create, 0, 24).on_paths("leader-epoch-checkpoint.tmp").lasting());
+    for _ in 0..2 {
+        let error = world.step_or_nothing(Step::Append { producer: 1, count: 3 }).expect_err("no descriptor");
+        assert!(matches!(&error, AppendError::Storage(error) if error.is_retriable()), "{error}");
+        assert_eq!(world.directory.offline_reason(), None);
+    }
+    world.files.heal();
+    for step in [Step::Append { producer: 1, count: 3 }, Step::Sync, Step::Checkpoint] {
+        world.step(step).expect("there are descriptors again");
+    }
+    check_recovery(world, "the epoch file was written late");
+}
