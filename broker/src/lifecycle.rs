@@ -222,7 +222,12 @@ impl Lifecycle {
         if tokio::time::timeout(LEAVE_TIMEOUT, self.give_up_leadership()).await.is_err() {
             tracing::warn!(timeout = ?LEAVE_TIMEOUT, "controlled shutdown took too long and was given up");
         }
-        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        let tasks: Vec<_> = self.tasks.lock().drain(..).collect();
+        tasks.iter().for_each(|task| task.abort());
+        for task in tasks {
+            // Cancelled, as was just asked for: before the quorum ends, or the follower would take that for a failure.
+            let _ = task.await;
+        }
         self.quorum.stop().await;
         let (partitions, directories, quorum) =
             (Arc::clone(&self.partitions), Arc::clone(&self.directories), self.quorum.clone());

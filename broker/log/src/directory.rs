@@ -22,7 +22,6 @@ use crate::extent::{Extent, Extents};
 use crate::files::{self, Files, Lock};
 pub use crate::flusher::Done;
 use crate::flusher::Flusher;
-use crate::folder::Folder;
 use crate::{names, properties};
 
 const LOCK: &str = ".lock";
@@ -31,8 +30,6 @@ const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 /// Kafka's: how far a log was compacted.
 const COMPACTED: &str = "cleaner-offset-checkpoint";
-/// The file in a partition's folder that tells the id of its topic.
-pub const TOPIC_ID: &str = "partition.metadata";
 
 /// Bound on the size of the directory's own property files.
 const PROPERTIES_SIZE_MAX: u64 = 64 << 10;
@@ -58,16 +55,6 @@ pub struct Identity {
     pub cluster_id: String,
     pub node_id: i32,
     pub directory_id: Uuid,
-}
-
-/// A partition's folder in the directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    pub name: String,
-    pub topic: String,
-    pub partition: i32,
-    /// From `partition.metadata`.
-    pub topic_id: Option<Uuid>,
 }
 
 /// One entry of `log.dirs`.
@@ -187,37 +174,6 @@ impl Directory {
         self.clean_stop.as_ref().map(|stop| stop.broker_epoch)
     }
 
-    /// Folders of partitions, without those being deleted, by name.
-    pub fn list(&self) -> Result<Vec<Found>, Error> {
-        let mut found = Vec::new();
-        for entry in self.entries()? {
-            let Some((topic, partition)) = names::parse_folder(&entry) else { continue };
-            let topic_id = self.read_topic_id(&entry)?;
-            found.push(Found { topic: topic.to_owned(), partition, topic_id, name: entry });
-        }
-        found.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(found)
-    }
-
-    /// Notes the topic id of a partition whose folder exists.
-    pub fn write_topic_id(&self, name: &str, topic_id: Uuid) -> Result<(), Error> {
-        self.disk.check()?;
-        let path = self.disk.path.join(name).join(TOPIC_ID);
-        let text = properties::topic_id_to_text(topic_id);
-        self.disk.done("write", &path, files::replace_file(&*self.disk.files, &path, text.as_bytes()))
-    }
-
-    pub fn read_topic_id(&self, name: &str) -> Result<Option<Uuid>, Error> {
-        let text = read_text(&self.disk, &self.disk.path.join(name).join(TOPIC_ID))?;
-        Ok(text.and_then(|text| properties::parse_topic_id(&text)))
-    }
-
-    /// Whether a partition's folder has a segment with anything in it.
-    pub fn has_records(&self, name: &str) -> Result<bool, Error> {
-        let folder = Folder::read(&self.disk, &self.disk.path.join(name))?;
-        Ok(folder.is_some_and(|folder| folder.segments.iter().any(|segment| segment.size > 0)))
-    }
-
     /// Why the directory is offline, if it is.
     pub fn offline_reason(&self) -> Option<Arc<str>> {
         self.disk.offline_reason()
@@ -253,25 +209,6 @@ impl Directory {
         (logs.recovery_points, logs.log_starts) = (recovery_points, log_starts);
         logs.gone.retain(|name| !gone.contains(name));
         Ok(())
-    }
-
-    /// Names of the folders of deleted partitions.
-    pub fn deleted_folders(&self) -> Result<Vec<String>, Error> {
-        let mut names = self.entries()?;
-        names.retain(|name| names::is_deleted_folder(name));
-        Ok(names)
-    }
-
-    /// Removes the folder of a deleted partition with all that is in it; one that is gone already is no error.
-    /// Blocks on the disk.
-    pub fn remove_deleted(&self, name: &str) -> Result<(), Error> {
-        debug_assert!(names::is_deleted_folder(name), "{name} is not deleted");
-        self.disk.check()?;
-        let path = self.disk.path.join(name);
-        match self.disk.files.remove_dir_all(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            outcome => self.disk.done("remove", &path, outcome),
-        }
     }
 
     /// Writes the checkpoints and the clean-stop marker, after the logs were closed. A log that was not, or whose
@@ -377,7 +314,7 @@ impl Directory {
         self.checkpoint()
     }
 
-    fn entries(&self) -> Result<Vec<String>, Error> {
+    pub(crate) fn entries(&self) -> Result<Vec<String>, Error> {
         let entries = self.disk.done("list", &self.disk.path, self.disk.files.list(&self.disk.path))?;
         Ok(entries.into_iter().filter(|entry| entry.is_directory).map(|entry| entry.name).collect())
     }
@@ -484,7 +421,7 @@ fn read_identity(disk: &Disk) -> Result<Option<Identity>, Error> {
     }
 }
 
-fn read_text(disk: &Disk, path: &Path) -> Result<Option<String>, Error> {
+pub(crate) fn read_text(disk: &Disk, path: &Path) -> Result<Option<String>, Error> {
     match files::read_file(&*disk.files, path, PROPERTIES_SIZE_MAX) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

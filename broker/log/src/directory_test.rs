@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::files::{Entry, File, Metadata};
 use crate::log::{AppendAs, Log};
 use crate::memory_files::{Fault, Loss, MemoryFiles, Operation};
+use crate::partition_folders::Found;
 use crate::producers::Origin;
 use crate::real_files::RealFiles;
 

@@ -30,6 +30,7 @@ mod names;
 mod offset_index;
 mod open;
 mod open_files;
+pub mod partition_folders;
 mod producer;
 pub mod producer_snapshot;
 pub mod producers;

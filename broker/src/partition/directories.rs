@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use milena_log::directory::{Found, Options, TOPIC_ID};
+use milena_log::directory::Options;
 use milena_log::files::Files;
+use milena_log::partition_folders::{Found, TOPIC_ID};
 use milena_log::{Config, Directory, Error, Identity, Log};
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::Settings;
@@ -88,11 +89,15 @@ impl Directories {
         cluster_id: Option<&str>,
         new_id: impl Fn() -> Uuid,
     ) -> Result<Self, OpenError> {
-        let mut online: Vec<Arc<Directory>> = Vec::new();
+        let (mut online, mut listed) = (Vec::new(), Vec::new());
         let mut problem = None;
         for path in paths {
-            match Directory::open(Arc::clone(&files), path, Options::default()) {
-                Ok(directory) => online.push(directory),
+            // One that cannot be listed may hold any partition, which must not begin anew elsewhere.
+            match open_and_list(&files, path) {
+                Ok((directory, partitions)) => {
+                    online.push(directory);
+                    listed.push(partitions);
+                }
                 Err(error) => {
                     tracing::error!(path = %path.display(), %error, "log directory cannot be used");
                     problem = Some(error);
@@ -118,7 +123,7 @@ impl Directories {
             deleted: Deleted::default(),
             counts: Mutex::default(),
         };
-        directories.find_partitions();
+        directories.take_up(listed);
         Ok(directories)
     }
 
@@ -172,24 +177,17 @@ impl Directories {
         }
     }
 
-    fn find_partitions(&self) {
-        let (mut found, mut counts) = (self.found.lock(), self.counts.lock());
-        for directory in &self.online {
-            let listed = match directory.list() {
-                Ok(listed) => listed,
-                Err(error) => {
-                    tracing::error!(path = %directory.path().display(), %error, "log directory cannot be listed");
-                    continue;
-                }
-            };
-            let partitions = listed.into_iter().filter(|found| found.name != LOG_NAME);
-            for partition in partitions {
+    /// Notes what was found in the directories, in their order.
+    fn take_up(&self, listed: Vec<Vec<Found>>) {
+        let (mut found, mut nameless, mut counts) =
+            (self.found.lock(), self.nameless.lock(), self.counts.lock());
+        for (directory, partitions) in self.online.iter().zip(listed) {
+            for partition in partitions.into_iter().filter(|found| found.name != LOG_NAME) {
                 *counts.entry(id_of(directory)).or_default() += 1;
+                let place = Arc::clone(directory);
                 match partition.topic_id {
-                    Some(topic_id) => {
-                        found.insert((topic_id, partition.partition), (Arc::clone(directory), partition));
-                    }
-                    None => drop(self.nameless.lock().insert(partition.name, Arc::clone(directory))),
+                    Some(topic_id) => drop(found.insert((topic_id, partition.partition), (place, partition))),
+                    None => drop(nameless.insert(partition.name, place)),
                 }
             }
             self.find_deleted(directory);
@@ -303,6 +301,10 @@ impl Directories {
         if self.files.list(&path).is_err() {
             return Ok(());
         }
+        // It is no other's from here on, and must not be set aside by its name.
+        self.found
+            .lock()
+            .retain(|_, (place, found)| place.path() != directory.path() || found.name != folder);
         self.rename_stray(directory, folder).map_err(|error| Error::Unreadable {
             file: path,
             reason: format!("folder of another topic cannot be renamed: {error}"),
@@ -354,6 +356,15 @@ fn stray_folder(folder: &str, unique: &str) -> String {
     let kept = topic.len().min(NAME_BYTES_MAX.saturating_sub(suffix.len()));
     // Topic names are ASCII, so the cut is between characters.
     format!("{}{suffix}", topic.get(..kept).unwrap_or_default())
+}
+
+fn open_and_list(
+    files: &Arc<dyn Files>,
+    path: &std::path::Path,
+) -> Result<(Arc<Directory>, Vec<Found>), Error> {
+    let directory = Directory::open(Arc::clone(files), path, Options::default())?;
+    let listed = directory.list()?;
+    Ok((directory, listed))
 }
 
 fn identify(
