@@ -227,8 +227,3 @@ impl Cluster {
         }
     }
 }
-
-/// Time that is left until `deadline`.
-pub(crate) fn time_left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
-}

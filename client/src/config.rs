@@ -43,7 +43,14 @@ pub struct ProducerConfig {
     pub compression_level: Option<i32>,
     pub delivery_timeout: Duration,
     pub max_request_size: usize,
+    /// Batches of one partition that may wait for an answer. Kafka counts requests per connection; here it is batches
+    /// per partition, which is what order depends on.
+    pub max_in_flight: usize,
 }
+
+/// Batches of a producer that a broker recognises when they are repeated, and so the most that an idempotent producer
+/// may have in flight.
+pub const IDEMPOTENT_IN_FLIGHT_MAX: usize = 5;
 
 /// What a consumer needs beside the shared settings.
 #[derive(Debug, Clone)]
@@ -84,6 +91,7 @@ impl Default for ProducerConfig {
             compression_level: None,
             delivery_timeout: Duration::from_secs(120),
             max_request_size: 1_048_576,
+            max_in_flight: IDEMPOTENT_IN_FLIGHT_MAX,
         }
     }
 }
@@ -144,9 +152,16 @@ impl Settings {
                 parse::<i32>(name, value)?;
             }
             "delivery.timeout.ms" => producer.delivery_timeout = millis(name, value)?,
+<<<<<<< HEAD
             "max.request.size" => producer.max_request_size = number(name, value)?,
             "fetch.min.bytes" => consumer.fetch_min_bytes = number(name, value)?,
             "fetch.max.bytes" => consumer.fetch_max_bytes = number(name, value)?,
+=======
+            "max.request.size" => producer.max_request_size = parse(name, value)?,
+            "max.in.flight.requests.per.connection" => producer.max_in_flight = at_least_one(name, value)?,
+            "fetch.min.bytes" => consumer.fetch_min_bytes = parse(name, value)?,
+            "fetch.max.bytes" => consumer.fetch_max_bytes = parse(name, value)?,
+>>>>>>> inflight
             "fetch.max.wait.ms" => consumer.fetch_max_wait = millis(name, value)?,
             "max.partition.fetch.bytes" => consumer.max_partition_fetch_bytes = number(name, value)?,
             "check.crcs" => consumer.check_crcs = parse(name, value)?,
@@ -181,6 +196,13 @@ impl Settings {
             }
             producer.enable_idempotence = false;
         }
+        if producer.max_in_flight > IDEMPOTENT_IN_FLIGHT_MAX && producer.enable_idempotence {
+            if properties.contains_key("enable.idempotence") {
+                let reason = format!("at most {IDEMPOTENT_IN_FLIGHT_MAX} go with enable.idempotence=true");
+                return Err(bad("max.in.flight.requests.per.connection", &reason));
+            }
+            producer.enable_idempotence = false;
+        }
         Ok(())
     }
 }
@@ -196,9 +218,17 @@ where
     value.parse().map_err(|error: T::Err| bad(name, &format!("'{value}': {error}")))
 }
 
+<<<<<<< HEAD
 /// As [`parse`] for whole numbers, of which the standard library says "invalid digit found in string".
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T> {
     value.parse().map_err(|_| bad(name, &format!("'{value}': it is a number, from 0 on")))
+=======
+fn at_least_one(name: &str, value: &str) -> Result<usize> {
+    match parse(name, value)? {
+        0 => Err(bad(name, "must be at least 1")),
+        count => Ok(count),
+    }
+>>>>>>> inflight
 }
 
 fn millis(name: &str, value: &str) -> Result<Duration> {
@@ -261,6 +291,17 @@ mod tests {
         let error =
             parsed(&[("acks", "1"), ("enable.idempotence", "true")]).expect_err("they exclude each other");
         assert!(error.to_string().contains("enable.idempotence"), "{error}");
+    }
+
+    #[test]
+    fn more_in_flight_than_a_broker_remembers_excludes_idempotence() {
+        const NAME: &str = "max.in.flight.requests.per.connection";
+        assert!(parsed(&[(NAME, "5")]).expect("valid").producer.enable_idempotence);
+        assert!(!parsed(&[(NAME, "6")]).expect("valid").producer.enable_idempotence);
+        for properties in [vec![(NAME, "6"), ("enable.idempotence", "true")], vec![(NAME, "0")]] {
+            let error = parsed(&properties).expect_err("impossible").to_string();
+            assert!(error.contains(NAME), "{error}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use milena_protocol::{ApiKey, Reader, Request, Writer, header};
 use tokio::sync::{mpsc, oneshot};
 
@@ -137,14 +138,34 @@ impl Connection {
         let called = async { self.send(request, version).await?.await };
         match tokio::time::timeout(timeout, called).await {
             Ok(response) => response,
-            Err(_) => {
-                // Responses come in order, so one that is missing blocks all that follow.
-                self.closed.store(true, Ordering::Release);
-                Err(Error::TimedOut {
-                    what: format!("{} on {}", R::API.name(), self.address),
-                    timeout_ms: timeout.as_millis() as u64,
-                })
-            }
+            Err(_) => Err(self.too_late(R::API, timeout)),
+        }
+    }
+
+    /// As [`Connection::call_at`] in two steps: the request is queued, then the future that is returned waits for the
+    /// response. It keeps the connection open.
+    pub async fn post<R: Request>(
+        self: &Arc<Self>,
+        request: &R,
+        version: i16,
+    ) -> Result<BoxFuture<'static, Result<Response>>> {
+        let timeout = self.options.request_timeout;
+        let deadline = tokio::time::Instant::now() + timeout;
+        let queued = tokio::time::timeout_at(deadline, self.enqueue(request, version)).await;
+        let answer = queued.unwrap_or_else(|_| Err(self.too_late(R::API, timeout)))?;
+        let connection = Arc::clone(self);
+        Ok(Box::pin(async move {
+            let answered = tokio::time::timeout_at(deadline, answer.wait()).await;
+            answered.unwrap_or_else(|_| Err(connection.too_late(R::API, timeout)))
+        }))
+    }
+
+    /// Responses come in order, so one that is missing blocks all that follow: the connection is given up.
+    fn too_late(&self, api: ApiKey, timeout: Duration) -> Error {
+        self.closed.store(true, Ordering::Release);
+        Error::TimedOut {
+            what: format!("{} on {}", api.name(), self.address),
+            timeout_ms: timeout.as_millis() as u64,
         }
     }
 
@@ -155,18 +176,16 @@ impl Connection {
         request: &R,
         version: i16,
     ) -> Result<impl Future<Output = Result<Response>> + use<R>> {
+        Ok(self.enqueue(request, version).await?.wait())
+    }
+
+    async fn enqueue<R: Request>(&self, request: &R, version: i16) -> Result<Answer> {
         let (frame, correlation_id) = self.frame(request, version)?;
         let (answer, answered) = oneshot::channel();
         let outgoing =
             Outgoing { frame, api: R::API, version, correlation_id, sender: Sender::Response(answer) };
         self.queue.send(outgoing).await.map_err(|_| self.gone())?;
-        let address = Arc::clone(&self.address);
-        Ok(async move {
-            match answered.await {
-                Ok(body) => Ok(Response { address, api: R::API, version, body: body? }),
-                Err(_) => Err(gone(&address)),
-            }
-        })
+        Ok(Answer { address: Arc::clone(&self.address), api: R::API, version, answered })
     }
 
     /// Sends a request that has no response, Produce with acks=0, and waits until the socket has it: what is only queued
@@ -196,6 +215,24 @@ impl Connection {
 
 fn gone(address: &str) -> Error {
     Error::Disconnected { address: address.to_owned(), message: "the broker closed it".to_owned() }
+}
+
+/// The response to a request that was queued.
+struct Answer {
+    address: Arc<str>,
+    api: ApiKey,
+    version: i16,
+    answered: oneshot::Receiver<Result<Bytes>>,
+}
+
+impl Answer {
+    async fn wait(self) -> Result<Response> {
+        let Self { address, api, version, answered } = self;
+        match answered.await {
+            Ok(body) => Ok(Response { address, api, version, body: body? }),
+            Err(_) => Err(gone(&address)),
+        }
+    }
 }
 
 impl Response {

@@ -2,14 +2,21 @@
 //!
 //! Each partition has a queue and a task. Records are appended to the queue's open batch by whoever sends them; the
 //! task takes the batch when it is full or has waited `linger.ms`, and sends it until the broker has it or time is up.
-//! A partition has one batch under way at a time, so order needs no bookkeeping; what arrives meanwhile gathers into
-//! the next batch, up to `max.request.size`, so a slow broker gets larger batches instead of more of them.
+//! A partition has a few batches in flight (`max.in.flight.requests.per.connection`); what arrives while there is no
+//! room for more gathers into the next batch, up to `max.request.size`. All are bounded by `buffer.memory`, and all
+//! by `delivery.timeout.ms` from their first record on.
+//!
+//! `window`, `numbering` and `fate` are the rules of order and retries, `post` is one attempt, `sender` the task.
 
 mod delivery;
+mod fate;
 mod identity;
+mod numbering;
 pub mod partitioner;
+mod post;
 mod queue;
 mod sender;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +30,9 @@ use crate::error::{Error, Result};
 pub use delivery::{Delivery, RecordMetadata};
 use identity::Identities;
 use partitioner::Sticky;
+use post::Link;
 use queue::{Budget, Queue};
+use sender::Sender;
 
 /// A record to send. Everything is copied when it is sent.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,7 +70,7 @@ struct Destination {
 impl Producer {
     pub fn new(cluster: Cluster, config: ProducerConfig) -> Self {
         let budget = Budget::new(config.buffer_memory);
-        let identities = Identities::new(cluster.clone(), config.enable_idempotence);
+        let identities = Identities::new(cluster.clone());
         let shared = Shared { cluster, config, budget, identities };
         Self { shared: Arc::new(shared), topics: HashMap::new() }
     }
@@ -125,12 +134,8 @@ impl Destination {
     fn queue(&mut self, shared: &Arc<Shared>, partition: i32) -> &Arc<Queue> {
         self.queues.entry(partition).or_insert_with(|| {
             let queue = Arc::new(Queue::new());
-            tokio::spawn(sender::run(
-                Arc::clone(shared),
-                Arc::clone(&queue),
-                self.topic.name.clone(),
-                partition,
-            ));
+            let link = Link { shared: Arc::clone(shared), topic: self.topic.name.clone(), partition };
+            tokio::spawn(Sender::new(link, Arc::clone(&queue)).run());
             queue
         })
     }

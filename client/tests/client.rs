@@ -1,6 +1,8 @@
 //! The library against a cluster in memory: connections, retries, producing, consuming.
 
 mod fake;
+#[path = "client/in_flight.rs"]
+mod in_flight;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,7 +187,7 @@ async fn what_a_broker_refuses_fails_and_the_next_batch_has_an_identity_of_its_o
     let next = producer.send(TOPIC, value(b"b")).await.expect("it is taken");
     soon("the second", next.wait()).await.expect("it is stored");
     let state = fake.state();
-    assert_eq!(state.log[1].base_sequence, 0);
+    assert_eq!((state.log[1].producer_epoch, state.log[1].base_sequence), (1, 0));
     assert_ne!(state.log[1].producer_id, state.log[0].producer_id);
 }
 

@@ -19,25 +19,41 @@ pub struct RecordMetadata {
 }
 
 /// Where a batch is stored.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stored {
     pub partition: i32,
     pub base_offset: Option<i64>,
     pub log_append_time: Option<i64>,
 }
 
-/// Set once by the sender of a batch.
+/// Set once, by the [`Promise`] of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+struct Outcome {
     result: OnceLock<Result<Stored>>,
     settled: Notify,
 }
 
-impl Outcome {
-    pub fn settle(&self, result: Result<Stored>) {
-        let first = self.result.set(result).is_ok();
+/// The duty to settle a batch. Whoever drops it unsettled closes the client, so that nobody waits for ever.
+#[derive(Debug, Default)]
+pub(super) struct Promise(Arc<Outcome>);
+
+impl Promise {
+    pub fn settle(self, result: Result<Stored>) {
+        let first = self.0.result.set(result).is_ok();
         debug_assert!(first, "a batch has one outcome");
-        self.settled.notify_waiters();
+    }
+
+    /// The delivery of the record at this place in the batch.
+    pub fn delivery(&self, index: i32) -> Delivery {
+        Delivery { outcome: Arc::clone(&self.0), index }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        // Kept as it is when settled.
+        let _ = self.0.result.set(Err(Error::Closed));
+        self.0.settled.notify_waiters();
     }
 }
 
@@ -50,10 +66,6 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(outcome: Arc<Outcome>, index: i32) -> Self {
-        Self { outcome, index }
-    }
-
     /// The outcome, if it is known.
     pub fn result(&self) -> Option<Result<RecordMetadata>> {
         let result = self.outcome.result.get()?;

@@ -1,11 +1,12 @@
 //! Producer ids of an idempotent producer.
 //!
-//! All partitions share one id, with sequences of their own. A partition that lost track of its sequence, because a
-//! batch failed without anybody knowing whether it was stored, goes on under a fresh id of its own.
+//! All partitions share one id, with sequences of their own. A partition whose sequence broke goes on under the next
+//! epoch of that id, and when those are used up under a fresh id of its own.
 
 use milena_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use tokio::sync::Mutex;
 
+use super::numbering::Need;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 
@@ -18,29 +19,32 @@ pub(super) struct Identity {
 
 pub(crate) struct Identities {
     cluster: Cluster,
-    enabled: bool,
     shared: Mutex<Option<Identity>>,
 }
 
 impl Identities {
-    pub(super) fn new(cluster: Cluster, enabled: bool) -> Self {
-        Self { cluster, enabled, shared: Mutex::new(None) }
+    pub(super) fn new(cluster: Cluster) -> Self {
+        Self { cluster, shared: Mutex::new(None) }
     }
 
-    /// The identity that all partitions start with; none when the producer is not idempotent.
-    pub(super) async fn shared(&self) -> Result<Option<Identity>> {
-        if !self.enabled {
-            return Ok(None);
+    pub(super) async fn fetch(&self, need: Need) -> Result<Identity> {
+        match need {
+            Need::Shared => self.shared().await,
+            Need::Fresh => self.fresh().await,
         }
+    }
+
+    /// The identity that all partitions start with.
+    async fn shared(&self) -> Result<Identity> {
         let mut shared = self.shared.lock().await;
-        if shared.is_none() {
-            *shared = Some(self.fresh().await?);
+        match *shared {
+            Some(identity) => Ok(identity),
+            None => Ok(*shared.insert(self.fresh().await?)),
         }
-        Ok(*shared)
     }
 
     /// An identity that nobody had.
-    pub(super) async fn fresh(&self) -> Result<Identity> {
+    async fn fresh(&self) -> Result<Identity> {
         // No transactional id: null, which is not the field's default (an empty id is refused).
         let request = InitProducerIdRequest {
             transactional_id: None,

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use milena_protocol::records::Builder;
 use tokio::sync::Notify;
 
-use super::delivery::{Delivery, Outcome};
+use super::delivery::{Delivery, Promise};
 use super::{ProducerRecord, Shared};
 use crate::error::Error;
 
@@ -48,7 +48,7 @@ impl Budget {
 /// A batch with its records' outcome.
 pub(super) struct Pending {
     pub builder: Builder,
-    pub outcome: Arc<Outcome>,
+    pub promise: Promise,
     pub since: Instant,
     /// Bytes taken from the budget: what is taken and what is given back must be the same.
     pub bytes: usize,
@@ -66,19 +66,22 @@ pub(super) struct Queue {
 struct State {
     full: VecDeque<Pending>,
     open: Option<Pending>,
-    /// The task holds a batch.
-    sending: bool,
+    /// Batches that the task holds.
+    under_way: usize,
     flushing: bool,
     closed: bool,
 }
 
-/// What the task should do.
-pub(super) enum Next {
-    Send(Box<Pending>),
+/// When the next batch should go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Now,
     /// The open batch may still fill until then.
-    WaitUntil(Instant),
-    Wait,
-    End,
+    At(Instant),
+    /// Nothing is there.
+    Later,
+    /// Nothing is there, and nothing will come.
+    Never,
 }
 
 /// Most bytes that a record can take in a batch.
@@ -112,13 +115,14 @@ impl Queue {
         let timestamp = record.timestamp.unwrap_or_else(now_ms);
         let appended = open.builder.append(timestamp, record.key, record.value, record.headers);
         if let Err(error) = appended {
-            let outcome = Arc::new(Outcome::default());
-            outcome.settle(Err(Error::Corrupt(error.to_string())));
-            return Delivery::new(outcome, 0);
+            let promise = Promise::default();
+            let delivery = promise.delivery(0);
+            promise.settle(Err(Error::Corrupt(error.to_string())));
+            return delivery;
         }
         open.bytes += bytes;
         shared.budget.take(bytes);
-        let delivery = Delivery::new(Arc::clone(&open.outcome), index);
+        let delivery = open.promise.delivery(index);
         let ready = open.builder.size_estimate() >= shared.config.batch_size;
         drop(state);
         if begins || ready {
@@ -127,31 +131,42 @@ impl Queue {
         delivery
     }
 
-    /// Takes the next batch if it is due.
-    pub fn next(&self, shared: &Shared) -> Next {
+    /// When the next batch should go.
+    pub fn due(&self, shared: &Shared, now: Instant) -> Due {
         let mut state = self.state();
-        if let Some(full) = state.full.pop_front() {
-            state.sending = true;
-            return Next::Send(Box::new(full));
+        if !state.full.is_empty() {
+            return Due::Now;
         }
         let Some(open) = &state.open else {
             state.flushing = false;
-            return if state.closed { Next::End } else { Next::Wait };
+            return if state.closed { Due::Never } else { Due::Later };
         };
         let due = open.since + shared.config.linger;
-        let is_due =
-            state.flushing || state.closed || open.builder.size_estimate() >= shared.config.batch_size;
-        if !is_due && Instant::now() < due {
-            return Next::WaitUntil(due);
-        }
-        state.sending = true;
-        state.open.take().map_or(Next::Wait, |open| Next::Send(Box::new(open)))
+        let is_due = state.flushing
+            || state.closed
+            || now >= due
+            || open.builder.size_estimate() >= shared.config.batch_size;
+        if is_due { Due::Now } else { Due::At(due) }
     }
 
-    /// The batch that the task held is settled.
-    pub fn sent(&self, bytes: usize, shared: &Shared) {
+    /// Takes the next batch, due or not. Who takes it says [`Queue::settled`] later.
+    pub fn take(&self) -> Option<Pending> {
+        let mut state = self.state();
+        let next = state.full.pop_front().or_else(|| state.open.take())?;
+        state.under_way += 1;
+        Some(next)
+    }
+
+    /// When the oldest batch was begun.
+    pub fn oldest(&self) -> Option<Instant> {
+        let state = self.state();
+        state.full.front().or(state.open.as_ref()).map(|pending| pending.since)
+    }
+
+    /// A batch that was taken is settled.
+    pub fn settled(&self, bytes: usize, shared: &Shared) {
         shared.budget.give_back(bytes);
-        self.state().sending = false;
+        self.state().under_way -= 1;
         self.idle.notify_waiters();
     }
 
@@ -162,7 +177,7 @@ impl Queue {
             idle.as_mut().enable();
             {
                 let mut state = self.state();
-                if state.full.is_empty() && state.open.is_none() && !state.sending {
+                if state.full.is_empty() && state.open.is_none() && state.under_way == 0 {
                     return;
                 }
                 state.flushing = true;
@@ -182,7 +197,7 @@ fn new_batch(shared: &Shared) -> Pending {
     let config = &shared.config;
     Pending {
         builder: Builder::new().compression(config.compression, config.compression_level),
-        outcome: Arc::default(),
+        promise: Promise::default(),
         since: Instant::now(),
         bytes: 0,
     }

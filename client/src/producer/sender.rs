@@ -1,173 +1,239 @@
-//! The task of one partition: takes batches and sends each until it is stored or given up.
+//! The task of one partition: moves batches from the queue into the window, sends what the window says, and settles what
+//! it gives back. At most one batch is on its way into a connection, so that they enter in order; answers are awaited
+//! together.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use milena_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use milena_protocol::messages::produce_response::PartitionProduceResponse;
-use milena_protocol::records::batch::sequence_add;
-use milena_protocol::{ErrorCode, Records, Uuid};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 
-use super::Shared;
-use super::delivery::Stored;
+use super::delivery::{Promise, Stored};
+use super::fate::{Failure, Verdict};
 use super::identity::Identity;
-use super::queue::{Next, Pending, Queue};
-use crate::cluster::{Retry, time_left};
-use crate::config::Acks;
+use super::numbering::Need;
+use super::post::{Answer, Link, numbered};
+use super::queue::{Due, Pending, Queue};
+use super::window::{Rules, Settled, Window};
+use crate::config::IDEMPOTENT_IN_FLIGHT_MAX;
 use crate::error::{Error, Result};
 
-/// Topics are named by id from this version on.
-const BY_ID_FROM: i16 = 13;
-
-pub(super) async fn run(shared: Arc<Shared>, queue: Arc<Queue>, topic: String, partition: i32) {
-    let mut sender = Sender { shared, topic, partition, numbering: None, lost_track: false };
-    loop {
-        let changed = queue.changed.notified();
-        match queue.next(&sender.shared) {
-            Next::Send(pending) => {
-                let Pending { builder, outcome, bytes, .. } = *pending;
-                let result = sender.deliver(builder).await;
-                outcome.settle(result);
-                queue.sent(bytes, &sender.shared);
-            }
-            Next::WaitUntil(due) => {
-                let _ = tokio::time::timeout_at(due.into(), changed).await;
-            }
-            Next::Wait => changed.await,
-            Next::End => return,
-        }
-    }
+pub(super) struct Sender {
+    link: Arc<Link>,
+    queue: Arc<Queue>,
+    window: Window<Parcel>,
+    /// What is under way: an identity, a batch into its connection, and answers, one per batch of the window at most.
+    events: FuturesUnordered<BoxFuture<'static, Event>>,
+    is_posting: bool,
+    is_identifying: bool,
+    /// What batches past their time fail with.
+    too_late: Error,
 }
 
-struct Sender {
-    shared: Arc<Shared>,
-    topic: String,
-    partition: i32,
-    /// Identity and next sequence; none before the first batch and after track was lost.
-    numbering: Option<Numbering>,
-    /// A batch failed without anybody knowing whether it was stored.
-    lost_track: bool,
+/// A finished batch.
+struct Parcel {
+    batch: Bytes,
+    promise: Promise,
+    /// Bytes taken from the budget.
+    bytes: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Numbering {
-    identity: Identity,
-    sequence: i32,
+enum Event {
+    Identified(Result<Identity>),
+    Posted(u64, Result<Answer, Failure>),
+    Answered(u64, Result<Stored, Failure>),
 }
 
 impl Sender {
-    async fn deliver(&mut self, builder: milena_protocol::records::Builder) -> Result<Stored> {
-        let count = builder.count();
-        let builder = match self.numbering().await? {
-            Some(Numbering { identity, sequence }) => {
-                builder.producer(identity.producer_id, identity.producer_epoch, sequence)
-            }
-            None => builder,
-        };
-        let batch = builder.finish().map_err(|error| Error::Corrupt(error.to_string()))?;
-        let result = self.send_until_stored(&batch).await;
-        match (&result, &mut self.numbering) {
-            (Ok(_), Some(numbering)) => numbering.sequence = sequence_add(numbering.sequence, count),
-            // Whether it was stored is not known, so the next sequence is not either.
-            (Err(_), numbering) => (*numbering, self.lost_track) = (None, true),
-            _ => {}
-        }
-        result
-    }
-
-    async fn numbering(&mut self) -> Result<Option<Numbering>> {
-        if self.numbering.is_none() {
-            let identity = match self.shared.identities.shared().await? {
-                None => return Ok(None),
-                // A first batch may share the identity of the others; after a loss of track it must not.
-                Some(identity) if !self.lost_track => identity,
-                Some(_) => self.shared.identities.fresh().await?,
-            };
-            self.numbering = Some(Numbering { identity, sequence: 0 });
-        }
-        Ok(self.numbering)
-    }
-
-    async fn send_until_stored(&self, batch: &[u8]) -> Result<Stored> {
-        let deadline = Instant::now() + self.shared.config.delivery_timeout;
-        let client = self.shared.cluster.config();
-        let timeout = self.shared.config.delivery_timeout;
-        let mut retry = Retry::new(client.retry_backoff, client.retry_backoff_max, timeout);
-        loop {
-            let error = match tokio::time::timeout(time_left(deadline), self.send_once(batch)).await {
-                Ok(Ok(stored)) => return Ok(stored),
-                Ok(Err(error)) if error.may_be_retried() => error,
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(self.too_late()),
-            };
-            self.shared.cluster.forget(&self.topic);
-            if time_left(deadline).is_zero() {
-                return Err(error);
-            }
-            retry.pause(error).await?;
-        }
-    }
-
-    fn too_late(&self) -> Error {
-        let timeout_ms = self.shared.config.delivery_timeout.as_millis() as u64;
-        Error::TimedOut { what: format!("delivery to {}-{}", self.topic, self.partition), timeout_ms }
-    }
-
-    async fn send_once(&self, batch: &[u8]) -> Result<Stored> {
-        let topic = self.shared.cluster.topic(&self.topic, true).await?;
-        let connection = self.shared.cluster.broker(topic.leader(self.partition)?).await?;
-        let at_most = if topic.id.is_zero() { BY_ID_FROM - 1 } else { i16::MAX };
-        let version = connection.version_of::<ProduceRequest<'_>>(at_most)?;
-        let request = self.request(batch, topic.id, version);
-        if self.shared.config.acks == Acks::None {
-            connection.send_unanswered(&request, version).await?;
-            return Ok(Stored { partition: self.partition, base_offset: None, log_append_time: None });
-        }
-        let response = connection.call_at(&request, version).await?;
-        let response = response.decode::<ProduceRequest<'_>>()?;
-        let mut partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-        let answer =
-            partitions.next().ok_or_else(|| Error::Corrupt("Produce answered nothing".to_owned()))?;
-        self.judge(answer)
-    }
-
-    fn request<'a>(&'a self, batch: &'a [u8], topic_id: Uuid, version: i16) -> ProduceRequest<'a> {
-        let data =
-            PartitionProduceData { index: self.partition, records: Some(Records::Bytes(batch.into())) };
-        let mut topic = TopicProduceData { partition_data: vec![data], ..Default::default() };
-        if version >= BY_ID_FROM {
-            topic.topic_id = topic_id;
+    pub fn new(link: Link, queue: Arc<Queue>) -> Self {
+        let (config, client) = (&link.shared.config, link.shared.cluster.config());
+        let idempotent = config.enable_idempotence;
+        let in_flight_max = if idempotent {
+            config.max_in_flight.min(IDEMPOTENT_IN_FLIGHT_MAX)
         } else {
-            topic.name = self.topic.as_str().into();
-        }
-        let timeout_ms =
-            i32::try_from(self.shared.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX);
-        ProduceRequest {
-            acks: self.shared.config.acks as i16,
-            timeout_ms,
-            topic_data: vec![topic],
-            ..Default::default()
+            config.max_in_flight
+        };
+        let rules = Rules {
+            idempotent,
+            in_flight_max: in_flight_max.max(1) as u64,
+            pause: client.retry_backoff,
+            pause_max: client.retry_backoff_max,
+        };
+        let too_late = Error::TimedOut {
+            what: format!("delivery to {}-{}", link.topic, link.partition),
+            timeout_ms: config.delivery_timeout.as_millis() as u64,
+        };
+        Self {
+            too_late,
+            link: Arc::new(link),
+            queue,
+            window: Window::new(rules),
+            events: FuturesUnordered::new(),
+            is_posting: false,
+            is_identifying: false,
         }
     }
 
-    fn judge(&self, answer: &PartitionProduceResponse<'_>) -> Result<Stored> {
-        let known = |number: i64| (number >= 0).then_some(number);
-        if answer.error_code == i16::from(ErrorCode::DuplicateSequenceNumber) {
-            // An earlier attempt arrived; the broker has forgotten where.
-            return Ok(Stored { partition: self.partition, base_offset: None, log_append_time: None });
+    /// Runs until the queue is closed and everything is settled.
+    pub async fn run(mut self) {
+        let queue = Arc::clone(&self.queue);
+        loop {
+            let now = Instant::now();
+            self.expire(now);
+            let due = self.take_up(now);
+            self.post_next(now);
+            if due == Due::Never && self.window.is_empty() {
+                return;
+            }
+            let wake = self.wake_at(now, due);
+            tokio::select! {
+                Some(event) = self.events.next() => self.handle(event, Instant::now()),
+                () = queue.changed.notified() => {}
+                () = until(wake) => {}
+            }
         }
-        let record = answer.record_errors.first().map(|record| {
-            let reason = record.batch_index_error_message.as_deref().unwrap_or("no reason given");
-            format!("record {} of its batch: {reason}", record.batch_index)
-        });
-        let message = record.or(answer.error_message.as_deref().map(str::to_owned));
-        Error::check(answer.error_code, message.as_deref(), || {
-            format!("producing to {}-{}", self.topic, self.partition)
-        })?;
-        Ok(Stored {
-            partition: self.partition,
-            base_offset: known(answer.base_offset),
-            log_append_time: known(answer.log_append_time_ms),
-        })
+    }
+
+    /// Moves what is due into the window while that has room.
+    fn take_up(&mut self, now: Instant) -> Due {
+        loop {
+            let due = self.queue.due(&self.link.shared, now);
+            if due == Due::Now || !self.window.is_empty() {
+                self.identify();
+            }
+            if due != Due::Now || !self.window.has_room(now) {
+                return due;
+            }
+            if let Some(pending) = self.queue.take() {
+                self.admit(pending);
+            }
+        }
+    }
+
+    fn identify(&mut self) {
+        if let Some(need) = self.window.need().filter(|_| !self.is_identifying) {
+            self.is_identifying = true;
+            self.events.push(Box::pin(fetch(Arc::clone(&self.link), need)));
+        }
+    }
+
+    fn admit(&mut self, pending: Pending) {
+        let Pending { builder, promise, since, bytes } = pending;
+        let count = builder.count();
+        match builder.finish() {
+            Ok(batch) => {
+                let deadline = since + self.link.shared.config.delivery_timeout;
+                self.window.admit(Parcel { batch: batch.into(), promise, bytes }, count, deadline);
+            }
+            Err(error) => self.settle(promise, bytes, Err(Error::Corrupt(error.to_string()))),
+        }
+    }
+
+    fn post_next(&mut self, now: Instant) {
+        if self.is_posting {
+            return;
+        }
+        let Some((id, parcel, number)) = self.window.next(now) else { return };
+        self.is_posting = true;
+        match numbered(parcel.batch.clone(), number) {
+            Ok(batch) => {
+                parcel.batch = batch.clone();
+                let link = Arc::clone(&self.link);
+                self.events.push(Box::pin(async move { Event::Posted(id, link.post(batch).await) }));
+            }
+            Err(error) => {
+                let failed = Event::Posted(id, Err(Failure::before_sending(error)));
+                self.events.push(Box::pin(std::future::ready(failed)));
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Identified(identity) => {
+                self.is_identifying = false;
+                match identity {
+                    Ok(identity) => self.window.identify(identity),
+                    Err(error) => self.fail_first(error),
+                }
+            }
+            Event::Posted(id, posted) => {
+                self.is_posting = false;
+                match posted {
+                    Ok(answer) => {
+                        self.events.push(Box::pin(async move { Event::Answered(id, answer.await) }));
+                    }
+                    Err(failure) => self.answered(id, Err(failure), now),
+                }
+            }
+            Event::Answered(id, outcome) => self.answered(id, outcome, now),
+        }
+    }
+
+    fn answered(&mut self, id: u64, outcome: Result<Stored, Failure>, now: Instant) {
+        if let Err(failure) = &outcome
+            && failure.verdict() == Verdict::Retry
+        {
+            // Perhaps another broker leads now.
+            tracing::debug!(error = %failure.error, "a batch is sent again");
+            self.link.shared.cluster.forget(&self.link.topic);
+        }
+        let settled = self.window.answered(id, outcome, now);
+        self.settle_all(settled);
+    }
+
+    /// No identity can be had: the oldest batch pays for it, so that nothing waits for ever.
+    fn fail_first(&mut self, error: Error) {
+        if !self.window.is_empty() {
+            let settled = self.window.fail_first(error);
+            self.settle_all(settled);
+        } else if let Some(Pending { promise, bytes, .. }) = self.queue.take() {
+            self.settle(promise, bytes, Err(error));
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let settled = self.window.expire(now, &self.too_late);
+        self.settle_all(settled);
+        let timeout = self.link.shared.config.delivery_timeout;
+        while self.queue.oldest().is_some_and(|since| since + timeout <= now)
+            && let Some(Pending { promise, bytes, .. }) = self.queue.take()
+        {
+            self.settle(promise, bytes, Err(self.too_late.clone()));
+        }
+    }
+
+    fn settle_all(&self, settled: Settled<Parcel>) {
+        for (Parcel { promise, bytes, .. }, result) in settled {
+            self.settle(promise, bytes, result);
+        }
+    }
+
+    fn settle(&self, promise: Promise, bytes: usize, result: Result<Stored>) {
+        promise.settle(result);
+        self.queue.settled(bytes, &self.link.shared);
+    }
+
+    fn wake_at(&self, now: Instant, due: Due) -> Option<Instant> {
+        let linger = match due {
+            Due::At(at) => Some(at),
+            Due::Now | Due::Later | Due::Never => None,
+        };
+        let timeout = self.link.shared.config.delivery_timeout;
+        let too_late = self.queue.oldest().map(|since| since + timeout);
+        linger.into_iter().chain(too_late).chain(self.window.wake_at(now)).min()
+    }
+}
+
+async fn fetch(link: Arc<Link>, need: Need) -> Event {
+    Event::Identified(link.shared.identities.fetch(need).await)
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -32,6 +32,10 @@ pub enum Trouble {
     Error(ErrorCode),
     /// Takes effect, but the connection ends before the answer.
     HangUp,
+    /// The connection ends before it takes effect.
+    Lost,
+    /// Takes effect, but answers with this error.
+    ErrorAfter(ErrorCode),
     /// Never answers.
     Silence,
     /// Answers to something else.
@@ -45,6 +49,7 @@ pub struct Stored {
     pub base_offset: i64,
     pub records: i32,
     pub producer_id: i64,
+    pub producer_epoch: i16,
     pub base_sequence: i32,
     pub bytes: Vec<u8>,
 }
@@ -167,6 +172,7 @@ fn answer(fake: &Fake, broker: i32, request: &[u8]) -> Answer {
     let trouble = troubles.and_then(|(_, left)| left.pop_front());
     let error = match trouble {
         Some(Trouble::Silence) => return Answer::None,
+        Some(Trouble::Lost) => return Answer::HangUp,
         Some(Trouble::WrongCorrelationId) => {
             reply.correlation_id += 1;
             None
@@ -183,7 +189,10 @@ fn answer(fake: &Fake, broker: i32, request: &[u8]) -> Answer {
         }
         ApiKey::Produce => {
             let request = ProduceRequest::decode(&mut reader, head.version).expect("a sound request");
-            let response = produce(&mut state, broker, &request, error);
+            let mut response = produce(&mut state, broker, &request, error);
+            if let Some(Trouble::ErrorAfter(code)) = trouble {
+                response.responses[0].partition_responses[0].error_code = code.as_i16();
+            }
             if request.acks == 0 { Answer::None } else { reply.with(&response) }
         }
         ApiKey::Fetch => {
@@ -258,7 +267,10 @@ fn produce(
         PartitionProduceResponse { base_offset: -1, log_append_time_ms: -1, ..Default::default() };
     match error {
         Some(code) => answer.error_code = code.as_i16(),
-        None => answer.base_offset = store(state, broker, &batch),
+        None => match store(state, broker, &batch) {
+            Ok(base_offset) => answer.base_offset = base_offset,
+            Err(code) => answer.error_code = code.as_i16(),
+        },
     }
     let topic = TopicProduceResponse {
         name: TOPIC.into(),
@@ -268,15 +280,29 @@ fn produce(
     ProduceResponse { responses: vec![topic], ..Default::default() }
 }
 
-/// Appends a batch; a repeat of the last one of its producer is recognised.
-fn store(state: &mut State, broker: i32, batch: &Batch<'_>) -> i64 {
-    let same = |stored: &&Stored| {
-        batch.has_producer_id()
-            && stored.producer_id == batch.producer_id
-            && stored.base_sequence == batch.base_sequence
-    };
-    if let Some(stored) = state.log.iter().find(same) {
-        return stored.base_offset;
+/// Batches of a producer that are recognised when they come again.
+const REMEMBERED: usize = 5;
+
+/// Appends a batch as Kafka does: a repeat of one of the last of its producer is recognised, another must follow the
+/// last; a producer that is not known may begin anywhere.
+fn store(state: &mut State, broker: i32, batch: &Batch<'_>) -> Result<i64, ErrorCode> {
+    let of_producer = state.log.iter().rev();
+    let mut known: Vec<&Stored> = of_producer
+        .filter(|stored| batch.has_producer_id() && stored.producer_id == batch.producer_id)
+        .collect();
+    if let Some(last) = known.first().copied() {
+        if last.producer_epoch > batch.producer_epoch {
+            return Err(ErrorCode::InvalidProducerEpoch);
+        }
+        known.retain(|stored| stored.producer_epoch == batch.producer_epoch);
+        let same = |stored: &&&Stored| stored.base_sequence == batch.base_sequence;
+        if let Some(stored) = known.iter().take(REMEMBERED).find(same) {
+            return Ok(stored.base_offset);
+        }
+        let next = known.first().map_or(0, |last| last.base_sequence + last.records);
+        if batch.base_sequence != next {
+            return Err(ErrorCode::OutOfOrderSequenceNumber);
+        }
     }
     let base_offset = state.log.last().map_or(0, |last| last.base_offset + i64::from(last.records));
     let mut bytes = batch.as_bytes().to_vec();
@@ -286,10 +312,11 @@ fn store(state: &mut State, broker: i32, batch: &Batch<'_>) -> i64 {
         base_offset,
         records: batch.count,
         producer_id: batch.producer_id,
+        producer_epoch: batch.producer_epoch,
         base_sequence: batch.base_sequence,
         bytes,
     });
-    base_offset
+    Ok(base_offset)
 }
 
 fn fetch(
