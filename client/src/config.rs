@@ -152,16 +152,10 @@ impl Settings {
                 parse::<i32>(name, value)?;
             }
             "delivery.timeout.ms" => producer.delivery_timeout = millis(name, value)?,
-<<<<<<< HEAD
             "max.request.size" => producer.max_request_size = number(name, value)?,
+            "max.in.flight.requests.per.connection" => producer.max_in_flight = at_least_one(name, value)?,
             "fetch.min.bytes" => consumer.fetch_min_bytes = number(name, value)?,
             "fetch.max.bytes" => consumer.fetch_max_bytes = number(name, value)?,
-=======
-            "max.request.size" => producer.max_request_size = parse(name, value)?,
-            "max.in.flight.requests.per.connection" => producer.max_in_flight = at_least_one(name, value)?,
-            "fetch.min.bytes" => consumer.fetch_min_bytes = parse(name, value)?,
-            "fetch.max.bytes" => consumer.fetch_max_bytes = parse(name, value)?,
->>>>>>> inflight
             "fetch.max.wait.ms" => consumer.fetch_max_wait = millis(name, value)?,
             "max.partition.fetch.bytes" => consumer.max_partition_fetch_bytes = number(name, value)?,
             "check.crcs" => consumer.check_crcs = parse(name, value)?,
@@ -169,10 +163,6 @@ impl Settings {
             // Properties that people bring from elsewhere, so they are told what holds.
             "security.protocol" if value == "PLAINTEXT" => {}
             "security.protocol" => return Err(bad(name, "this client speaks PLAINTEXT only")),
-            "max.in.flight.requests.per.connection" => {
-                let holds = "leave it out: a partition has one batch under way at a time, so order holds";
-                return Err(bad(name, holds));
-            }
             _ => return Err(bad(name, "this client has no such property")),
         }
         Ok(())
@@ -218,17 +208,16 @@ where
     value.parse().map_err(|error: T::Err| bad(name, &format!("'{value}': {error}")))
 }
 
-<<<<<<< HEAD
 /// As [`parse`] for whole numbers, of which the standard library says "invalid digit found in string".
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T> {
     value.parse().map_err(|_| bad(name, &format!("'{value}': it is a number, from 0 on")))
-=======
+}
+
 fn at_least_one(name: &str, value: &str) -> Result<usize> {
-    match parse(name, value)? {
+    match number(name, value)? {
         0 => Err(bad(name, "must be at least 1")),
         count => Ok(count),
     }
->>>>>>> inflight
 }
 
 fn millis(name: &str, value: &str) -> Result<Duration> {
@@ -322,7 +311,7 @@ mod tests {
         for (name, value) in [
             ("linger", "1"),
             ("security.protocol", "SSL"),
-            ("max.in.flight.requests.per.connection", "1"),
+            ("max.in.flight.requests.per.connection", "0"),
             ("linger.ms", "soon"),
             ("bootstrap.servers", "host"),
             ("acks", "2"),

@@ -27,6 +27,7 @@ pub const PRODUCE: &[&str] = &[
     "compression.zstd.level",
     "delivery.timeout.ms",
     "max.request.size",
+    "max.in.flight.requests.per.connection",
 ];
 
 pub const CONSUME: &[&str] = &[
@@ -38,11 +39,8 @@ pub const CONSUME: &[&str] = &[
     "isolation.level",
 ];
 
-/// Refused with a reason of its own, so no list is needed.
-const EXPLAINED: &[&str] = &["max.in.flight.requests.per.connection"];
-
 pub fn is_known(name: &str) -> bool {
-    [SHARED, PRODUCE, CONSUME, EXPLAINED].iter().any(|names| names.contains(&name))
+    [SHARED, PRODUCE, CONSUME].iter().any(|names| names.contains(&name))
 }
 
 /// The end of a command's help: the properties that it looks at.
