@@ -23,6 +23,8 @@ use random::Random;
 const PARTITIONS: i32 = 3;
 /// Acknowledgements come within milliseconds; a broker that gives none for so long has failed.
 const PROGRESS_LIMIT: Duration = Duration::from_secs(30);
+/// Records that a producer may be ahead of a check that runs.
+const AHEAD_MAX: u64 = 5_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -64,6 +66,7 @@ impl Load {
 
     /// Waits until so many more records are acknowledged.
     fn progress(&self, records: u64) {
+        self.allow(None);
         let target = self.acked_count() + records;
         let reached = wait::poll(PROGRESS_LIMIT, || (self.acked_count() >= target).then_some(()));
         assert!(
@@ -73,7 +76,14 @@ impl Load {
         );
     }
 
+    fn allow(&self, records: Option<u64>) {
+        self.producers.iter().for_each(|producer| producer.journal.allow(records));
+    }
+
+    /// Reads what came since the last check. Producers go on meanwhile, but not without end: a check would take as
+    /// long as the one before and what came during that.
     fn check(&mut self, port: u16, context: &str) {
+        self.allow(Some(AHEAD_MAX));
         for (producer, checker) in self.producers.iter().zip(&mut self.checkers) {
             checker.check(port, &producer.journal).unwrap_or_else(|error| panic!("{context}: {error}"));
         }

@@ -46,9 +46,21 @@ pub struct Journal {
     /// What it last ran into, for the message of a test that fails.
     last_trouble: Mutex<String>,
     stop: AtomicBool,
+    /// Nothing is sent beyond so many acknowledged records.
+    ceiling: AtomicU64,
 }
 
 impl Journal {
+    /// Lets the producer go on for so many records; `None` for as long as it likes.
+    pub fn allow(&self, records: Option<u64>) {
+        let ceiling = records.map_or(u64::MAX, |records| self.acked_count() + records);
+        self.ceiling.store(ceiling, Ordering::Relaxed);
+    }
+
+    fn is_at_ceiling(&self) -> bool {
+        self.acked_count() >= self.ceiling.load(Ordering::Relaxed)
+    }
+
     pub fn last_trouble(&self) -> String {
         format!("{}-{}: {}", self.topic, self.partition, self.last_trouble.lock().expect("no panic under it"))
     }
@@ -96,6 +108,7 @@ impl Running {
             storage_errors: AtomicU64::new(0),
             last_trouble: Mutex::default(),
             stop: AtomicBool::new(false),
+            ceiling: AtomicU64::new(u64::MAX),
         });
         let mut producer = Producer {
             port,
@@ -192,13 +205,18 @@ impl Producer {
             client.send_batch(&self.journal.topic, self.journal.partition, &batch.bytes)?;
         }
         loop {
-            if self.in_flight.len() < IN_FLIGHT_MAX && !self.stopping() {
+            let goes_on = !self.stopping() && !self.journal.is_at_ceiling();
+            if self.in_flight.len() < IN_FLIGHT_MAX && goes_on {
                 let batch = self.next_batch();
                 self.in_flight.push_back(batch);
                 let batch = self.in_flight.back().expect("just pushed");
                 client.send_batch(&self.journal.topic, self.journal.partition, &batch.bytes)?;
-            } else if self.in_flight.is_empty() {
+            } else if self.in_flight.is_empty() && self.stopping() {
                 return Ok(());
+            } else if self.in_flight.is_empty() {
+                let lifted = || (self.stopping() || !self.journal.is_at_ceiling()).then_some(());
+                // Whether it is or not, the loop looks again.
+                let _ = wait::poll(RETRY_PAUSE, lifted);
             } else {
                 let produced = client.produced()?;
                 self.answered(produced)?;
