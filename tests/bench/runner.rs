@@ -123,6 +123,7 @@ pub fn bulk(contender: &Contender, values: &Values, shape: Shape, root: &Path) -
     let (_, rss) = milena_tests::procfs::resident(contender.pid)?;
     drop(load);
     topics.delete(&topic)?;
+    pages::await_removal(root, &topic)?;
     Ok(Round::bulk(&cost, records, records * shape.size as u64, rss))
 }
 

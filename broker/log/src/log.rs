@@ -261,6 +261,11 @@ impl Log {
         self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1)
     }
 
+    /// What no offset in a segment may reach.
+    pub(crate) fn segment_end_offset(&self, index: usize) -> i64 {
+        self.segments.get(index + 1).map_or(self.log_end_offset, |next| next.base_offset)
+    }
+
     /// A segment's `.log` file.
     pub(crate) fn log_file(&mut self, index: usize) -> Result<Arc<dyn File>, Error> {
         let base_offset = self.segments[index].base_offset;

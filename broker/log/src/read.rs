@@ -73,7 +73,7 @@ impl Log {
 
     /// Where the batches of a segment that lie wholly below `upto_offset` end.
     fn limit(&mut self, index: usize, upto_offset: i64, hot_only: bool) -> Result<u32, ReadError> {
-        let end_offset = self.segments.get(index + 1).map_or(self.log_end_offset, |next| next.base_offset);
+        let end_offset = self.segment_end_offset(index);
         if upto_offset >= end_offset {
             return Ok(self.segments[index].size);
         }

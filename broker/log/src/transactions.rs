@@ -271,7 +271,7 @@ impl Log {
     /// Makes a segment's transaction index again from the log, beginning at the last snapshot before it.
     pub(crate) fn rebuild_transaction_index(&mut self, index: usize) -> Result<(), Error> {
         let base_offset = self.segments[index].base_offset;
-        let end_offset = self.segments.get(index + 1).map_or(self.log_end_offset, |next| next.base_offset);
+        let end_offset = self.segment_end_offset(index);
         let mut from_offset = self.segments[0].base_offset;
         let mut producers = Producers::new(from_offset);
         for offset in self.snapshots()?.range(from_offset..=base_offset).rev() {

@@ -313,6 +313,25 @@ fn a_producer_snapshot_that_knows_later_batches_is_not_used() {
     assert!(remembered > Some(1), "the state comes from the log: {remembered:?}");
 }
 
+/// A checksum does not cover a batch's base offset, and a closed segment is not walked after a clean stop. Without
+/// snapshots the producers come from every segment, and find it.
+#[test]
+fn a_batch_that_claims_offsets_of_the_next_segment_is_damage() {
+    let (files, _) = stopped();
+    for snapshot in files_ending(&files, ".snapshot") {
+        milena_log::files::Files::remove_file(&files, &snapshot).expect("there");
+    }
+    let first = files_ending(&files, ".log").remove(0);
+    let contents = files.contents(&first);
+    let sizes = Batches::new(&contents).map(|batch| batch.expect("undamaged").size_bytes());
+    let last = contents.len() - sizes.last().expect("a batch");
+    files.damage(&first, |contents| contents[last..last + 8].copy_from_slice(&38_000_i64.to_be_bytes()));
+    match open(&files) {
+        Err(Error::Damaged { file, position, .. }) => assert_eq!((file, position), (first, last as u64)),
+        other => panic!("{:?}", other.map(|(_, log, _)| log.log_end_offset())),
+    }
+}
+
 #[test]
 fn a_damaged_epoch_file_is_made_again() {
     derived_file_is_made_again("leader-epoch-checkpoint", crashed);

@@ -121,9 +121,10 @@ impl Partition {
         }
     }
 
-    /// Removes the files; readers that still hold one may finish.
+    /// Removes the files and their folder; readers that still hold a file may finish.
     pub fn delete(&mut self) -> io::Result<()> {
-        self.segments.drain(..).try_for_each(|segment| fs::remove_file(segment.path))
+        self.segments.drain(..).try_for_each(|segment| fs::remove_file(segment.path))?;
+        fs::remove_dir(&self.directory)
     }
 
     fn last(&self) -> &Segment {
