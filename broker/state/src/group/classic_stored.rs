@@ -43,15 +43,14 @@ impl Classic {
         if self.static_members.get(&replaced.instance_id) != Some(&replaced.new_id) {
             return;
         }
-        if self.members.get(&replaced.new_id).is_some_and(|new| new.join == Some(replaced.token)) {
-            self.take_join(&replaced.new_id);
-            let leader = replaced.old_leader.clone().unwrap_or_else(|| "".into());
-            let reply = JoinReply { error, leader, ..self.joined(&"".into(), false) };
-            step.reply(replaced.token, Reply::Join(reply));
-        } else if self.state != State::Stable {
-            // It has joined anew under the new id, which the next generation will store.
+        if self.members.get(&replaced.new_id).is_none_or(|new| new.join != Some(replaced.token)) {
+            // A rebalance has answered it, and the next generation stores the new id.
             return;
         }
+        self.take_join(&replaced.new_id);
+        let leader = replaced.old_leader.clone().unwrap_or_else(|| "".into());
+        let reply = JoinReply { error, leader, ..self.joined(&"".into(), false) };
+        step.reply(replaced.token, Reply::Join(reply));
         let timeouts = (replaced.rebalance_timeout_ms, replaced.session_timeout_ms);
         self.update(&replaced.new_id, replaced.protocols.clone(), timeouts, None, step);
         self.rename(&replaced.new_id, &replaced.old_id, step);
