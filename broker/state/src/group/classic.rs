@@ -283,7 +283,7 @@ impl Classic {
         join: Option<Token>,
         step: &mut Step<'_>,
     ) {
-        let Some(mut member) = self.members.remove(id) else { return };
+        let Some((key, mut member)) = self.members.remove_entry(id) else { return };
         self.count_supporters(&member.protocols, -1);
         self.count_supporters(&protocols, 1);
         member.protocols = protocols;
@@ -294,7 +294,7 @@ impl Classic {
             let error = ErrorCode::RebalanceInProgress;
             step.reply(token, Reply::Join(JoinReply::error(id.into(), error)));
         }
-        self.members.insert(id.into(), member);
+        self.members.insert(key, member);
     }
 
     /// Takes the join that a member waits with, to answer it.

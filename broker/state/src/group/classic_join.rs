@@ -177,7 +177,9 @@ impl Classic {
                 step.write(&self.id.clone(), record, Purpose::Replaced(Box::new(replaced)));
             }
             State::Stable | State::CompletingRebalance => self.prepare_rebalance(step),
-            State::Empty | State::PreparingRebalance | State::Dead => self.complete_join_if_all_are_here(step),
+            State::Empty | State::PreparingRebalance | State::Dead => {
+                self.complete_join_if_all_are_here(step)
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ impl Classic {
             return;
         }
         self.take_join(&replaced.new_id);
+        self.touch(&replaced.new_id, step);
         let leads = self.is_leader(&replaced.new_id);
         let reply = if replaced.supports_skipping_assignment {
             JoinReply { skip_assignment: leads, ..self.joined(&replaced.new_id, leads) }

@@ -32,12 +32,11 @@ impl Classic {
             State::Empty => return Err(ErrorCode::UnknownMemberId),
             _ => self.check_member(&sync.member_id, sync.instance_id.as_deref())?,
         }
-        let differs = |given: &Option<Arc<str>>, ours: &Option<Arc<str>>| {
-            matches!((given, ours), (Some(given), Some(ours)) if given != ours)
-        };
+        let differs = |given: &Option<Arc<str>>, ours: &Option<Arc<str>>| matches!((given, ours), (Some(given), Some(ours)) if given != ours);
         if sync.generation != self.generation {
             Err(ErrorCode::IllegalGeneration)
-        } else if differs(&sync.protocol_type, &self.protocol_type) || differs(&sync.protocol, &self.protocol) {
+        } else if differs(&sync.protocol_type, &self.protocol_type) || differs(&sync.protocol, &self.protocol)
+        {
             Err(ErrorCode::InconsistentGroupProtocol)
         } else if self.state == State::PreparingRebalance {
             Err(ErrorCode::RebalanceInProgress)
@@ -57,7 +56,8 @@ impl Classic {
         if self.is_leader(&sync.member_id) {
             // Members that the leader forgot get nothing; strangers that it named are left out.
             let given: BTreeMap<&Arc<str>, &Bytes> = sync.assignments.iter().map(|(id, b)| (id, b)).collect();
-            let metadata = self.metadata(|id, _| given.get(id).map(|bytes| (*bytes).clone()).unwrap_or_default());
+            let metadata =
+                self.metadata(|id, _| given.get(id).map(|bytes| (*bytes).clone()).unwrap_or_default());
             let purpose = Purpose::Assigned { generation: self.generation };
             step.write(&self.id.clone(), Record::group(&self.id, Some(metadata)), purpose);
         }

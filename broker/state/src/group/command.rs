@@ -17,7 +17,9 @@ pub enum Command {
     DeleteOffsets(DeleteOffsets),
     DeleteGroups(Vec<Arc<str>>),
     /// One round of expiry, from `from` on; none begins with the first group (KIP-211).
-    Expire { from: Option<Arc<str>> },
+    Expire {
+        from: Option<Arc<str>>,
+    },
     /// Topics are gone, with their ids: nobody will read on from their offsets.
     TopicsDeleted(Vec<(Arc<str>, Uuid)>),
 }
@@ -38,7 +40,9 @@ pub enum CommandReply {
     DeleteOffsets(Result<Outcomes, ErrorCode>),
     DeleteGroups(Vec<(Arc<str>, ErrorCode)>),
     /// Where the next round begins; none when this one reached the end.
-    Expired { next: Option<Arc<str>> },
+    Expired {
+        next: Option<Arc<str>>,
+    },
     TopicsDeleted,
 }
 

@@ -83,8 +83,7 @@ fn committed(partition: &CommitPartition, topic_id: Uuid, retention_ms: i64, now
         leader_epoch: partition.leader_epoch.max(-1),
         metadata: partition.metadata.clone().unwrap_or_else(|| "".into()),
         commit_timestamp_ms: now_ms,
-        expire_timestamp_ms: (retention_ms != DEFAULT_RETENTION)
-            .then(|| now_ms.saturating_add(retention_ms)),
+        expire_timestamp_ms: (retention_ms != DEFAULT_RETENTION).then(|| now_ms.saturating_add(retention_ms)),
         topic_id,
     }
 }
@@ -140,7 +139,13 @@ impl Groups {
         topics
     }
 
-    fn fetched(&self, fetch: &Fetch, topic: &str, partition: i32, found: Option<&Committed>) -> FetchedOffset {
+    fn fetched(
+        &self,
+        fetch: &Fetch,
+        topic: &str,
+        partition: i32,
+        found: Option<&Committed>,
+    ) -> FetchedOffset {
         let unstable = fetch.require_stable && self.offsets.is_pending(&fetch.group, topic, partition);
         let none = FetchedOffset {
             partition,

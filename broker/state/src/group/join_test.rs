@@ -273,8 +273,7 @@ fn join_that_takes_the_place_of_a_waiting_one_ends_it() {
 
 #[test]
 fn full_group_refuses_newcomers() {
-    let mut scene =
-        Scene::new(Config { initial_rebalance_delay_ms: 0, members_max: 1, ..Config::default() });
+    let mut scene = Scene::new(Config { initial_rebalance_delay_ms: 0, members_max: 1, ..Config::default() });
     let member_id = scene.stable();
     let refused = scene.join("");
     assert_eq!(scene.joined(refused).error, ErrorCode::GroupMaxSizeReached);

@@ -21,12 +21,18 @@ pub enum Event {
     Sync(Sync),
     Heartbeat(Heartbeat),
     Leave(Leave),
-    /// A member has shown itself by another request (see [`super::command::Decision::alive`]).
-    Alive { group: Arc<str>, member: Arc<str> },
+    /// A member has shown itself by another request (see [`super::Decision::alive`]).
+    Alive {
+        group: Arc<str>,
+        member: Arc<str>,
+    },
     /// A timer's deadline has passed.
     Timer(TimerKey),
     /// A write is committed, or the log refused it or lost it.
-    Stored { write: WriteId, outcome: Result<(), ErrorCode> },
+    Stored {
+        write: WriteId,
+        outcome: Result<(), ErrorCode>,
+    },
 }
 
 #[derive(Debug)]
@@ -177,12 +183,7 @@ impl Groups {
     }
 
     /// Does nothing for a group that is gone.
-    fn in_group(
-        &mut self,
-        id: &str,
-        now_ms: i64,
-        act: impl FnOnce(&mut Group, &mut Step<'_>),
-    ) -> Effects {
+    fn in_group(&mut self, id: &str, now_ms: i64, act: impl FnOnce(&mut Group, &mut Step<'_>)) -> Effects {
         self.with_step(now_ms, |by_id, step| {
             if let Some(group) = by_id.get_mut(id) {
                 act(group, step);

@@ -1,5 +1,6 @@
 //! Random histories of clients, time, refused writes and failing coordinators: what holds after each step.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
@@ -7,6 +8,7 @@ use milena_protocol::types::Uuid;
 use proptest::prelude::*;
 
 use super::classic::{Classic, State};
+use super::classic_member::Member;
 use super::reply::Reply;
 use super::request::{Commit, CommitPartition, CommitTopic, Heartbeat, Leave, Leaver, Sync, Token};
 use super::scene::{GROUP, Scene, protocol};
@@ -229,11 +231,12 @@ impl World {
 
 /// The counts and maps beside the members agree with them.
 fn check_counts(group: &Classic) {
-    let count = |of: fn(&super::classic_member::Member) -> bool| group.members.values().filter(|m| of(m)).count();
+    let count = |of: fn(&Member) -> bool| group.members.values().filter(|m| of(m)).count();
     assert_eq!(group.waiting_joins(), count(|member| member.join.is_some()));
     assert_eq!(group.everybody_synced(), count(|member| member.owes_sync) == 0);
     let instances = group.members.iter().filter_map(|(id, m)| Some((m.instance_id.clone()?, id.clone())));
-    assert_eq!(group.static_members, instances.collect());
+    let instances: BTreeMap<Arc<str>, Arc<str>> = instances.collect();
+    assert_eq!(group.static_members, instances);
     assert!(group.pending_joins.keys().all(|id| !group.members.contains_key(id)));
 }
 

@@ -72,7 +72,12 @@ impl Offsets {
     }
 
     /// Applies a record of a transaction, which counts when [`Offsets::end_transaction`] says so.
-    pub(super) fn apply_transactional(&mut self, producer_id: i64, record: &OffsetRecord, record_offset: i64) {
+    pub(super) fn apply_transactional(
+        &mut self,
+        producer_id: i64,
+        record: &OffsetRecord,
+        record_offset: i64,
+    ) {
         let Some(value) = &record.value else { return self.apply(record, record_offset) };
         put(self.pending.entry(producer_id).or_default(), record, value, record_offset);
         self.open.entry(record.group.clone()).or_default().insert(producer_id);

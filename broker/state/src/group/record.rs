@@ -94,7 +94,9 @@ pub struct StoredMember {
 pub enum Decoded {
     Record(Record),
     /// A type that this machine does not apply.
-    Other { kind: i16 },
+    Other {
+        kind: i16,
+    },
 }
 
 /// Why a record of the log cannot be read. The loader skips it, counts it and logs it.
@@ -111,7 +113,12 @@ pub enum DecodeError {
 }
 
 impl Record {
-    pub fn offset(group: &Arc<str>, topic: &Arc<str>, partition: i32, value: Option<CommittedOffset>) -> Self {
+    pub fn offset(
+        group: &Arc<str>,
+        topic: &Arc<str>,
+        partition: i32,
+        value: Option<CommittedOffset>,
+    ) -> Self {
         Self::Offset(OffsetRecord { group: group.clone(), topic: topic.clone(), partition, value })
     }
 
@@ -177,15 +184,15 @@ fn offset_value(committed: &CommittedOffset) -> Result<Vec<u8>, codec::EncodeErr
 fn group_value(group: &GroupMetadata) -> Result<Vec<u8>, codec::EncodeError> {
     fn member(member: &StoredMember) -> MemberMetadata<'_> {
         MemberMetadata {
-        member_id: Cow::Borrowed(&*member.id),
-        group_instance_id: member.instance_id.as_deref().map(Cow::Borrowed),
-        client_id: Cow::Borrowed(&*member.client_id),
-        client_host: Cow::Borrowed(&*member.client_host),
-        rebalance_timeout: member.rebalance_timeout_ms,
-        session_timeout: member.session_timeout_ms,
-        subscription: Cow::Borrowed(&*member.subscription),
-        assignment: Cow::Borrowed(&*member.assignment),
-    }
+            member_id: Cow::Borrowed(&*member.id),
+            group_instance_id: member.instance_id.as_deref().map(Cow::Borrowed),
+            client_id: Cow::Borrowed(&*member.client_id),
+            client_host: Cow::Borrowed(&*member.client_host),
+            rebalance_timeout: member.rebalance_timeout_ms,
+            session_timeout: member.session_timeout_ms,
+            subscription: Cow::Borrowed(&*member.subscription),
+            assignment: Cow::Borrowed(&*member.assignment),
+        }
     }
     let value = GroupMetadataValue {
         protocol_type: (&*group.protocol_type).into(),

@@ -57,7 +57,11 @@ fn golden() -> Vec<(Record, &'static str, Option<&'static str>)> {
     let group_key = "0002000167";
     vec![
         (offset(Some(with_id)), offset_key, Some(GOLDEN_OFFSET)),
-        (offset(Some(CommittedOffset { metadata: "".into(), ..committed() })), offset_key, Some(GOLDEN_PLAIN)),
+        (
+            offset(Some(CommittedOffset { metadata: "".into(), ..committed() })),
+            offset_key,
+            Some(GOLDEN_PLAIN),
+        ),
         (offset(Some(expiring)), offset_key, Some(GOLDEN_EXPIRES)),
         (offset(None), offset_key, None),
         (Record::group(&"g".into(), None), group_key, None),
@@ -66,11 +70,15 @@ fn golden() -> Vec<(Record, &'static str, Option<&'static str>)> {
     ]
 }
 
-const GOLDEN_OFFSET: &str = "@offset@";
-const GOLDEN_PLAIN: &str = "@offset_plain@";
-const GOLDEN_EXPIRES: &str = "@offset_expires@";
-const GOLDEN_GROUP: &str = "@group@";
-const GOLDEN_EMPTY: &str = "@group_empty@";
+const GOLDEN_OFFSET: &str = "\
+    0004000000000000002a00000007056e6f74650000018bcfe568000100100102030405060708090a0b0c0d0e0f \
+    10";
+const GOLDEN_PLAIN: &str = "0004000000000000002affffffff010000018bcfe5680000";
+const GOLDEN_EXPIRES: &str = "0001000000000000002a00046e6f74650000018bcfe568000000018bcfe65260";
+const GOLDEN_GROUP: &str = "\
+    00030008636f6e73756d657200000005000572616e676500036d2d310000018bcfe568000000000100036d2d31 \
+    000169000163000a2f3132372e302e302e310000ea600000271000000003000102000000020304";
+const GOLDEN_EMPTY: &str = "0003000000000000ffffffff0000018bcfe5680000000000";
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: String = hex.chars().filter(|c| !c.is_whitespace()).collect();

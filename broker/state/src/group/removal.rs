@@ -94,11 +94,8 @@ pub(super) fn expire(groups: &Groups, from: Option<&Arc<str>>, now_ms: i64) -> D
     let mut records = Vec::new();
     let from = from.map_or(Bound::Unbounded, Bound::Included);
     for (id, group) in groups.by_id.range::<Arc<str>, _>((from, Bound::Unbounded)) {
-        if records.len() >= EXPIRY_RECORDS_MAX {
-            return Decision::new(records, CommandReply::Expired { next: Some(id.clone()) });
-        }
         let nothing_left = expire_group(groups, id, &group.classic, now_ms, &mut records);
-        if nothing_left && records.len() >= EXPIRY_RECORDS_MAX {
+        if records.len() >= EXPIRY_RECORDS_MAX {
             return Decision::new(records, CommandReply::Expired { next: Some(id.clone()) });
         }
         if nothing_left && group.classic.state == State::Empty {
@@ -108,7 +105,7 @@ pub(super) fn expire(groups: &Groups, from: Option<&Arc<str>>, now_ms: i64) -> D
     Decision::new(records, CommandReply::Expired { next: None })
 }
 
-/// Whether no offset of the group is left.
+/// Whether no offset of the group is left, as far as this round came.
 fn expire_group(
     groups: &Groups,
     id: &Arc<str>,
@@ -125,7 +122,7 @@ fn expire_group(
             && since.is_outdated(committed, now_ms, groups.config.offsets_retention_ms)
             && !groups.offsets.is_pending(id, topic, partition);
         if outdated && records.len() >= EXPIRY_RECORDS_MAX {
-            return true;
+            return false;
         }
         if outdated {
             records.push(Record::offset(id, topic, partition, None));

@@ -146,7 +146,6 @@ fn expiry_of_many_offsets_comes_in_rounds() {
     loop {
         let decision = scene.groups.decide(&Command::Expire { from }, scene.now_ms);
         assert!(decision.records.len() <= EXPIRY_RECORDS_MAX + 1, "{}", decision.records.len());
-        scene.groups.decide(&Command::Expire { from: None }, scene.now_ms);
         decision.records.iter().for_each(|record| scene.groups.apply(record, 0));
         rounds += 1;
         let CommandReply::Expired { next } = decision.reply else { panic!("{:?}", decision.reply) };

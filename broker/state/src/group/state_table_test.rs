@@ -65,7 +65,7 @@ fn check(what: &str, expected: [ErrorCode; 6], ask: impl Fn(&mut Case) -> ErrorC
 /// A join that waits is accepted.
 fn join_error(scene: &Scene, token: Token) -> ErrorCode {
     match scene.replies.get(&token) {
-        None => None,
+        Option::None => None,
         Some(Reply::Join(reply)) => reply.error,
         other => panic!("{other:?} is no answer to a join"),
     }
@@ -191,18 +191,18 @@ fn sync_of_a_stranger() {
 #[test]
 fn heartbeat_of_a_member() {
     let unknown = UnknownMemberId;
-    check("heartbeat", [unknown, unknown, RebalanceInProgress, None, None, CoordinatorNotAvailable], |case| {
-        case.scene.heartbeat(&case.member_id.clone(), case.generation)
-    });
+    check(
+        "heartbeat",
+        [unknown, unknown, RebalanceInProgress, None, None, CoordinatorNotAvailable],
+        |case| case.scene.heartbeat(&case.member_id.clone(), case.generation),
+    );
 }
 
 #[test]
 fn heartbeat_of_another_generation() {
     let other = IllegalGeneration;
     let expected = [UnknownMemberId, UnknownMemberId, other, other, other, CoordinatorNotAvailable];
-    check("heartbeat", expected, |case| {
-        case.scene.heartbeat(&case.member_id.clone(), case.generation + 1)
-    });
+    check("heartbeat", expected, |case| case.scene.heartbeat(&case.member_id.clone(), case.generation + 1));
 }
 
 #[test]

@@ -21,9 +21,8 @@ impl Groups {
         if !kinds.is_empty() && !kinds.iter().any(|kind| kind.eq_ignore_ascii_case(CLASSIC)) {
             return Vec::new();
         }
-        let asked = |group: &Classic| {
-            states.is_empty() || states.contains(&group.state.name().to_lowercase())
-        };
+        let asked =
+            |group: &Classic| states.is_empty() || states.contains(&group.state.name().to_lowercase());
         let groups = self.by_id.values().map(|group| &group.classic);
         groups.filter(|group| asked(group)).map(listed).collect()
     }
