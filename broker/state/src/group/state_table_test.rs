@@ -28,7 +28,7 @@ fn cases() -> Vec<Case> {
 
     let mut empty = Scene::quick();
     let left = empty.stable();
-    empty.leave(&[(&left, None)]);
+    empty.leave(&[(&left, Option::None)]);
 
     let mut preparing = Scene::new(Config { initial_rebalance_delay_ms: 3000, ..Config::default() });
     preparing.join("");
