@@ -198,4 +198,36 @@ proptest! {
         let (key, value) = record.encode().expect("short texts");
         prop_assert_eq!(Record::decode(Some(&key), value.as_deref()), Ok(Decoded::Record(record)));
     }
+
+    #[test]
+    fn groups_come_back(
+        texts in prop::collection::vec(".{0,12}", 6),
+        numbers: (i32, i64, i32, i32),
+        named: bool,
+        members in 0..4_usize,
+        blobs: (Vec<u8>, Vec<u8>),
+    ) {
+        let text = |index: usize| Arc::<str>::from(&*texts[index]);
+        let member = StoredMember {
+            id: text(0),
+            instance_id: named.then(|| text(1)),
+            client_id: text(2),
+            client_host: text(3),
+            rebalance_timeout_ms: numbers.2,
+            session_timeout_ms: numbers.3,
+            subscription: blobs.0.into(),
+            assignment: blobs.1.into(),
+        };
+        let metadata = GroupMetadata {
+            protocol_type: text(4),
+            generation: numbers.0,
+            protocol: named.then(|| text(5)),
+            leader: named.then(|| text(0)),
+            state_timestamp_ms: numbers.1,
+            members: vec![member; members],
+        };
+        let record = Record::group(&text(1), Some(metadata));
+        let (key, value) = record.encode().expect("short texts");
+        prop_assert_eq!(Record::decode(Some(&key), value.as_deref()), Ok(Decoded::Record(record)));
+    }
 }
