@@ -9,7 +9,7 @@ use milena_protocol::ErrorCode;
 
 use super::classic::{Classic, State};
 use super::classic_member::{Member, distinct};
-use super::config::{Config, NEW_MEMBER_JOIN_TIMEOUT_MS};
+use super::config::{Config, NEW_MEMBER_JOIN_TIMEOUT_MS, PENDING_JOINS_MAX};
 use super::effects::{Purpose, Replaced, Step, TimerKey};
 use super::record::Record;
 use super::reply::{JoinReply, Reply};
@@ -78,6 +78,9 @@ impl Classic {
 
     /// Tells a client its member id; it has its session timeout to come back with it.
     fn hand_out(&mut self, join: &Join, new_id: Arc<str>, step: &mut Step<'_>) {
+        if self.pending_joins.len() >= PENDING_JOINS_MAX {
+            return self.refuse(join, "".into(), ErrorCode::GroupMaxSizeReached, step);
+        }
         let deadline_ms = step.after(join.session_timeout_ms);
         self.pending_joins.insert(new_id.clone(), deadline_ms);
         let key = TimerKey::Member { group: self.id.clone(), member: new_id.clone() };
@@ -89,7 +92,7 @@ impl Classic {
     /// instance: such a client is not who it says.
     fn join_pending(&mut self, join: &Join, step: &mut Step<'_>) {
         if join.instance_id.is_some() {
-            self.refuse(join, join.member_id.clone(), ErrorCode::UnknownServerError, step);
+            self.refuse(join, "".into(), ErrorCode::UnknownServerError, step);
         } else {
             self.admit(join, join.member_id.clone(), step);
         }

@@ -80,7 +80,7 @@ fn metadata_size(partition: &CommitPartition) -> usize {
 fn committed(partition: &CommitPartition, topic_id: Uuid, retention_ms: i64, now_ms: i64) -> CommittedOffset {
     CommittedOffset {
         offset: partition.offset,
-        leader_epoch: partition.leader_epoch.max(-1),
+        leader_epoch: partition.leader_epoch,
         metadata: partition.metadata.clone().unwrap_or_else(|| "".into()),
         commit_timestamp_ms: now_ms,
         expire_timestamp_ms: (retention_ms != DEFAULT_RETENTION).then(|| now_ms.saturating_add(retention_ms)),

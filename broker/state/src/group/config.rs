@@ -4,6 +4,10 @@
 /// rebalance, during which it sends no heartbeats. Kafka has no property for it.
 pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i32 = 5 * 60 * 1000;
 
+/// Ids per group that are handed out and not used yet. Kafka has no limit here: each lasts as long as the
+/// session timeout that its client asked for, up to half an hour.
+pub const PENDING_JOINS_MAX: usize = 100_000;
+
 /// Tombstones that one round of expiry decides; the runtime asks again for the rest.
 pub const EXPIRY_RECORDS_MAX: usize = 1000;
 

@@ -3,10 +3,10 @@
 use milena_protocol::ErrorCode;
 
 use super::Config;
-use super::config::NEW_MEMBER_JOIN_TIMEOUT_MS;
+use super::config::{NEW_MEMBER_JOIN_TIMEOUT_MS, PENDING_JOINS_MAX};
 use super::effects::TimerKey;
 use super::record::Record;
-use super::scene::{GROUP, SESSION_MS, Scene, protocol};
+use super::scene_test::{GROUP, SESSION_MS, Scene, protocol};
 
 fn delayed() -> Scene {
     Scene::new(Config { initial_rebalance_delay_ms: 3000, ..Config::default() })
@@ -279,6 +279,21 @@ fn full_group_refuses_newcomers() {
     assert_eq!(scene.joined(refused).error, ErrorCode::GroupMaxSizeReached);
     assert_eq!(&*scene.joined(refused).member_id, "");
     assert_eq!(scene.heartbeat(&member_id, 1), ErrorCode::None);
+}
+
+#[test]
+fn ids_that_nobody_uses_have_a_bound() {
+    let mut scene = Scene::quick();
+    let ask = |scene: &mut Scene| scene.join_with(|join| join.requires_known_member_id = true);
+    let first = ask(&mut scene);
+    for _ in 1..PENDING_JOINS_MAX {
+        ask(&mut scene);
+    }
+    let beyond = ask(&mut scene);
+    assert_eq!(scene.joined(beyond).error, ErrorCode::GroupMaxSizeReached);
+    let member_id = scene.joined(first).member_id.clone();
+    scene.join(&member_id);
+    assert_eq!(scene.state(), "PreparingRebalance");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::classic::{Classic, State};
 use super::classic_member::Member;
 use super::reply::Reply;
 use super::request::{Commit, CommitPartition, CommitTopic, Heartbeat, Leave, Leaver, Sync, Token};
-use super::scene::{GROUP, Scene, protocol};
+use super::scene_test::{GROUP, Scene, protocol};
 use super::{Command, Config, Event, TimerKey};
 
 const CLIENTS: usize = 4;
@@ -119,7 +119,7 @@ impl World {
             join.instance_id = Self::instance(client);
             join.protocols = names.iter().map(|name| protocol(name, &["t"])).collect();
             join.requires_known_member_id = asks_for_id;
-            join.supports_skipping_assignment = protocols % 2 == 0;
+            join.supports_skipping_assignment = protocols.is_multiple_of(2);
         });
         self.clients[client].joining = Some(token);
     }

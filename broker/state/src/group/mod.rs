@@ -82,7 +82,7 @@ mod join_test;
 #[cfg(test)]
 mod machine_test;
 #[cfg(test)]
-mod scene;
+mod scene_test;
 #[cfg(test)]
 mod state_table_test;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 
 use super::super::request::{Commit, CommitPartition, CommitTopic, Fetch, FetchTopic};
-use super::super::scene::{GROUP, Scene};
+use super::super::scene_test::{GROUP, Scene};
 use super::super::{Command, CommandReply, Config, Groups, Record};
 use super::*;
 

@@ -1,7 +1,7 @@
 //! When offsets and groups go.
 
 use super::super::request::{Commit, CommitPartition, CommitTopic, Fetch};
-use super::super::scene::{GROUP, Scene};
+use super::super::scene_test::{GROUP, Scene};
 use super::super::{Command, Config};
 use super::*;
 

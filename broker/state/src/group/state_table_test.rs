@@ -7,7 +7,7 @@ use milena_protocol::types::Uuid;
 
 use super::reply::Reply;
 use super::request::{Commit, CommitPartition, CommitTopic, DeleteOffsets, Token};
-use super::scene::{GROUP, Scene, protocol};
+use super::scene_test::{GROUP, Scene, protocol};
 use super::{Command, CommandReply, Config};
 
 /// A group in a state, with a member in it where the state has one.

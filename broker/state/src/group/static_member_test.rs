@@ -5,7 +5,7 @@ use std::sync::Arc;
 use milena_protocol::ErrorCode;
 
 use super::request::{Heartbeat, Token};
-use super::scene::{GROUP, SESSION_MS, Scene, protocol};
+use super::scene_test::{GROUP, SESSION_MS, Scene, protocol};
 use super::{Config, Event};
 
 fn join(scene: &mut Scene, instance: &str) -> Token {
