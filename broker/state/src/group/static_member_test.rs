@@ -6,7 +6,7 @@ use milena_protocol::ErrorCode;
 
 use super::request::{Heartbeat, Token};
 use super::scene_test::{GROUP, SESSION_MS, Scene, protocol};
-use super::{Config, Event};
+use super::{Config, Event, TimerKey};
 
 fn join(scene: &mut Scene, instance: &str) -> Token {
     scene.join_with(|join| {
@@ -180,4 +180,46 @@ fn member_that_names_anothers_instance_is_fenced() {
     let leaving = scene.leave(&[(&a, Some("b"))]);
     assert_eq!(scene.left(leaving).members[0].error, ErrorCode::FencedInstanceId);
     assert_eq!(scene.state(), "Stable");
+}
+
+#[test]
+fn somebody_who_is_there_leads_for_a_static_leader_that_is_not() {
+    let (mut scene, a, b) = pair();
+    let dynamic = scene.join("");
+    let rejoined = scene.join_with(|join| {
+        join.member_id = b.clone();
+        join.instance_id = Some("b".into());
+    });
+    for _ in 0..12 {
+        scene.pass(5000);
+        scene.heartbeat(&a, 1);
+    }
+    assert_eq!(scene.joined(rejoined).leader, b);
+    assert_eq!([scene.joined(rejoined).members.len(), scene.joined(dynamic).members.len()], [3, 0]);
+}
+
+#[test]
+fn restart_that_a_rebalance_overtakes_takes_part_in_it() {
+    let (mut scene, _, _) = pair();
+    scene.commits = false;
+    let back = join(&mut scene, "b");
+    scene.join("");
+    assert_eq!(scene.state(), "PreparingRebalance");
+    scene.store_next(Ok(()));
+    assert!(scene.waits(back));
+}
+
+#[test]
+fn session_of_a_restarted_member_begins_with_its_answer() {
+    let (mut scene, a, _) = pair();
+    scene.commits = false;
+    let back = join(&mut scene, "b");
+    scene.pass(9000);
+    scene.heartbeat(&a, 1);
+    scene.pass(3000);
+    scene.store_next(Ok(()));
+    let new_id = scene.joined(back).member_id.clone();
+    scene.pass(2000);
+    assert_eq!(scene.heartbeat(&new_id, 1), ErrorCode::None);
+    assert!(scene.timers.contains_key(&TimerKey::Member { group: GROUP.into(), member: new_id }));
 }
