@@ -8,5 +8,6 @@
 
 pub mod config;
 pub mod fetch_session;
+pub mod group;
 pub mod metadata;
 pub mod partition;
