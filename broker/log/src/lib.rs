@@ -7,6 +7,7 @@
 mod append;
 pub mod checkpoint;
 mod clean_stop;
+pub mod compaction;
 mod config;
 pub mod directory;
 mod disk;

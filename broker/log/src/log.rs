@@ -5,7 +5,7 @@
 //! no thread and no timer, and as long as nobody uses it no open file.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::config::Config;
 use crate::directory::Directory;
@@ -47,6 +47,10 @@ pub struct Log {
     pub(crate) dirty_since_ms: Option<i64>,
     /// The log was used since `maintain` last looked.
     pub(crate) used: bool,
+    /// Counts truncations: a pass that compacts the log must not build on what was cut.
+    pub(crate) cuts: u64,
+    /// Alive while the log is being compacted.
+    pub(crate) compacting: Weak<()>,
     /// A change is under way, or a panic ended it in the middle.
     pub(crate) half_done: bool,
 }
