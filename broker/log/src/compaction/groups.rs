@@ -45,6 +45,7 @@ fn index_bytes_max(segment: &Segment, config: &Config) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one group is a list of one range")]
 mod tests {
     use super::*;
 

@@ -61,7 +61,7 @@ pub(super) enum Stage {
         reading: Option<Reading>,
         fates: Fates,
     },
-    Rewrite(Rewriting),
+    Rewrite(Box<Rewriting>),
     /// The group is written and waits for the log.
     Swap {
         group: usize,
@@ -138,7 +138,7 @@ impl Compaction {
         let next = match stage {
             Stage::Prepare => self.prepare(),
             Stage::Index { place, reading, fates } => self.index(place, reading, fates),
-            Stage::Rewrite(rewriting) => self.rewrite(rewriting),
+            Stage::Rewrite(rewriting) => self.rewrite(*rewriting),
             Stage::Swapped { group, fates, replaced } => self.clear_up(group, fates, &replaced),
             Stage::Checkpoint => self.checkpoint(),
             waiting => Ok(waiting),
@@ -299,7 +299,8 @@ impl Compaction {
         match self.groups.get(group) {
             Some(places) => {
                 let place = places.start;
-                Stage::Rewrite(Rewriting { group, place, writer: None, reading: None, fates })
+                let writer = None;
+                Stage::Rewrite(Box::new(Rewriting { group, place, writer, reading: None, fates }))
             }
             None => Stage::Note,
         }
@@ -326,7 +327,7 @@ impl Compaction {
                 Ok(Some(located)) => located,
                 Ok(None) if rewriting.place + 1 < places.end => {
                     rewriting.place += 1;
-                    return Ok(Stage::Rewrite(Rewriting { writer: Some(writer), ..rewriting }));
+                    return Ok(Stage::Rewrite(Box::new(Rewriting { writer: Some(writer), ..rewriting })));
                 }
                 Ok(None) => {
                     let Rewriting { group, mut fates, .. } = rewriting;
@@ -339,7 +340,8 @@ impl Compaction {
             self.copy(&mut reading, &located, &mut rewriting.fates, &mut writer)?;
             left = left.saturating_sub(located.size() as usize);
         }
-        Ok(Stage::Rewrite(Rewriting { writer: Some(writer), reading: Some(reading), ..rewriting }))
+        let (writer, reading) = (Some(writer), Some(reading));
+        Ok(Stage::Rewrite(Box::new(Rewriting { writer, reading, ..rewriting })))
     }
 
     /// Writes what stays of a batch.
