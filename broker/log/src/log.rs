@@ -1,7 +1,7 @@
 //! One partition's log: what it holds in memory, and what can be asked without touching a file.
 //!
 //! The work is in the modules beside this one, each an `impl Log`: `append`, `lookup` (reads), `roll`, `recovery`
-//! (opening), `truncation`, `retention`. A log has one user at a time; its owner holds it behind a lock. It has
+//! (opening), `truncation`, `retention`, `compaction`. A log has one user at a time; its owner holds it behind a lock. It has
 //! no thread and no timer, and as long as nobody uses it no open file.
 
 use std::path::PathBuf;
