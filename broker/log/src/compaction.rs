@@ -15,8 +15,9 @@
 //! loop pass.step(): More(bytes) → throttle; NeedsLog → log.compaction_turn(pass) under the lock; Done
 //! ```
 //!
-//! Retention leaves a log alone while a pass is under way; a cut ends the pass ([`Failure::Overtaken`]). Deliberately
-//! absent: threads, waiting, and which logs could not be cleaned (the caller keeps that).
+//! Retention leaves a log alone while a pass is under way; a cut, and closing the log, ends the pass
+//! ([`Failure::Overtaken`]). Deliberately absent: threads, waiting, and which logs could not be cleaned (the caller
+//! keeps that).
 //!
 //! Source: KIP-58 (min lag), KIP-354 (max lag), KIP-534 (tombstones), ADR 23, ADR 39.
 
@@ -106,7 +107,7 @@ impl Report {
 /// Why a pass ended before its end. The log is as before, or partly compacted, and readable in any case.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
-    /// The log was cut, deleted or taken by another pass meanwhile. The next one begins anew.
+    /// The log was cut, closed, deleted or taken by another pass meanwhile. The next one begins anew.
     #[error("the log changed while it was compacted")]
     Overtaken,
     /// Compaction can do nothing for this log as it is.

@@ -49,6 +49,8 @@ pub struct Log {
     pub(crate) used: bool,
     /// Counts truncations: a pass that compacts the log must not build on what was cut.
     pub(crate) cuts: u64,
+    /// Tells a pass that compacts this log that there still is one.
+    pub(crate) alive: Arc<()>,
     /// Alive while the log is being compacted.
     pub(crate) compacting: Weak<()>,
     /// A change is under way, or a panic ended it in the middle.

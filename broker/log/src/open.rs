@@ -139,6 +139,7 @@ impl Log {
             durability: Durability::new(name, last.base_offset, log_start_offset, recovery_point),
             half_done: false,
             cuts: 0,
+            alive: Arc::new(()),
             compacting: Weak::new(),
             deleted: Vec::new(),
             snapshot_offset: None,

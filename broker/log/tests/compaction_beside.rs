@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use milena_log::compaction::Progress;
+use milena_log::compaction::{Failure, Progress};
 use milena_log::directory::Options;
 use milena_log::memory_files::MemoryFiles;
 use milena_log::{Directory, Log, Read, RealFiles};
@@ -72,6 +72,27 @@ fn reader_that_has_a_file_range_reads_on_after_its_segment_was_replaced() {
     let bytes = log.read(read).expect("readable").expect("records").read().expect("readable");
     let first = Batches::maybe_truncated(&bytes).next().expect("a batch").expect("whole").base_offset;
     assert_eq!(first, 36, "the reader goes on with what is left");
+}
+
+#[test]
+fn pass_leaves_a_log_alone_that_was_opened_again() {
+    let (files, directory, mut log) = log();
+    let mut old = keyed::begin(&mut log, keyed::MAP_BYTES, NOW_MS).expect("dirty").expect("dirty");
+    // The first group is written and waits for the log.
+    while old.step().expect("cleanable") != Progress::NeedsLog {}
+    log.close_clean().expect("memory");
+    directory.close_clean(0).expect("memory");
+    let mut log = keyed::open(&directory, true).expect("readable");
+    let mut new = keyed::begin(&mut log, keyed::MAP_BYTES, NOW_MS).expect("dirty").expect("dirty");
+    while new.step().expect("cleanable") != Progress::NeedsLog {
+        let _ = old.step();
+    }
+    assert!(matches!(log.compaction_turn(&mut old), Err(Failure::Overtaken)));
+    drop(old);
+    keyed::finish(&mut log, new).expect("cleanable");
+    assert_eq!(records(&mut log).iter().map(|found| found.offset).collect::<Vec<_>>(), [36, 37, 38, 39]);
+    let paths = files.paths_below(std::path::Path::new(support::FOLDER));
+    assert!(paths.iter().all(|path| !path.to_string_lossy().ends_with(".cleaned")), "{paths:?}");
 }
 
 #[test]

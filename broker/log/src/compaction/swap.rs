@@ -51,8 +51,12 @@ impl Log {
         self.directory.compacted().note(&self.durability, first_dirty_offset);
         let busy = Arc::new(());
         self.compacting = Arc::downgrade(&busy);
-        let home =
-            Home { disk: self.disk.clone(), durability: self.durability.clone(), folder: self.folder() };
+        let home = Home {
+            disk: self.disk.clone(),
+            durability: self.durability.clone(),
+            folder: self.folder(),
+            log: Arc::downgrade(&self.alive),
+        };
         Ok(Compaction {
             stage: Stage::Prepare,
             home,

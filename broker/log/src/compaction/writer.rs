@@ -1,7 +1,7 @@
 //! The segment that a group of segments becomes, written under `.cleaned` and synced.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use milena_protocol::records::BatchHeader;
 
@@ -20,6 +20,8 @@ pub(super) struct Home {
     pub disk: Arc<Disk>,
     pub durability: Arc<Durability>,
     pub folder: PathBuf,
+    /// Gone when the log is: another may be open under its name, with a pass of its own.
+    pub log: Weak<()>,
 }
 
 impl Home {
@@ -29,11 +31,11 @@ impl Home {
         path.into()
     }
 
-    /// Changes names in the folder, unless the log was deleted and with it the folder.
+    /// Changes names in the folder, unless the log was closed, or deleted and with it the folder.
     pub fn in_folder<T>(&self, change: impl FnOnce(&Path) -> Result<T, Error>) -> Result<T, Failure> {
         // Deleting closes the log between two holders of this, and renames the folder after it.
         let _order = self.durability.sync_order();
-        if self.durability.is_closed() {
+        if self.durability.is_closed() || self.log.strong_count() == 0 {
             return Err(Failure::Overtaken);
         }
         Ok(change(&self.folder)?)
