@@ -246,7 +246,7 @@ impl Log {
         };
         let config = &self.config;
         Ok(size + batch.size > config.segment_bytes as usize
-            || waited_ms > config.segment_ms - self.jitter_ms(segment.base_offset)
+            || waited_ms > config.roll_ms() - self.jitter_ms(segment.base_offset)
             || batch.last_offset - segment.base_offset > i64::from(i32::MAX)
             || self.active.indexer.is_full(config.segment_index_bytes))
     }
@@ -260,7 +260,7 @@ impl Log {
 
     /// Some of `segment.jitter.ms`, always the same for a segment.
     fn jitter_ms(&self, base_offset: i64) -> i64 {
-        let jitter_ms = self.config.segment_jitter_ms.min(self.config.segment_ms);
+        let jitter_ms = self.config.segment_jitter_ms.min(self.config.roll_ms());
         if jitter_ms <= 0 {
             return 0;
         }

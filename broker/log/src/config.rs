@@ -1,7 +1,9 @@
 //! The settings of one log: the topic properties this crate acts on, typed.
 
+use crate::compaction;
+
 /// Settings of one log; shared by all partitions of a topic and replaced as a whole when they change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `segment.bytes`
     pub segment_bytes: u32,
@@ -26,6 +28,7 @@ pub struct Config {
     pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: i64,
+    pub compaction: compaction::Settings,
 }
 
 impl Default for Config {
@@ -43,6 +46,15 @@ impl Default for Config {
             compact: false,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: 24 * 3_600_000,
+            compaction: compaction::Settings::default(),
         }
+    }
+}
+
+impl Config {
+    /// Age at which a segment is sealed. A compacted log's records can only be cleaned when they left the active one.
+    pub(crate) fn roll_ms(&self) -> i64 {
+        let max_lag_ms = self.compaction.max_lag_ms;
+        if self.compact && max_lag_ms > 0 { self.segment_ms.min(max_lag_ms) } else { self.segment_ms }
     }
 }

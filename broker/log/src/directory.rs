@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::checkpoint::{self, Offsets};
 use crate::clean_stop::CleanStop;
+use crate::compaction::Compacted;
 use crate::disk::Disk;
 pub use crate::disk::OnOffline;
 use crate::durability::Durability;
@@ -28,8 +29,6 @@ const LOCK: &str = ".lock";
 const IDENTITY: &str = "meta.properties";
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
-/// Kafka's: how far a log was compacted.
-const COMPACTED: &str = "cleaner-offset-checkpoint";
 
 /// Bound on the size of the directory's own property files.
 const PROPERTIES_SIZE_MAX: u64 = 64 << 10;
@@ -64,8 +63,7 @@ pub struct Directory {
     flusher: Flusher,
     disk: Arc<Disk>,
     clean_stop: Option<CleanStop>,
-    /// How far each log was compacted, as of the start.
-    compacted: Offsets,
+    compacted: Compacted,
     /// The recovery points that were written before this start did not read.
     recovery_points_lost: bool,
     identity: Mutex<Option<Identity>>,
@@ -99,8 +97,8 @@ pub(crate) struct Checkpointed {
     pub clean: bool,
     /// How much there was at the last clean stop, if nothing can have changed since.
     pub extent: Option<Extent>,
-    /// Below this the log was compacted, or 0.
-    pub compacted_upto: i64,
+    /// Below this the log was compacted; `None` when it never was.
+    pub compacted_upto: Option<i64>,
     /// There may have been a recovery point, but the file is lost.
     pub recovery_points_lost: bool,
 }
@@ -133,7 +131,7 @@ impl Directory {
         let recovery_points_lost = recovery_points.is_empty();
         let log_starts = read_offsets(&disk, LOG_STARTS)?;
         let logs = Logs { recovery_points, log_starts, ..Logs::default() };
-        let compacted = read_offsets(&disk, COMPACTED)?;
+        let compacted = Compacted::of(read_offsets(&disk, Compacted::FILE)?);
         let clean_stop = CleanStop::take(&disk)?;
         let flusher = Flusher::start(disk.clone(), "log-flusher", options.flusher_thread);
         Ok(Arc::new(Directory {
@@ -205,6 +203,7 @@ impl Directory {
         // In this order: the log start of before would, beside a later recovery point, miss what was deleted.
         self.write_offsets(LOG_STARTS, &log_starts)?;
         self.write_offsets(RECOVERY_POINTS, &recovery_points)?;
+        self.compacted.write(&self.disk)?;
         let mut logs = self.logs.lock();
         (logs.recovery_points, logs.log_starts) = (recovery_points, log_starts);
         logs.gone.retain(|name| !gone.contains(name));
@@ -242,7 +241,7 @@ impl Directory {
             return Checkpointed {
                 recovery_point: Some(durability.durable_offset()),
                 log_start_offset: Some(durability.log_start_offset()),
-                compacted_upto: self.compacted_upto(name),
+                compacted_upto: self.compacted.offset(name),
                 ..Checkpointed::default()
             };
         }
@@ -256,14 +255,24 @@ impl Directory {
             log_start_offset: logs.log_starts.get(&key).copied(),
             clean: stop.is_some_and(|stop| stop.vouches_for(name)),
             extent: stop.and_then(|stop| stop.extent(name)),
-            compacted_upto: self.compacted_upto(name),
+            compacted_upto: self.compacted.offset(name),
             recovery_points_lost: self.recovery_points_lost,
         }
     }
 
-    fn compacted_upto(&self, name: &str) -> i64 {
+    /// How far its logs were compacted.
+    pub(crate) fn compacted(&self) -> &Compacted {
+        &self.compacted
+    }
+
+    /// The log's recovery point on disk; 0 when there is none, or while it may be written.
+    pub(crate) fn checkpointed_recovery_point(&self, name: &str) -> i64 {
+        let _written = match self.checkpointing.try_lock() {
+            Some(written) => written,
+            None => return 0,
+        };
         let key = names::parse_folder(name).map(|(topic, partition)| (topic.to_owned(), partition));
-        key.and_then(|key| self.compacted.get(&key).copied()).unwrap_or(0)
+        key.and_then(|key| self.logs.lock().recovery_points.get(&key).copied()).unwrap_or(0)
     }
 
     /// The log start that the checkpoint on disk has for the log.
@@ -294,6 +303,7 @@ impl Directory {
         if let Some((topic, partition)) = names::parse_folder(name) {
             logs.gone.insert((topic.to_owned(), partition));
         }
+        self.compacted.forget(name);
     }
 
     /// A log is created under this name. If the checkpoints know another one of that name they are written
@@ -303,7 +313,8 @@ impl Directory {
         let key = (topic.to_owned(), partition);
         let mut logs = self.logs.lock();
         logs.forgotten.insert(name.into());
-        if !logs.recovery_points.contains_key(&key) && !logs.log_starts.contains_key(&key) {
+        let is_known = logs.recovery_points.contains_key(&key) || logs.log_starts.contains_key(&key);
+        if !is_known && self.compacted.offset(name).is_none() {
             return Ok(());
         }
         if logs.gone.insert(key) {
@@ -311,6 +322,7 @@ impl Directory {
         }
         logs.open.remove(name);
         drop(logs);
+        self.compacted.forget(name);
         self.checkpoint()
     }
 

@@ -42,10 +42,10 @@ pub(crate) enum Verdict {
 impl Gaps {
     pub fn of(known: &Checkpointed, compact: bool) -> Self {
         let compacted_upto = match (known.compacted_upto, known.recovery_point) {
-            (0, _) if !compact => 0,
+            (None, _) if !compact => 0,
             // Nobody can say what was durable. As in Kafka every hole is believed.
             _ if known.recovery_points_lost => i64::MAX,
-            (compacted_upto, recovery_point) => compacted_upto.max(recovery_point.unwrap_or(0)),
+            (compacted_upto, recovery_point) => compacted_upto.unwrap_or(0).max(recovery_point.unwrap_or(0)),
         };
         Gaps { compacted_upto, compact }
     }
@@ -81,7 +81,7 @@ impl Hole {
 mod tests {
     use super::*;
 
-    fn known(recovery_point: i64, compacted_upto: i64) -> Checkpointed {
+    fn known(recovery_point: i64, compacted_upto: Option<i64>) -> Checkpointed {
         Checkpointed { recovery_point: Some(recovery_point), compacted_upto, ..Checkpointed::default() }
     }
 
@@ -92,11 +92,11 @@ mod tests {
 
     #[test]
     fn hole_is_judged_by_where_it_ends_and_what_was_durable() {
-        let never = Gaps::of(&known(50, 0), false);
+        let never = Gaps::of(&known(50, None), false);
         check(never, 10, 20, Verdict::Damage);
         check(never, 49, 60, Verdict::Damage);
         check(never, 50, 60, Verdict::LostTail);
-        let compacts = Gaps::of(&known(50, 0), true);
+        let compacts = Gaps::of(&known(50, None), true);
         check(compacts, 10, 20, Verdict::Compacted);
         check(compacts, 40, 50, Verdict::Compacted);
         check(compacts, 49, 60, Verdict::Unproved);
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn log_that_was_compacted_once_keeps_its_holes_under_another_policy() {
-        let once = Gaps::of(&known(50, 30), false);
+        let once = Gaps::of(&known(50, Some(30)), false);
         assert!(once.are_possible());
         check(once, 10, 20, Verdict::Compacted);
         check(once, 50, 60, Verdict::LostTail);
@@ -114,8 +114,8 @@ mod tests {
     #[test]
     fn offsets_out_of_a_segments_reach_were_skipped() {
         let far = i64::from(i32::MAX) + 7;
-        check(Gaps::of(&known(50, 0), false), 50, far, Verdict::Compacted);
-        check(Gaps::of(&known(50, 0), false), 50, far - 1, Verdict::LostTail);
+        check(Gaps::of(&known(50, None), false), 50, far, Verdict::Compacted);
+        check(Gaps::of(&known(50, None), false), 50, far - 1, Verdict::LostTail);
     }
 
     #[test]

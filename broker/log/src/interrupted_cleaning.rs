@@ -51,6 +51,8 @@ fn replaced(disk: &Disk, path: &Path, swaps: &[&(i64, Kind)]) -> Result<Range<i6
     let mut range: Option<Range<i64>> = None;
     for (base_offset, _) in swaps.iter().filter(|(_, kind)| *kind == Kind::Log) {
         let end_offset = end_of(disk, &swap(path, *base_offset, Kind::Log), *base_offset)?;
+        // Of one without batches too: it takes the place of the segment of its name.
+        let end_offset = end_offset.max(base_offset.saturating_add(1));
         let before = range.unwrap_or(*base_offset..end_offset);
         range = Some(before.start.min(*base_offset)..before.end.max(end_offset));
     }

@@ -1,4 +1,4 @@
-//! Partition files: segments, indexes, producer state, recovery, retention.
+//! Partition files: segments, indexes, producer state, recovery, retention, compaction.
 //!
 //! A [`Directory`] is one entry of `log.dirs`; a [`Log`] in it is one partition (or the metadata Raft log).
 //! Everything is synchronous and single-writer per log: callers hold a log behind one short lock. Files have
@@ -7,6 +7,7 @@
 mod append;
 pub mod checkpoint;
 mod clean_stop;
+pub mod compaction;
 mod config;
 pub mod directory;
 mod disk;

@@ -1,11 +1,11 @@
 //! One partition's log: what it holds in memory, and what can be asked without touching a file.
 //!
 //! The work is in the modules beside this one, each an `impl Log`: `append`, `lookup` (reads), `roll`, `recovery`
-//! (opening), `truncation`, `retention`. A log has one user at a time; its owner holds it behind a lock. It has
+//! (opening), `truncation`, `retention`, `compaction`. A log has one user at a time; its owner holds it behind a lock. It has
 //! no thread and no timer, and as long as nobody uses it no open file.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::config::Config;
 use crate::directory::Directory;
@@ -47,6 +47,12 @@ pub struct Log {
     pub(crate) dirty_since_ms: Option<i64>,
     /// The log was used since `maintain` last looked.
     pub(crate) used: bool,
+    /// Counts truncations: a pass that compacts the log must not build on what was cut.
+    pub(crate) cuts: u64,
+    /// Tells a pass that compacts this log that there still is one.
+    pub(crate) alive: Arc<()>,
+    /// Alive while the log is being compacted.
+    pub(crate) compacting: Weak<()>,
     /// A change is under way, or a panic ended it in the middle.
     pub(crate) half_done: bool,
 }

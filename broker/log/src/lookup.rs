@@ -84,6 +84,15 @@ impl Lookup {
         Ok(largest)
     }
 
+    /// Timestamp of the first batch of a segment; `None` when it is empty.
+    pub(crate) fn first_timestamp(&mut self, index: usize) -> Result<Option<i64>, Error> {
+        self.search(index, |reader| {
+            let mut scan = reader.scan(0).map_err(|error| reader.failed(error))?;
+            let first = scan.next().map_err(|error| reader.failed(error))?;
+            Ok(first.map(|located| located.header.max_timestamp))
+        })
+    }
+
     fn active_of(&self, index: usize) -> Option<&(Indexer, Option<Arc<dyn File>>)> {
         self.active.as_ref().filter(|_| index + 1 == self.segments.len())
     }
@@ -155,7 +164,7 @@ impl Log {
         None
     }
 
-    /// Takes over what a lookup found out. False when a segment that it looked at was deleted or cut meanwhile: what
+    /// Takes over what a lookup found out. False when a segment that it looked at was deleted, cut or compacted meanwhile: what
     /// it then calls damage is none.
     pub fn learn(&mut self, lookup: Lookup) -> Result<bool, Error> {
         let mut is_current = true;
@@ -163,7 +172,12 @@ impl Log {
         for (place, seen) in segments.into_iter().enumerate() {
             let found = self.segments.binary_search_by_key(&seen.base_offset, |segment| segment.base_offset);
             let index = match found {
-                Ok(index) if self.segments[index].size >= seen.size => index,
+                Ok(index)
+                    if self.segments[index].size >= seen.size
+                        && self.segments[index].version == seen.version =>
+                {
+                    index
+                }
                 _ => {
                     is_current = false;
                     continue;

@@ -53,6 +53,8 @@ pub(crate) const TEMPORARY: &str = ".tmp";
 /// Endings that Kafka's log cleaner leaves when it dies: before, and after, the point of no return.
 pub(crate) const CLEANED: &str = ".cleaned";
 pub(crate) const SWAP: &str = ".swap";
+/// Ending of a file that compaction replaced. It tells of no deletion, as [`DELETED`] alone does.
+pub(crate) const REPLACED: &str = ".replaced.deleted";
 
 /// Topic and partition of a folder's name; `None` for anything else, deleted partitions included.
 pub(crate) fn parse_folder(name: &str) -> Option<(&str, i32)> {

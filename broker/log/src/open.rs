@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::config::Config;
 use crate::directory::{Checkpointed, Directory};
@@ -18,7 +18,7 @@ use crate::kept_index::Kept;
 use crate::leader_epochs::LeaderEpochs;
 use crate::log::{Active, Log, Opened};
 use crate::missing;
-use crate::names::{DELETED, Kind};
+use crate::names::{DELETED, Kind, REPLACED};
 use crate::producers::Producers;
 use crate::recovery::Vouched;
 use crate::segment::{Indexer, Segment};
@@ -138,6 +138,9 @@ impl Log {
             epochs_changed: false,
             durability: Durability::new(name, last.base_offset, log_start_offset, recovery_point),
             half_done: false,
+            cuts: 0,
+            alive: Arc::new(()),
+            compacting: Weak::new(),
             deleted: Vec::new(),
             snapshot_offset: None,
             changed: false,
@@ -166,7 +169,7 @@ impl Log {
             self.deleted = deleted.iter().map(|base_offset| (*base_offset, now_ms)).collect();
         }
         for name in leftovers {
-            let is_evidence = !is_known && name.ends_with(DELETED);
+            let is_evidence = !is_known && name.ends_with(DELETED) && !name.ends_with(REPLACED);
             if !is_evidence {
                 self.disk.remove(&self.folder().join(name))?;
             }

@@ -26,8 +26,11 @@ impl Log {
     }
 
     /// Applies retention to segments that lie wholly below `upto_offset` (the high watermark); says how many
-    /// were deleted.
+    /// were deleted. None while the log is being compacted.
     pub fn delete_old_segments(&mut self, upto_offset: i64, now_ms: i64) -> Result<usize, Error> {
+        if self.is_being_compacted() {
+            return Ok(0);
+        }
         self.change(|log| log.apply_retention(upto_offset, now_ms))
     }
 

@@ -18,11 +18,13 @@ pub(crate) struct Segment {
     pub largest: Option<Largest>,
     /// There is a `.txnindex`: transactions were aborted here.
     pub has_transaction_index: bool,
+    /// Counts how often compaction put another file in the place of this one.
+    pub version: u32,
 }
 
 impl Segment {
     pub fn new(base_offset: i64, size: u32) -> Self {
-        Segment { base_offset, size, largest: None, has_transaction_index: false }
+        Segment { base_offset, size, largest: None, has_transaction_index: false, version: 0 }
     }
 }
 

@@ -61,7 +61,7 @@ impl AbortedSearch {
         self.wait().map(|_| ())
     }
 
-    fn wait(&self) -> Result<Vec<AbortedTransaction>, Error> {
+    pub(crate) fn wait(&self) -> Result<Vec<AbortedTransaction>, Error> {
         self.find(false).map_err(|unfound| match unfound {
             Unfound::Storage(error) => error,
             Unfound::NotInMemory => unreachable!("it waits for the disk"),
@@ -203,7 +203,12 @@ impl Log {
         Some((file, base_offset, end_position))
     }
 
-    fn aborted_search(&self, first: usize, from_offset: i64, upto_offset: i64) -> Option<AbortedSearch> {
+    pub(crate) fn aborted_search(
+        &self,
+        first: usize,
+        from_offset: i64,
+        upto_offset: i64,
+    ) -> Option<AbortedSearch> {
         let mut indexed =
             self.segments[first..].iter().filter(|segment| segment.has_transaction_index).peekable();
         indexed.peek()?;
@@ -242,8 +247,11 @@ impl Log {
     pub fn mend_transaction_indexes(&mut self, search: &AbortedSearch) -> Result<(), Error> {
         for base_offset in &search.segments {
             let found = self.segments.binary_search_by_key(base_offset, |segment| segment.base_offset);
-            // Deleted meanwhile: the next read looks elsewhere.
+            // Deleted or compacted meanwhile: the next read looks elsewhere.
             let Ok(index) = found else { continue };
+            if !self.segments[index].has_transaction_index {
+                continue;
+            }
             match search.find_in(*base_offset, i64::MAX, false, &mut Vec::new()) {
                 Err(Unfound::Storage(error @ Error::Damaged { .. })) => {
                     tracing::warn!(%error, "transaction index is built again");

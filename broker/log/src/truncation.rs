@@ -26,6 +26,7 @@ impl Log {
         let position = self.position_of(index, offset)?.unwrap_or(self.segments[index].size);
         // Not to `offset`: where compaction left a gap the log will end below it.
         self.lower_checkpoint(self.segments[index].base_offset)?;
+        self.directory.compacted().lower(&self.disk, self.name(), offset)?;
         // From here on there is no way back, for want of descriptors neither.
         self.cut_from(index, position, offset).map_err(|error| self.disk.give_up(error))
     }
@@ -61,6 +62,7 @@ impl Log {
     pub(crate) fn start_again(&mut self, offset: i64) -> Result<(), Error> {
         // Nothing of what is left when this is interrupted may be missed.
         self.lower_checkpoint(0)?;
+        self.directory.compacted().lower(&self.disk, self.name(), offset)?;
         self.replace_segments(offset).map_err(|error| self.disk.give_up(error))
     }
 
@@ -103,6 +105,7 @@ impl Log {
 
     /// From here on nobody may vouch for what lies at or above `offset`.
     fn lower_checkpoint(&mut self, offset: i64) -> Result<(), Error> {
+        self.cuts += 1;
         if self.durability.lowering(offset) { self.directory.checkpoint() } else { Ok(()) }
     }
 

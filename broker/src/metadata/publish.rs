@@ -316,5 +316,11 @@ pub fn log_config(settings: &topic::Settings, producer_id_expiration_ms: i64) ->
         compact: settings.cleanup.compact,
         file_delete_delay_ms: settings.file_delete_delay_ms,
         producer_id_expiration_ms,
+        compaction: milena_log::compaction::Settings {
+            delete_retention_ms: settings.delete_retention_ms,
+            min_lag_ms: settings.min_compaction_lag_ms,
+            max_lag_ms: settings.max_compaction_lag_ms,
+            min_dirty_ratio: settings.min_cleanable_dirty_ratio,
+        },
     }
 }

@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod keyed;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
