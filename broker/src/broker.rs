@@ -11,17 +11,18 @@ use milena_log::files::Files;
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener as Advertised;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
+use crate::controller::raft::quorum::Quorum;
 use crate::controller::{Client, ProducerIds};
 use crate::error::StartError;
 use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
-use crate::partition::Table;
+use crate::partition::{Directories, Table};
 use crate::server::budget::Budget;
 use crate::server::limits::{Connections, Limits};
 use crate::server::listener::{Acceptor, Listener, SocketOptions};
@@ -40,9 +41,12 @@ const BACKGROUND_STOP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What the requests of this node share. Handlers reach it as `cx.node`.
 pub struct Node {
+    /// As they were at the start.
     pub settings: Arc<Settings>,
     pub metadata: Arc<Metadata>,
     pub partitions: Arc<Table>,
+    pub directories: Arc<Directories>,
+    pub quorum: Quorum,
     pub controller: Client,
     pub cluster_id: Arc<str>,
     pub fetch_sessions: Sessions,
@@ -83,13 +87,11 @@ impl Broker {
         mut settings: Settings,
         limits: Limits,
     ) -> Result<Self, StartError> {
-        let limits = match system::raise_descriptor_limit() {
-            Ok(descriptors) => limits.within(descriptors),
-            Err(error) => {
-                tracing::warn!(%error, "limit of open files stays as it is");
-                limits
-            }
-        };
+        let descriptors = system::raise_descriptor_limit().unwrap_or_else(|error| {
+            tracing::warn!(%error, "limit of open files stays as it is");
+            u64::MAX
+        });
+        let limits = limits.within(descriptors);
         // Ports first: when another process has them, our data must not be touched.
         let listeners = bind(&mut settings)?;
         let http = bind_http(&settings)?;
@@ -109,6 +111,8 @@ impl Broker {
             settings,
             metadata: Arc::clone(lifecycle.metadata()),
             partitions: Arc::clone(lifecycle.partitions()),
+            directories: Arc::clone(lifecycle.directories()),
+            quorum: lifecycle.quorum().clone(),
             controller: lifecycle.controller().clone(),
             cluster_id: lifecycle.cluster_id().into(),
             fetch_sessions: Sessions::new(fetch_session_slots, Arc::clone(&metrics)),
@@ -119,10 +123,15 @@ impl Broker {
         let limits = Arc::new(limits);
         let acceptor = Acceptor {
             reactors: Arc::new(spawn_reactors(&node, &limits)?),
-            connections: Arc::new(Connections::default()),
-            limits,
+            connections: Arc::new(Connections::new(&limits)),
             metrics: Arc::clone(&node.metrics),
         };
+        background.spawn(follow_limits(
+            lifecycle.in_force(),
+            Arc::clone(&node.settings),
+            Arc::clone(&acceptor.connections),
+            descriptors,
+        ));
         let stopping = Arc::new(AtomicBool::new(false));
         let (stop_http, http_stopped) = oneshot::channel();
         let http_address = http.as_ref().map(|(_, address)| *address);
@@ -208,6 +217,21 @@ impl Broker {
         let _ = stop_http.send(());
         drop(node);
         background.shutdown_timeout(BACKGROUND_STOP_TIME_MAX);
+    }
+}
+
+/// Lets the connections follow `max.connections` and `max.connections.per.ip` when they are set while the broker runs.
+async fn follow_limits(
+    mut in_force: watch::Receiver<Arc<Settings>>,
+    mut known: Arc<Settings>,
+    connections: Arc<Connections>,
+    descriptors: u64,
+) {
+    let bounds = |settings: &Settings| (settings.max_connections, settings.max_connections_per_ip);
+    while let Ok(settings) = in_force.wait_for(|settings| bounds(settings) != bounds(&known)).await {
+        known = Arc::clone(&settings);
+        drop(settings);
+        connections.allow(&Limits::of(&known).within(descriptors));
     }
 }
 

@@ -17,6 +17,7 @@ use milena_state::config::listener::Listener;
 use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer, RegisterBroker};
 use milena_state::metadata::record::Endpoint;
 use milena_state::metadata::{Command, Reply, features};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::controller::raft::log_store::{LOG_NAME, LogStore};
@@ -38,6 +39,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Everything of a node that lives below its listeners.
 pub struct Lifecycle {
     settings: Arc<Settings>,
+    in_force: watch::Receiver<Arc<Settings>>,
     metadata: Arc<Metadata>,
     partitions: Arc<Table>,
     directories: Arc<Directories>,
@@ -85,6 +87,11 @@ impl Lifecycle {
         lifecycle.tasks.lock().push(tokio::spawn(report));
         lifecycle.join().await?;
         Ok(lifecycle)
+    }
+
+    /// The settings with the dynamic broker configuration laid over them, and every change of them.
+    pub fn in_force(&self) -> watch::Receiver<Arc<Settings>> {
+        self.in_force.clone()
     }
 
     pub fn metadata(&self) -> &Arc<Metadata> {
@@ -142,6 +149,7 @@ impl Lifecycle {
         if source.is_complete(&image) {
             publisher = publisher.caught_up().await?;
         }
+        let in_force = publisher.in_force();
         let metadata = Arc::new(Metadata::new(Arc::clone(&image)));
         let index = image.applied().index;
         metadata.publish(image, index);
@@ -160,6 +168,7 @@ impl Lifecycle {
         watch_directories(&directories, &partitions, metrics);
         Ok(Self {
             settings,
+            in_force,
             metadata,
             partitions,
             directories,

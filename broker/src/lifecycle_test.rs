@@ -1,6 +1,6 @@
 use milena_protocol::ErrorCode;
-use milena_state::metadata::ConfigResource;
-use milena_state::metadata::configs::{IncrementalAlterConfigs, Operation};
+use milena_state::metadata::ResourceKind;
+use milena_state::metadata::configs::{Asked, Change, IncrementalAlterConfigs};
 use milena_state::metadata::topics::{CreateTopics, DeleteTopics, NewTopic, TopicRef};
 use milena_state::metadata::{Delta, Image};
 
@@ -85,10 +85,13 @@ fn deleted_topics_go_and_changed_settings_hold_at_once() {
     let id = node.create("events", &[]);
     node.produce("events", "a");
     let partition = node.partition("events");
-    let set = vec![("max.message.bytes".to_owned(), Operation::Set("4321".to_owned()))];
+    let changes =
+        vec![Change { name: "max.message.bytes".to_owned(), operation: 0, value: Some("4321".to_owned()) }];
+    let topic = ResourceKind::Topic as i8;
     node.submit(Command::IncrementalAlterConfigs(IncrementalAlterConfigs {
-        resources: vec![(ConfigResource::topic("events"), set)],
+        resources: vec![Asked { resource_type: topic, name: "events".to_owned(), changes }],
         validate_only: false,
+        receiver: 1,
     }));
     assert_eq!(partition.settings().max_message_bytes, 4321);
 

@@ -2,8 +2,11 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Sends up to `length` bytes of `file` from `position` to `socket`; 0 when the file ends there.
 pub fn sendfile(socket: RawFd, file: RawFd, position: u64, length: usize) -> io::Result<usize> {
@@ -36,6 +39,26 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     Ok(limit.rlim_cur)
+}
+
+/// The size of a disk and what is left of it for this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    pub total_bytes: u64,
+    pub usable_bytes: u64,
+}
+
+/// The room on the disk that holds `path`.
+pub fn space(path: &Path) -> io::Result<Space> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all of the structure is numbers, for which zeros are valid.
+    let mut said: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` ends with a zero and `said` is a valid place for the kernel to write to.
+    if unsafe { libc::statvfs(path.as_ptr(), &raw mut said) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let bytes = |blocks: u64| blocks.saturating_mul(said.f_frsize);
+    Ok(Space { total_bytes: bytes(said.f_blocks), usable_bytes: bytes(said.f_bavail) })
 }
 
 /// Has the kernel back this process with small pages only: a huge page for each touched corner of the allocator's

@@ -1,14 +1,16 @@
 //! Administration: topics, cluster, configs, offsets. Each call is one request with its retries and checks.
 
+mod configs;
 mod offsets;
+mod records;
 mod topics;
 
 use milena_protocol::messages::describe_cluster_request::DescribeClusterRequest;
-use milena_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 
 use crate::cluster::{Broker, Cluster};
 use crate::error::{Error, Result};
 
+pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use topics::{CreatedTopic, NewTopic};
 
@@ -24,24 +26,6 @@ pub struct ClusterDescription {
     pub cluster_id: String,
     pub controller_id: Option<i32>,
     pub brokers: Vec<Broker>,
-}
-
-/// One property of a resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigEntry {
-    pub name: String,
-    pub value: Option<String>,
-    /// Kafka's number of where the value comes from; 5 is the default.
-    pub source: i8,
-    pub is_read_only: bool,
-    pub is_sensitive: bool,
-}
-
-/// What a configuration belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConfigResource {
-    Topic(String),
-    Broker(i32),
 }
 
 impl Admin {
@@ -84,44 +68,5 @@ impl Admin {
             controller_id: metadata.controller_id,
             brokers: metadata.brokers.clone(),
         })
-    }
-
-    /// All properties of a resource, by name.
-    pub async fn describe_configs(&self, resource: &ConfigResource) -> Result<Vec<ConfigEntry>> {
-        let (resource_type, resource_name) = match resource {
-            ConfigResource::Topic(name) => (2, name.clone()),
-            ConfigResource::Broker(id) => (4, id.to_string()),
-        };
-        let context = format!("configuration of {resource_name}");
-        let wanted = DescribeConfigsResource {
-            resource_type,
-            resource_name: resource_name.into(),
-            configuration_keys: None,
-        };
-        let request = DescribeConfigsRequest { resources: vec![wanted], ..Default::default() };
-        let response = match resource {
-            ConfigResource::Topic(_) => self.cluster.call_any(&request).await?,
-            // A broker knows only its own.
-            ConfigResource::Broker(id) => {
-                self.cluster.refresh(Some(&[]), false).await?;
-                self.cluster.broker(*id).await?.call(&request).await?
-            }
-        };
-        let response = response.decode::<DescribeConfigsRequest<'_>>()?;
-        let result = response
-            .results
-            .first()
-            .ok_or_else(|| Error::Corrupt("DescribeConfigs answered nothing".to_owned()))?;
-        Error::check(result.error_code, result.error_message.as_deref(), || context)?;
-        let entries = result.configs.iter().map(|config| ConfigEntry {
-            name: config.name.to_string(),
-            value: config.value.as_deref().map(str::to_owned),
-            source: config.config_source,
-            is_read_only: config.read_only,
-            is_sensitive: config.is_sensitive,
-        });
-        let mut entries: Vec<_> = entries.collect();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
     }
 }

@@ -1,7 +1,9 @@
 //! CreatePartitions (key 37), versions 0–3.
 //!
-//! Grows topics to a new count (KIP-195); fewer is INVALID_PARTITIONS. The answer waits until this broker serves
-//! the new partitions.
+//! Grows topics to a new count (KIP-195), on brokers that the request or the controller chooses; fewer is
+//! INVALID_PARTITIONS. The answer waits until this broker serves the new partitions. A name that stands twice is
+//! refused once. When the controller has more to do than it can queue, v3 is told THROTTLING_QUOTA_EXCEEDED (KIP-599)
+//! and older clients REQUEST_TIMED_OUT, which they know.
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
@@ -41,7 +43,8 @@ fn result(grown: CreatedPartitions) -> CreatePartitionsTopicResult<'static> {
     CreatePartitionsTopicResult {
         name: grown.name.into(),
         error_code: error.as_ref().map_or(ErrorCode::None, |error| error.code).into(),
-        error_message: error.map(|error| error.message.into()),
+        // For what is unknown Kafka has no words.
+        error_message: error.map(|error| error.message).filter(|message| !message.is_empty()).map(Into::into),
     }
 }
 

@@ -1,11 +1,13 @@
 //! DescribeConfigs (key 32), versions 1–4.
 //!
-//! Topics, this broker, and the defaults of all brokers (an empty broker name), from the config table and what the
-//! image holds on top of it. A broker answers for itself only. v1 sources and synonyms (KIP-226), v3 types and
+//! Topics, this broker, the defaults of all brokers (an empty broker name), groups and client metrics subscriptions,
+//! from the config tables and what the image holds on top of them. A broker answers for itself only. v1 sources and synonyms (KIP-226), v3 types and
 //! documentation (KIP-569). A good answer carries an empty message, not null, as Kafka's does.
 //!
 //! An answer is up to ten thousand times its request, so it is bounded: a resource that is named twice is answered
 //! once, and what would come behind [`ANSWER_BYTES_MAX`] is refused.
+
+use std::collections::BTreeMap;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
@@ -15,7 +17,7 @@ use milena_protocol::messages::describe_configs_response::{
 use milena_state::config::describe::{self, Layers, Row};
 use milena_state::metadata::command::ApiError;
 use milena_state::metadata::image::ResourceKind;
-use milena_state::metadata::{Image, topics};
+use milena_state::metadata::{ConfigResource, Image, topics};
 use rustc_hash::FxHashSet;
 
 use crate::server::{Reply, RequestContext};
@@ -112,27 +114,44 @@ fn rows(
         Some(ResourceKind::Broker) if name == settings.node_id.to_string() => {
             Ok(describe::broker(layers, keys.as_deref()))
         }
+        Some(ResourceKind::Broker) if name.parse::<i32>().is_err() => {
+            Err(refused(format!("Broker id must be an integer, but it is: {name}")))
+        }
         Some(ResourceKind::Broker) => {
             let own = settings.node_id;
-            let message =
-                format!("Unexpected broker id, expected {own} or empty string, but received {name}");
-            Err(ApiError::new(ErrorCode::InvalidRequest, message))
+            Err(refused(format!("Unexpected broker id, expected {own} or empty string, but received {name}")))
         }
-        _ => {
-            let message = format!("resource type {} cannot be described here", resource.resource_type);
-            Err(ApiError::new(ErrorCode::InvalidRequest, message))
+        Some(ResourceKind::Group) if name.is_empty() => Err(refused("Group name must not be empty")),
+        Some(kind @ ResourceKind::Group) => {
+            Ok(describe::group(set_on(image, kind, name), layers, keys.as_deref()))
+        }
+        Some(ResourceKind::ClientMetrics) if name.is_empty() => {
+            Err(refused("Client metrics subscription name must not be empty"))
+        }
+        Some(kind @ ResourceKind::ClientMetrics) => {
+            Ok(describe::client_metrics(set_on(image, kind, name), keys.as_deref()))
+        }
+        Some(ResourceKind::BrokerLogger) | None => {
+            Err(refused(format!("resource type {} cannot be described here", resource.resource_type)))
         }
     }
+}
+
+/// The values of a group or subscription, which exists by having some.
+fn set_on<'a>(image: &'a Image, kind: ResourceKind, name: &str) -> &'a BTreeMap<String, String> {
+    static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+    image.config(&ConfigResource { kind, name: name.to_owned() }).unwrap_or(&NOTHING)
+}
+
+fn refused(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorCode::InvalidRequest, message)
 }
 
 fn check_topic(image: &Image, name: &str) -> Result<(), ApiError> {
     topics::check_name(name).map_err(|reason| ApiError::new(ErrorCode::InvalidTopicException, reason))?;
     match image.topic_by_name(name) {
         Some(_) => Ok(()),
-        None => {
-            let message = "This server does not host this topic-partition.";
-            Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, message))
-        }
+        None => Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, "")),
     }
 }
 

@@ -24,6 +24,7 @@ use milena_protocol::{ApiKey, DecodeError, decode_exact};
 
 use crate::server::{Reply, RequestContext};
 
+pub mod alter_configs;
 pub mod api_versions;
 mod authorized_operations;
 mod auto_create;
@@ -35,15 +36,22 @@ pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
 pub mod fetch;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod list_config_resources;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 mod topic_id;
 mod topic_metadata;
+pub mod unregister_broker;
+pub mod update_features;
 
 /// A handler at work. Fails when the body cannot be decoded.
 pub type Running = Pin<Box<dyn Future<Output = Result<Reply, DecodeError>>>>;
@@ -89,8 +97,16 @@ pub static ROUTES: &[Route] = &[
     route!(InitProducerId, 0..=5, init_producer_id::handle),
     route!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
     route!(DescribeConfigs, 1..=4, describe_configs::handle),
+    route!(AlterConfigs, 0..=2, alter_configs::handle),
+    route!(DescribeLogDirs, 1..=5, describe_log_dirs::handle),
     route!(CreatePartitions, 0..=3, create_partitions::handle),
+    route!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle),
+    route!(DescribeQuorum, 0..=2, describe_quorum::handle),
+    route!(UpdateFeatures, 0..=2, update_features::handle),
     route!(DescribeCluster, 0..=2, describe_cluster::handle),
+    route!(DescribeProducers, 0..=0, describe_producers::handle),
+    route!(UnregisterBroker, 0..=0, unregister_broker::handle),
+    route!(ListConfigResources, 0..=1, list_config_resources::handle),
     route!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),
 ];
 

@@ -12,6 +12,7 @@ use milena_state::config::broker::Settings;
 use milena_state::config::topic;
 use milena_state::metadata::{self, ConfigResource, Delta, Image, ResourceKind};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::broker::now_ms;
 use crate::partition::directories::{SYNCING_THREADS, in_parallel};
@@ -21,7 +22,9 @@ use crate::partition::{Directories, Myself, Partition, Table};
 /// Keeps the partition table in step with the image.
 pub struct Publisher {
     settings: Arc<Settings>,
-    /// Topic defaults with the dynamic broker configuration laid over them; shared by all topics that set nothing.
+    /// The settings with the dynamic broker configuration laid over them.
+    in_force: watch::Sender<Arc<Settings>>,
+    /// Topic defaults as they are in force; shared by all topics that set nothing.
     defaults: (Arc<topic::Settings>, Arc<Config>),
     incarnation_id: Uuid,
     /// The image has our own registration: from then on it may make us a leader.
@@ -42,6 +45,7 @@ impl Publisher {
     ) -> Self {
         let defaults = shared(settings.topic.clone(), &settings);
         Self {
+            in_force: watch::Sender::new(Arc::clone(&settings)),
             settings,
             defaults,
             incarnation_id,
@@ -50,6 +54,11 @@ impl Publisher {
             table,
             directories,
         }
+    }
+
+    /// The settings as they are in force, and every change of them.
+    pub fn in_force(&self) -> watch::Receiver<Arc<Settings>> {
+        self.in_force.subscribe()
     }
 
     /// Opens everything that the first image gives to this broker.
@@ -157,7 +166,13 @@ impl Publisher {
         if own.iter().any(|resource| delta.configs_changed.contains(resource)) {
             let dynamic = [image.cluster_config(), image.broker_config(self.settings.node_id)];
             match self.settings.with_dynamic(&dynamic) {
-                Ok(dynamic) => self.defaults = shared(dynamic.topic, &self.settings),
+                Ok(mut dynamic) => {
+                    // The ports that the system chose are in no property.
+                    dynamic.listeners.clone_from(&self.settings.listeners);
+                    dynamic.advertised_listeners.clone_from(&self.settings.advertised_listeners);
+                    self.defaults = shared(dynamic.topic.clone(), &dynamic);
+                    self.in_force.send_replace(Arc::new(dynamic));
+                }
                 Err(error) => {
                     tracing::error!(%error, "dynamic broker configuration is not usable and was passed over")
                 }
@@ -173,7 +188,7 @@ impl Publisher {
         if overrides.is_empty() {
             return self.defaults.clone();
         }
-        shared(topic::Settings::resolve(overrides, &self.defaults.0), &self.settings)
+        shared(topic::Settings::resolve(overrides, &self.defaults.0), &self.in_force.borrow())
     }
 
     /// What becomes of one topic: the partitions it has here, and those still to be opened.
@@ -196,7 +211,8 @@ impl Publisher {
     /// by as many as keep the disk busy with the syncs that new folders need.
     fn open_all(&self, plans: &[Plan]) {
         let to_open: Vec<(&Plan, usize, &Mutex<Slot>)> = plans.iter().flat_map(Plan::to_open).collect();
-        let recovering = self.settings.num_recovery_threads_per_data_dir * self.directories.online().len();
+        let per_directory = self.in_force.borrow().num_recovery_threads_per_data_dir;
+        let recovering = per_directory * self.directories.online().len();
         let threads = if self.is_catching_up { recovering } else { SYNCING_THREADS };
         in_parallel(threads, &to_open, |(plan, index, slot)| *slot.lock() = self.open(plan, *index));
     }
@@ -248,7 +264,7 @@ impl Publisher {
     fn configure(&self, image: &Image, id: Uuid, myself: Myself) {
         let Some(topic) = self.table.topic(id) else { return };
         let (settings, log_config) = self.settings_of(image, &topic.name);
-        if *settings == *topic.settings {
+        if *settings == *topic.settings && *log_config == *topic.log_config {
             return;
         }
         topic.partitions().for_each(|partition: &Arc<Partition>| {

@@ -10,6 +10,7 @@ mod lock;
 mod offsets;
 #[allow(clippy::module_inception, reason = "the layout of house.md names the file so")]
 pub mod partition;
+pub mod producers;
 mod progress;
 mod read;
 pub mod table;

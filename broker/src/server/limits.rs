@@ -101,12 +101,15 @@ impl Limits {
     }
 }
 
-/// Counts the open connections of all listeners.
-#[derive(Debug, Default)]
+/// Counts the open connections of all listeners, and says how many there may be.
+#[derive(Debug)]
 pub struct Connections {
     total: AtomicUsize,
     per_ip: Mutex<HashMap<IpAddr, usize>>,
-    closed: Notify,
+    total_max: AtomicUsize,
+    per_ip_max: AtomicUsize,
+    /// One closed, or more are allowed.
+    room: Notify,
 }
 
 /// The right to one connection; given back when dropped.
@@ -117,26 +120,48 @@ pub struct Admission {
 }
 
 impl Connections {
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            total: AtomicUsize::new(0),
+            per_ip: Mutex::default(),
+            total_max: AtomicUsize::new(limits.connections_max),
+            per_ip_max: AtomicUsize::new(limits.connections_per_ip_max),
+            room: Notify::new(),
+        }
+    }
+
+    /// Takes the bounds on connections from `limits`; those that are open stay open.
+    pub fn allow(&self, limits: &Limits) {
+        self.total_max.store(limits.connections_max, Ordering::Relaxed);
+        self.per_ip_max.store(limits.connections_per_ip_max, Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
+
+    /// Whether there are as many as there may be.
+    pub fn is_full(&self) -> bool {
+        self.total() >= self.total_max.load(Ordering::Relaxed).max(1)
+    }
+
     pub fn total(&self) -> usize {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Waits until there are fewer than `max`: the rest stays in the kernel's backlog, as with Apache Kafka.
-    pub async fn below(&self, max: usize) {
+    /// Waits until there is room for one more: the rest stays in the kernel's backlog, as with Apache Kafka.
+    pub async fn room(&self) {
         loop {
-            let closed = self.closed.notified();
-            if self.total() < max.max(1) {
+            let room = self.room.notified();
+            if !self.is_full() {
                 return;
             }
-            closed.await;
+            room.await;
         }
     }
 
     /// Counts a connection in, or refuses it when its address has as many as it may.
-    pub fn admit(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Admission> {
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admission> {
         let mut per_ip = self.per_ip.lock();
         let count = per_ip.get(&address).copied().unwrap_or(0);
-        if count >= limits.connections_per_ip_max {
+        if count >= self.per_ip_max.load(Ordering::Relaxed) {
             return None;
         }
         per_ip.insert(address, count + 1);
@@ -156,7 +181,7 @@ impl Drop for Admission {
         }
         drop(per_ip);
         self.connections.total.fetch_sub(1, Ordering::Relaxed);
-        self.connections.closed.notify_waiters();
+        self.connections.room.notify_waiters();
     }
 }
 
@@ -168,17 +193,36 @@ mod tests {
         IpAddr::from([127, 0, 0, 1])
     }
 
+    fn connections(connections_max: usize, connections_per_ip_max: usize) -> Arc<Connections> {
+        let limits = Limits { connections_max, connections_per_ip_max, ..Limits::default() };
+        Arc::new(Connections::new(&limits))
+    }
+
     #[test]
     fn address_with_all_its_connections_is_refused_until_one_closes() {
-        let connections = Arc::new(Connections::default());
-        let limits = Limits { connections_per_ip_max: 2, ..Limits::default() };
-        let first = connections.admit(localhost(), &limits).expect("the first fits");
-        let _second = connections.admit(localhost(), &limits).expect("the second fits");
-        assert!(connections.admit(localhost(), &limits).is_none());
+        let connections = connections(100, 2);
+        let first = connections.admit(localhost()).expect("the first fits");
+        let _second = connections.admit(localhost()).expect("the second fits");
+        assert!(connections.admit(localhost()).is_none());
         assert_eq!(connections.total(), 2);
         drop(first);
-        assert!(connections.admit(localhost(), &limits).is_some());
+        assert!(connections.admit(localhost()).is_some());
         assert_eq!(connections.total(), 1, "the last one was dropped at once");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_gets_it_when_more_are_allowed() {
+        let connections = connections(1, 1);
+        let _open = connections.admit(localhost()).expect("it fits");
+        let waiting = tokio::spawn({
+            let connections = Arc::clone(&connections);
+            async move { connections.room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished() && connections.admit(localhost()).is_none());
+        connections.allow(&Limits { connections_max: 2, connections_per_ip_max: 2, ..Limits::default() });
+        waiting.await.expect("there is room");
+        assert!(connections.admit(localhost()).is_some());
     }
 
     #[test]

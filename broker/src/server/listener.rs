@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
-use super::limits::{Connections, Limits};
+use super::limits::Connections;
 use super::quiet::Quiet;
 use super::reactor::{Accepted, Reactors};
 use crate::metrics::{Limit, Metrics};
@@ -40,7 +40,6 @@ pub struct Listener {
 pub struct Acceptor {
     pub reactors: Arc<Reactors>,
     pub connections: Arc<Connections>,
-    pub limits: Arc<Limits>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -87,9 +86,9 @@ impl Listener {
             }
         };
         loop {
-            if acceptor.connections.total() >= acceptor.limits.connections_max {
+            if acceptor.connections.is_full() {
                 acceptor.metrics.refused(Limit::Connections);
-                acceptor.connections.below(acceptor.limits.connections_max).await;
+                acceptor.connections.room().await;
             }
             let accepted =
                 listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
@@ -115,7 +114,7 @@ impl Acceptor {
         listener: &Arc<str>,
         quiet: &Quiet,
     ) {
-        let Some(admission) = self.connections.admit(address.ip().to_canonical(), &self.limits) else {
+        let Some(admission) = self.connections.admit(address.ip().to_canonical()) else {
             self.metrics.refused(Limit::ConnectionsPerIp);
             if let Some(suppressed) = quiet.permit(Instant::now()) {
                 tracing::warn!(peer = %address, suppressed, "too many connections from this address");

@@ -1,5 +1,6 @@
 //! A whole broker in this process, seen from its sockets.
 
+mod admin;
 mod harness;
 mod program;
 mod server;

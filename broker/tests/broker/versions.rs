@@ -7,11 +7,12 @@ use milena_protocol::messages::*;
 use milena_protocol::records::Builder;
 use milena_protocol::{ApiKey, ErrorCode, Uuid};
 
+use crate::admin;
 use crate::harness::{Running, ask};
 
-const NONE: i16 = ErrorCode::None as i16;
-const TOPIC: &str = "present";
-const ABSENT: &str = "absent";
+pub const NONE: i16 = ErrorCode::None as i16;
+pub const TOPIC: &str = "present";
+pub const ABSENT: &str = "absent";
 
 /// A topic with one partition and a few records.
 struct Topic {
@@ -50,6 +51,14 @@ fn check(stream: &mut TcpStream, route: &Route, version: i16, topic: &Topic) {
         ApiKey::CreatePartitions => create_partitions(stream, version),
         ApiKey::DescribeCluster => describe_cluster(stream, version),
         ApiKey::DescribeTopicPartitions => describe_topic_partitions(stream, version),
+        ApiKey::AlterConfigs => admin::alter_configs(stream, version),
+        ApiKey::IncrementalAlterConfigs => admin::incremental_alter_configs(stream, version),
+        ApiKey::DescribeLogDirs => admin::describe_log_dirs(stream, version),
+        ApiKey::DescribeQuorum => admin::describe_quorum(stream, version),
+        ApiKey::UpdateFeatures => admin::update_features(stream, version),
+        ApiKey::DescribeProducers => admin::describe_producers(stream, version),
+        ApiKey::UnregisterBroker => admin::unregister_broker(stream, version),
+        ApiKey::ListConfigResources => admin::list_config_resources(stream, version),
         other => panic!("{other} is served and this test does not ask for it"),
     }
 }

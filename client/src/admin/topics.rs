@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_protocol::Uuid;
+use milena_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
+};
 use milena_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
@@ -88,6 +91,35 @@ impl Admin {
         Ok(results.collect())
     }
 
+    /// Gives a topic more partitions, `count` in all, on brokers of the cluster's choice or those of `assignments`; with
+    /// `validate_only` asks whether that could be.
+    pub async fn create_partitions(
+        &self,
+        topic: &str,
+        count: i32,
+        assignments: Option<&[Vec<i32>]>,
+        validate_only: bool,
+    ) -> Result<()> {
+        let assignments = assignments.map(|new| {
+            new.iter().map(|replicas| CreatePartitionsAssignment { broker_ids: replicas.clone() }).collect()
+        });
+        let request = CreatePartitionsRequest {
+            topics: vec![CreatePartitionsTopic { name: topic.into(), count, assignments }],
+            timeout_ms: self.timeout_ms(),
+            validate_only,
+        };
+        let response = self.cluster.call_any(&request).await?;
+        let response = response.decode::<CreatePartitionsRequest<'_>>()?;
+        self.cluster.forget(topic);
+        let result = response
+            .results
+            .first()
+            .ok_or_else(|| Error::Corrupt("CreatePartitions answered nothing".to_owned()))?;
+        Error::check(result.error_code, result.error_message.as_deref(), || {
+            format!("adding partitions to {topic}")
+        })
+    }
+
     /// All topics, by name.
     pub async fn list_topics(&self) -> Result<Vec<Arc<Topic>>> {
         let metadata = self.cluster.refresh(None, false).await?;
@@ -100,7 +132,7 @@ impl Admin {
         self.cluster.topic(name, false).await
     }
 
-    fn timeout_ms(&self) -> i32 {
+    pub(super) fn timeout_ms(&self) -> i32 {
         // Answers late by as much as a request may take, so that it is the broker who gives up.
         let timeout = self.cluster.config().request_timeout.saturating_sub(Duration::from_secs(1));
         i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)

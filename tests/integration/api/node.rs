@@ -83,6 +83,13 @@ impl Node {
         node.partitions.by_name(topic, 0).expect("the partition is here")
     }
 
+    /// What the logs of a topic act on.
+    pub fn log_config(&self, topic: &str) -> Arc<milena_log::Config> {
+        let node = self.broker.as_ref().expect("is running").node();
+        let served = node.partitions.topic(self.partition(topic).topic_id()).expect("the topic is here");
+        Arc::clone(&served.log_config)
+    }
+
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }

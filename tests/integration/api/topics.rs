@@ -1,4 +1,6 @@
-use milena_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
+use milena_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
+};
 use milena_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use milena_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use milena_protocol::messages::describe_cluster_request::DescribeClusterRequest;
@@ -84,21 +86,74 @@ fn deleted_topic_is_gone_and_its_successor_starts_empty() {
     assert_eq!(node.produce("t", &batch(&["y"])), (ErrorCode::None, 0));
 }
 
+/// Answers of CreatePartitions as `name: code`.
+fn grow(
+    node: &Node,
+    topics: Vec<CreatePartitionsTopic<'_>>,
+    timeout_ms: i32,
+    validate_only: bool,
+) -> Vec<String> {
+    let request = CreatePartitionsRequest { topics, timeout_ms, validate_only };
+    let response = node.call(&request, 3);
+    let response = response.decode::<CreatePartitionsRequest<'_>>().expect("CreatePartitions");
+    let known = |code| ErrorCode::from_i16(code).expect("a known code");
+    response.results.iter().map(|result| format!("{}: {:?}", result.name, known(result.error_code))).collect()
+}
+
+fn more<'a>(name: &'a str, count: i32, assignments: Option<&[&[i32]]>) -> CreatePartitionsTopic<'a> {
+    let assignments = assignments.map(|new| {
+        new.iter().map(|brokers| CreatePartitionsAssignment { broker_ids: brokers.to_vec() }).collect()
+    });
+    CreatePartitionsTopic { name: name.into(), count, assignments }
+}
+
+fn partitions_count(node: &Node, name: &str) -> usize {
+    let topics = vec![TopicRequest { name: name.to_owned().into() }];
+    let request = DescribeTopicPartitionsRequest { topics, response_partition_limit: 100, cursor: None };
+    let response = node.call(&request, 0);
+    let response = response.decode::<DescribeTopicPartitionsRequest<'_>>().expect("DescribeTopicPartitions");
+    response.topics[0].partitions.len()
+}
+
+/// Codes are those of a 4.3.1 node.
 #[test]
 fn partitions_grow_and_never_shrink() {
     let node = Node::start(&[]);
     node.create("t", &[]);
-    let grow = |count| {
-        let topic = CreatePartitionsTopic { name: "t".into(), count, assignments: None };
-        let request =
-            CreatePartitionsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
-        let response = node.call(&request, 3);
-        let response = response.decode::<CreatePartitionsRequest<'_>>().expect("CreatePartitions");
-        ErrorCode::from_i16(response.results[0].error_code).expect("a known code")
+    let check = |count, assignments, expected: &str| {
+        let said = grow(&node, vec![more("t", count, assignments)], 10_000, false);
+        assert_eq!(said, [format!("t: {expected}")], "{count} {assignments:?}");
     };
-    assert_eq!(grow(3), ErrorCode::None);
-    assert_eq!(grow(3), ErrorCode::InvalidPartitions);
-    assert_eq!(grow(2), ErrorCode::InvalidPartitions);
+    assert_eq!(grow(&node, vec![more("t", 3, None)], 10_000, true), ["t: None"], "only asked");
+    for count in [1, 0, -1] {
+        check(count, None, "InvalidPartitions");
+    }
+    let wrong: [(i32, &[&[i32]]); 6] =
+        [(3, &[&[1]]), (2, &[&[99]]), (2, &[&[1, 1]]), (2, &[&[]]), (2, &[]), (2, &[&[1], &[1]])];
+    for (count, assignments) in wrong {
+        check(count, Some(assignments), "InvalidReplicaAssignment");
+    }
+    check(2, Some(&[&[1]]), "None");
+    check(4, None, "None");
+    assert_eq!(partitions_count(&node, "t"), 4);
+}
+
+#[test]
+fn requests_for_partitions_that_make_no_sense_change_nothing() {
+    let node = Node::start(&[]);
+    node.create("t", &[]);
+    for unknown in ["u", "a/b", ""] {
+        let said = grow(&node, vec![more(unknown, 2, None)], 10_000, false);
+        assert_eq!(said, [format!("{unknown}: UnknownTopicOrPartition")]);
+    }
+    let twice = vec![more("t", 2, None), more("t", 3, None), more("u", 4, None)];
+    assert_eq!(grow(&node, twice, 10_000, false), ["t: InvalidRequest", "u: UnknownTopicOrPartition"]);
+    // Without time nothing is begun.
+    for timeout_ms in [0, -1] {
+        assert_eq!(grow(&node, vec![more("t", 2, None)], timeout_ms, false), ["t: RequestTimedOut"]);
+    }
+    assert_eq!(grow(&node, vec![more("t", i32::MAX, None)], 10_000, false), ["t: PolicyViolation"]);
+    assert_eq!(partitions_count(&node, "t"), 1);
 }
 
 #[test]

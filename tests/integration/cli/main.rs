@@ -1,5 +1,6 @@
 //! The command line `milena` against a broker, both as users run them.
 
+mod changes;
 mod misuse;
 mod places;
 mod shell;

@@ -73,6 +73,8 @@ pub enum ProposeError {
 /// Figures for metrics and DescribeQuorum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
+    /// This member.
+    pub voter: VoterId,
     pub term: u64,
     /// Node id of the leader.
     pub leader: Option<i32>,
@@ -207,6 +209,7 @@ impl Quorum {
         let state = self.state();
         let applied = state.leader.map(|_| state.image.applied().index as u64);
         Progress {
+            voter: metrics.id,
             term: metrics.current_term,
             leader: metrics.current_leader.map(|leader| leader.id),
             last_log_index: metrics.last_log_index,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::broker_check;
-use super::definition::{Acts, ConfigError, Definition, find, list, parse_bool, unknown};
+use super::definition::{Acts, ConfigError, Definition, Update, find, list, parse_bool, unknown};
 use super::listener::Listener;
 use super::{rows, topic};
 
@@ -34,6 +34,9 @@ pub const OWN_DEFAULTS: &[(&str, &str)] = &[
     ("controller.listener.names", "CONTROLLER"),
     ("log.dirs", "./data"),
 ];
+
+/// Properties that Kafka changes while it runs and Milena by a restart only: sockets and reactors are made once.
+pub const RESTART_ONLY: &[&str] = &["listener.security.protocol.map", "listeners", "num.network.threads"];
 
 /// The settings that act.
 #[derive(Debug, Clone, PartialEq)]
@@ -199,6 +202,20 @@ pub fn check(name: &str, value: &str) -> Result<(), ConfigError> {
     };
     row.check(value)?;
     topic::check_compaction(name, value)
+}
+
+/// Whether a property can be set while the broker runs: for itself, or for all at once.
+pub fn is_dynamic(row: &Definition) -> bool {
+    row.update != Update::ReadOnly && !RESTART_ONLY.contains(&row.name)
+}
+
+/// Checks what only a value that is set while the broker runs must fulfil.
+pub fn check_dynamic(name: &str, value: &str) -> Result<(), ConfigError> {
+    if name == "max.connections" && value.trim() == "0" {
+        let reason = "nobody could connect any more to take it back".to_owned();
+        return Err(ConfigError::Invalid { name: name.to_owned(), value: value.to_owned(), reason });
+    }
+    Ok(())
 }
 
 /// Checked text values with the table's defaults behind them.

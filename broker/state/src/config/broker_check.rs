@@ -64,6 +64,10 @@ pub(super) fn combinations(values: &Values<'_>) -> Result<(), ConfigError> {
             format!("the interval {heartbeat} must be from 1 to half of the timeout {session}"),
         ));
     }
+    if values.number::<i64>("max.connections.per.ip")? == 0 {
+        let reason = "an address without connections needs others that have some".to_owned();
+        return Err(conflict("max.connections.per.ip", "max.connections.per.ip.overrides", reason));
+    }
     retention(values)
 }
 

@@ -83,6 +83,9 @@ pub enum ConfigError {
     Unknown { name: String, hint: Option<&'static str> },
     #[error("invalid value '{value}' for property {name}: {reason}")]
     Invalid { name: String, value: String, reason: String },
+    /// A valid value, and not one that this cluster allows.
+    #[error("{name} must be {relation} {bound}")]
+    OutOfRange { name: String, relation: &'static str, bound: String },
     #[error(
         "property {name} is known but does not act yet in this version of milena: only its default ({default}) is accepted, not '{value}'"
     )]

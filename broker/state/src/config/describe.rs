@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::broker::{self, Settings, TOPIC_DURATIONS, TOPIC_SYNONYMS};
 use super::definition::{Definition, Kind, Update};
-use super::topic;
+use super::{client_metrics, group, topic};
 
 /// Kafka's numbers of where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Source {
     DynamicDefaultBroker = 3,
     StaticBroker = 4,
     Default = 5,
+    ClientMetrics = 7,
+    Group = 8,
 }
 
 impl Source {
@@ -25,6 +27,8 @@ impl Source {
             Source::DynamicDefaultBroker => "DYNAMIC_DEFAULT_BROKER_CONFIG",
             Source::StaticBroker => "STATIC_BROKER_CONFIG",
             Source::Default => "DEFAULT_CONFIG",
+            Source::ClientMetrics => "CLIENT_METRICS_CONFIG",
+            Source::Group => "GROUP_CONFIG",
         }
     }
 }
@@ -116,6 +120,34 @@ pub fn all_brokers(cluster: &BTreeMap<String, String>, keys: Option<&[String]>) 
             let value = cluster.get(row.name)?;
             let synonyms = vec![synonym(row, row.name, value, Source::DynamicDefaultBroker)];
             Some(finish(row, synonyms, None, row.update == Update::ReadOnly))
+        })
+        .collect()
+}
+
+/// Rows of a group; `keys` none means all.
+pub fn group(overrides: &BTreeMap<String, String>, layers: Layers<'_>, keys: Option<&[String]>) -> Vec<Row> {
+    wanted(group::TABLE, keys)
+        .map(|row| {
+            let own = overrides.get(row.name).map(|value| synonym(row, row.name, value, Source::Group));
+            let name = group::broker_synonym(row.name);
+            let of_broker = match broker::definition(&name) {
+                Some(definition) => broker_synonyms(definition, layers),
+                None => {
+                    row.default.map(|value| synonym(row, &name, value, Source::Default)).into_iter().collect()
+                }
+            };
+            finish(row, own.into_iter().chain(of_broker).collect(), row.default, false)
+        })
+        .collect()
+}
+
+/// Rows of a client metrics subscription; `keys` none means all.
+pub fn client_metrics(overrides: &BTreeMap<String, String>, keys: Option<&[String]>) -> Vec<Row> {
+    wanted(client_metrics::TABLE, keys)
+        .map(|row| {
+            let own =
+                overrides.get(row.name).map(|value| synonym(row, row.name, value, Source::ClientMetrics));
+            finish(row, own.into_iter().collect(), row.default, false)
         })
         .collect()
 }

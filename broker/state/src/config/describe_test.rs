@@ -4,6 +4,7 @@ use super::*;
 
 const BROKER: &str = include_str!("../../tests/kafka-4.3.1/described-broker.tsv");
 const TOPIC: &str = include_str!("../../tests/kafka-4.3.1/described-topic.tsv");
+const CLIENT_METRICS: &str = include_str!("../../tests/kafka-4.3.1/described-client-metrics.tsv");
 const GROUP: &str = include_str!("../../tests/kafka-4.3.1/described-group.tsv");
 
 /// A line: name, type, default, read-only, sensitive, synonyms as `name@source`.
@@ -95,17 +96,32 @@ fn topic_rows_are_kafkas() {
 }
 
 #[test]
-fn group_rows_have_kafkas_types_defaults_and_synonyms() {
-    use crate::config::group;
-    let rows = group::TABLE[0];
-    assert_eq!(rows.len(), lines(GROUP).count());
-    for (row, expected) in rows.iter().zip(lines(GROUP)) {
-        assert_eq!(row.name, expected.name);
-        assert_eq!(format!("{:?}", row.kind).to_uppercase(), expected.kind);
-        assert_eq!(row.default, Some(expected.default), "{}", row.name);
-        let synonym = format!("{}@DEFAULT_CONFIG", group::broker_synonym(row.name));
-        assert_eq!(expected.synonyms, [synonym.as_str()]);
-    }
+fn group_rows_are_kafkas() {
+    let settings = node();
+    let (cluster, of_broker) = (BTreeMap::new(), BTreeMap::new());
+    let layers = Layers { settings: &settings, cluster: &cluster, broker: &of_broker };
+    compare(&group(&BTreeMap::new(), layers, None), GROUP);
+    let set = map(&[("consumer.session.timeout.ms", "50000")]);
+    let rows = group(&set, layers, Some(&["consumer.session.timeout.ms".to_owned()]));
+    let shown: Vec<_> =
+        rows[0].synonyms.iter().map(|s| (s.name.as_str(), s.value.as_deref(), s.source)).collect();
+    assert_eq!(rows[0].source, Source::Group);
+    assert_eq!(
+        shown,
+        [
+            ("consumer.session.timeout.ms", Some("50000"), Source::Group),
+            ("group.consumer.session.timeout.ms", Some("45000"), Source::Default),
+        ]
+    );
+}
+
+#[test]
+fn rows_of_subscriptions_are_kafkas() {
+    compare(&client_metrics(&BTreeMap::new(), None), CLIENT_METRICS);
+    let rows = client_metrics(&map(&[("metrics", "a,b")]), None);
+    let metrics = &rows[2];
+    assert_eq!((metrics.value.as_deref(), metrics.source), (Some("a,b"), Source::ClientMetrics));
+    assert_eq!(metrics.synonyms.len(), 1);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Configuration: one table row per property, typed settings at the edge.
 //!
-//! [`definition`] says what a row is, [`broker`], [`topic`] and [`group`] hold the rows and the
-//! typed settings read from them, [`describe`] answers DescribeConfigs, [`page`] renders the
+//! [`definition`] says what a row is, [`broker`], [`topic`], [`group`] and [`client_metrics`] hold
+//! the rows and the typed settings read from them, [`describe`] answers DescribeConfigs, [`page`] renders the
 //! reference page. Property names, types, defaults and ranges are those of Kafka 4.3.1; names of
 //! our own start with `milena.`.
 
 pub mod broker;
 mod broker_check;
+pub mod client_metrics;
 pub mod definition;
 pub mod describe;
 pub mod group;

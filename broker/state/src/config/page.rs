@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::broker::OWN_DEFAULTS;
 use super::definition::{Acts, Definition, Kind, Update, Valid};
-use super::{broker, group, topic};
+use super::{broker, client_metrics, group, topic};
 
 const HEAD: &str = "\
 # Configuration
@@ -32,6 +32,7 @@ pub fn render() -> String {
     table(&mut page, "Broker", broker::definitions().into_iter());
     table(&mut page, "Topic", topic::TABLE.iter().flat_map(|rows| rows.iter()));
     table(&mut page, "Group", group::TABLE.iter().flat_map(|rows| rows.iter()));
+    table(&mut page, "Client metrics", client_metrics::TABLE.iter().flat_map(|rows| rows.iter()));
     page
 }
 
@@ -50,7 +51,7 @@ fn table(page: &mut String, title: &str, rows: impl Iterator<Item = &'static Def
             "| `{name}` | {} | {default} | {} | {} | {} | {doc} |",
             kind(row.kind),
             valid(row.valid),
-            update(row.update),
+            update(row),
             acts(row.acts),
         );
     }
@@ -84,8 +85,11 @@ fn valid(valid: Valid) -> String {
     }
 }
 
-fn update(update: Update) -> &'static str {
-    match update {
+fn update(row: &Definition) -> &'static str {
+    if broker::RESTART_ONLY.contains(&row.name) {
+        return "restart";
+    }
+    match row.update {
         Update::ReadOnly => "restart",
         Update::PerBroker => "broker",
         Update::ClusterWide => "cluster",
@@ -108,7 +112,7 @@ mod tests {
     #[test]
     fn every_property_has_a_sentence_and_a_line_on_the_page() {
         let page = render();
-        let tables = [broker::TABLE, topic::TABLE, group::TABLE];
+        let tables = [broker::TABLE, topic::TABLE, group::TABLE, client_metrics::TABLE];
         for row in tables.iter().flat_map(|table| table.iter()).flat_map(|rows| rows.iter()) {
             assert!(row.doc.len() > 20 && row.doc.ends_with('.'), "{} has no sentence", row.name);
             assert!(!row.doc.contains('|'), "{} would break the table", row.name);

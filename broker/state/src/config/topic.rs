@@ -96,7 +96,7 @@ pub fn check(overrides: &BTreeMap<String, String>) -> Result<(), ConfigError> {
         definition(name).ok_or_else(|| unknown(TABLE, name))?.check(value)?;
         check_compaction(name, value)?;
     }
-    check_pairs(overrides)
+    check_pairs(overrides, overrides)
 }
 
 /// Compaction comes with the log cleaner; until then a topic that asks for it would silently keep
@@ -113,7 +113,14 @@ pub(super) fn check_compaction(name: &str, value: &str) -> Result<(), ConfigErro
     Ok(())
 }
 
-fn check_pairs(overrides: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+/// What must hold between all values that a topic has. It is looked at when one of the pair changes.
+pub fn check_pairs(
+    changed: &BTreeMap<String, String>,
+    overrides: &BTreeMap<String, String>,
+) -> Result<(), ConfigError> {
+    if !["min.compaction.lag.ms", "max.compaction.lag.ms"].iter().any(|name| changed.contains_key(*name)) {
+        return Ok(());
+    }
     let long = |name: &str| overrides.get(name).and_then(|v| v.trim().parse::<i64>().ok());
     if let (Some(min), Some(max)) = (long("min.compaction.lag.ms"), long("max.compaction.lag.ms"))
         && min > max

@@ -104,3 +104,15 @@ fn compaction_is_refused_until_there_is_a_cleaner() {
     }
     assert_eq!(check(&overrides(&[("cleanup.policy", "delete")])), Ok(()));
 }
+
+#[test]
+fn values_that_do_not_go_together_are_found_when_one_of_them_changes() {
+    let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let all = map(&[("max.compaction.lag.ms", "5"), ("min.compaction.lag.ms", "10"), ("retention.ms", "1")]);
+    let changed = map(&[("min.compaction.lag.ms", "10")]);
+    assert!(matches!(check_pairs(&changed, &all), Err(ConfigError::Conflict { .. })));
+    // What is wrong already must not block the rest.
+    assert_eq!(check_pairs(&map(&[("retention.ms", "1")]), &all), Ok(()));
+}

@@ -171,6 +171,11 @@ pub fn unregister(image: &Image, command: &UnregisterBroker, context: Context<'_
     let Some(broker) = image.broker(command.broker_id) else {
         return Decision::reply(Reply::UnregisterBroker(Err(not_registered(command.broker_id))));
     };
+    if broker.is_active() {
+        let message = format!("Broker {} is alive: stop it before it is unregistered.", broker.broker_id);
+        let error = ApiError::new(ErrorCode::InvalidRequest, message);
+        return Decision::reply(Reply::UnregisterBroker(Err(error)));
+    }
     let mut records = Vec::new();
     partitions::broker_left(image, broker.broker_id, context, &mut records);
     records.push(Record::UnregisterBroker(record::UnregisterBroker {
@@ -283,7 +288,7 @@ pub fn check_broker_epoch(image: &Image, broker_id: i32, broker_epoch: i64) -> R
 fn not_registered(broker_id: i32) -> ApiError {
     ApiError::new(
         ErrorCode::BrokerIdNotRegistered,
-        format!("Broker ID {broker_id} is not currently registered."),
+        format!("Broker ID {broker_id} is not currently registered"),
     )
 }
 

@@ -237,6 +237,12 @@ fn the_only_replica_leads_again_after_a_clean_and_after_an_unclean_end() {
 fn unregistering_forgets_a_broker_and_its_place_in_the_isr() {
     let mut cluster = three_brokers();
     let topic = cluster.topic(&[1, 2, 3]);
+    match cluster.run(Command::UnregisterBroker(UnregisterBroker { broker_id: 1 })) {
+        Reply::UnregisterBroker(Err(error)) => assert_eq!(error.code, ErrorCode::InvalidRequest, "it lives"),
+        other => panic!("{other:?}"),
+    }
+    let broker_epoch = cluster.image.broker(1).unwrap().broker_epoch;
+    cluster.run(Command::FenceBroker(FenceBroker { broker_id: 1, broker_epoch }));
     let reply = cluster.run(Command::UnregisterBroker(UnregisterBroker { broker_id: 1 }));
     assert_eq!(reply, Reply::UnregisterBroker(Ok(())));
     assert_eq!(cluster.leader_and_isr(topic), (Some(2), vec![2, 3]));

@@ -6,7 +6,7 @@
 
 use milena_protocol::ErrorCode;
 
-use super::image::{ConfigResource, Image};
+use super::image::Image;
 use super::record::Record;
 use super::{brokers, configs, features, partitions, producer_ids, topics};
 use crate::config::broker::Settings;
@@ -71,8 +71,8 @@ pub enum Reply {
     BrokerHeartbeat(Result<brokers::HeartbeatAnswer, ApiError>),
     FenceBroker,
     AllocateProducerIds(Result<producer_ids::Block, ApiError>),
-    IncrementalAlterConfigs(Vec<(ConfigResource, Result<(), ApiError>)>),
-    AlterConfigs(Vec<(ConfigResource, Result<(), ApiError>)>),
+    IncrementalAlterConfigs(configs::Outcomes),
+    AlterConfigs(configs::Outcomes),
     UpdateFeatures(Result<(), ApiError>),
     Bootstrap,
 }

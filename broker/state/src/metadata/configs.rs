@@ -1,9 +1,9 @@
-//! Dynamic configuration of topics and brokers.
+//! Dynamic configuration of topics, brokers, groups and client metrics subscriptions.
 //!
 //! A resource changes as a whole or not at all. Values are checked against the tables in
 //! [`crate::config`] before they become records, so whoever applies the records may trust them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use milena_protocol::ErrorCode;
 
@@ -12,88 +12,149 @@ use super::command::{ApiError, Context, Decision, Reply};
 use super::features::ELIGIBLE_LEADER_REPLICAS;
 use super::image::{ConfigResource, Image, ResourceKind};
 use super::record::{ClearElr, Record};
-use crate::config::definition::{Definition, Kind, Update, list};
-use crate::config::{broker, topic};
+use super::topics;
+use crate::config::definition::{ConfigError, Definition, Update};
+use crate::config::{broker, client_metrics, group, topic};
+
+mod operations;
 
 const MIN_ISR: &str = "min.insync.replicas";
 
+/// A resource as a request names it, and what is asked of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked<C> {
+    pub resource_type: i8,
+    pub name: String,
+    pub changes: Vec<C>,
+}
+
+/// What to do with one value: Kafka's number of the operation, and what it works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub name: String,
+    pub operation: i8,
+    pub value: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncrementalAlterConfigs {
-    pub resources: Vec<(ConfigResource, Vec<(String, Operation)>)>,
+    pub resources: Vec<Asked<Change>>,
     pub validate_only: bool,
+    /// The broker that was asked: of all brokers it changes itself only.
+    pub receiver: i32,
 }
 
-/// What to do with one value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
-    Set(String),
-    Delete,
-    /// Adds elements to a list.
-    Append(String),
-    /// Takes elements from a list.
-    Subtract(String),
-}
-
+/// As [`IncrementalAlterConfigs`], with all values that each resource has afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlterConfigs {
-    /// All values that each resource has afterwards.
-    pub resources: Vec<(ConfigResource, BTreeMap<String, String>)>,
+    pub resources: Vec<Asked<(String, Option<String>)>>,
     pub validate_only: bool,
+    pub receiver: i32,
 }
 
-/// Errors of a resource: `INVALID_CONFIG`, `INVALID_REQUEST`, `UNKNOWN_TOPIC_OR_PARTITION`,
-/// `BROKER_ID_NOT_REGISTERED`, `POLICY_VIOLATION`.
+/// One for each resource of the request, in its order.
+pub type Outcomes = Vec<Result<(), ApiError>>;
+
+type Values = BTreeMap<String, String>;
+
+/// Errors of a resource: `INVALID_CONFIG`, `INVALID_REQUEST`, `INVALID_TOPIC_EXCEPTION`,
+/// `UNKNOWN_TOPIC_OR_PARTITION`, `POLICY_VIOLATION`.
 pub fn incremental_alter(image: &Image, command: &IncrementalAlterConfigs, context: Context<'_>) -> Decision {
-    let mut seen = BTreeSet::new();
-    let outcomes = command.resources.iter().map(|(resource, operations)| {
-        let target = check_once(&mut seen, resource).and_then(|()| combine(image, resource, operations));
-        (resource, target)
+    let mut batch = Batch::new(image, context, command.receiver);
+    batch.take_all(&command.resources, |resource, present, changes| {
+        operations::check_names(changes.iter().map(|change| change.name.as_str()))?;
+        operations::combine(resource, present, changes)
     });
-    let (records, answers) = alter_all(image, outcomes, command.validate_only, context);
-    Decision::new(records, Reply::IncrementalAlterConfigs(answers))
+    let (records, outcomes) = batch.finish(command.validate_only);
+    Decision::new(records, Reply::IncrementalAlterConfigs(outcomes))
 }
 
 /// Errors: as [`incremental_alter`].
 pub fn alter(image: &Image, command: &AlterConfigs, context: Context<'_>) -> Decision {
-    let mut seen = BTreeSet::new();
-    let outcomes = command
-        .resources
-        .iter()
-        .map(|(resource, values)| (resource, check_once(&mut seen, resource).map(|()| values.clone())));
-    let (records, answers) = alter_all(image, outcomes, command.validate_only, context);
-    Decision::new(records, Reply::AlterConfigs(answers))
+    let mut batch = Batch::new(image, context, command.receiver);
+    batch.take_all(&command.resources, |_, _, values| {
+        operations::check_names(values.iter().map(|(name, _)| name.as_str()))?;
+        operations::check_nulls(
+            values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str()),
+        )?;
+        Ok(values.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect())
+    });
+    let (records, outcomes) = batch.finish(command.validate_only);
+    Decision::new(records, Reply::AlterConfigs(outcomes))
 }
 
-type Values = BTreeMap<String, String>;
-type Answers = Vec<(ConfigResource, Result<(), ApiError>)>;
+/// What the resources of one request come to.
+struct Batch<'a> {
+    image: &'a Image,
+    context: Context<'a>,
+    receiver: i32,
+    size: BatchSize,
+    records: Vec<Record>,
+    outcomes: Outcomes,
+}
 
-/// Turns the values that each resource is to have into records.
-fn alter_all<'a>(
-    image: &Image,
-    targets: impl Iterator<Item = (&'a ConfigResource, Result<Values, ApiError>)>,
-    validate_only: bool,
-    context: Context<'_>,
-) -> (Vec<Record>, Answers) {
-    let mut size = BatchSize::default();
-    let mut records = Vec::new();
-    let mut answers = Vec::new();
-    for (resource, target) in targets {
-        let result = target.and_then(|target| {
-            check_resource(image, resource)?;
-            let present = image.config(resource).cloned().unwrap_or_default();
-            let target = canonical(resource, &present, target);
-            check_values(image, resource, &present, &target, context)?;
-            let more = difference(image, resource, &present, &target);
-            size = size.with(&more)?;
-            records.extend(more);
-            Ok(())
-        });
-        answers.push((resource.clone(), result));
+impl<'a> Batch<'a> {
+    fn new(image: &'a Image, context: Context<'a>, receiver: i32) -> Self {
+        let size = BatchSize::default();
+        Self { image, context, receiver, size, records: Vec::new(), outcomes: Vec::new() }
     }
-    if validate_only {
-        records.clear();
+
+    /// Each resource for itself; `target` says which values it is to have, given those that it has.
+    fn take_all<C>(
+        &mut self,
+        asked: &[Asked<C>],
+        target: impl Fn(&ConfigResource, &Values, &[C]) -> Result<Values, ApiError>,
+    ) {
+        let mut named: BTreeMap<(i8, &str), usize> = BTreeMap::new();
+        for one in asked {
+            *named.entry((one.resource_type, &one.name)).or_default() += 1;
+        }
+        for one in asked {
+            let outcome = match named[&(one.resource_type, one.name.as_str())] {
+                1 => self.take(one, &target),
+                // Nobody could say which of them was meant to be the last.
+                _ => Err(request("Each resource must appear at most once.")),
+            };
+            self.outcomes.push(outcome);
+        }
     }
-    (records, answers)
+
+    fn take<C>(
+        &mut self,
+        asked: &Asked<C>,
+        target: impl Fn(&ConfigResource, &Values, &[C]) -> Result<Values, ApiError>,
+    ) -> Result<(), ApiError> {
+        let resource = self.resource(asked.resource_type, &asked.name)?;
+        let present = self.image.config(&resource).cloned().unwrap_or_default();
+        let target = canonical(&resource, &present, target(&resource, &present, &asked.changes)?);
+        check_name(&resource)?;
+        check_values(self.image, &resource, &present, &target, self.context)?;
+        check_existence(self.image, &resource)?;
+        let more = difference(self.image, &resource, &present, &target);
+        self.size = self.size.with(&more)?;
+        self.records.extend(more);
+        Ok(())
+    }
+
+    fn resource(&self, resource_type: i8, name: &str) -> Result<ConfigResource, ApiError> {
+        let kind = ResourceKind::from_number(resource_type)
+            .filter(|kind| *kind != ResourceKind::BrokerLogger)
+            .ok_or_else(|| request(format!("Unknown resource type {resource_type}")))?;
+        if kind == ResourceKind::Broker && !name.is_empty() {
+            let id = name.parse::<i32>();
+            let id = id.map_err(|_| request(format!("Node id must be an integer, but it is: {name}")))?;
+            if id != self.receiver {
+                let own = self.receiver;
+                return Err(request(format!("Unexpected broker id, expected {own}, but received {name}")));
+            }
+        }
+        Ok(ConfigResource { kind, name: name.to_owned() })
+    }
+
+    fn finish(self, validate_only: bool) -> (Vec<Record>, Outcomes) {
+        let records = if validate_only { Vec::new() } else { self.records };
+        (records, self.outcomes)
+    }
 }
 
 /// One spelling for each value that is set anew: what is kept must not be longer than what it says.
@@ -108,95 +169,38 @@ fn canonical(resource: &ConfigResource, present: &Values, mut target: Values) ->
     target
 }
 
-fn check_once(seen: &mut BTreeSet<ConfigResource>, resource: &ConfigResource) -> Result<(), ApiError> {
-    if seen.insert(resource.clone()) {
-        return Ok(());
-    }
-    Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate resource in the request."))
-}
-
-fn check_resource(image: &Image, resource: &ConfigResource) -> Result<(), ApiError> {
+fn check_name(resource: &ConfigResource) -> Result<(), ApiError> {
     match resource.kind {
-        ResourceKind::Topic if image.topic_by_name(&resource.name).is_none() => Err(ApiError::new(
-            ErrorCode::UnknownTopicOrPartition,
-            format!("The topic '{}' does not exist.", resource.name),
-        )),
-        ResourceKind::Broker if !resource.name.is_empty() => match resource.name.parse::<i32>() {
-            Ok(id) if image.broker(id).is_some() => Ok(()),
-            Ok(id) => {
-                Err(ApiError::new(ErrorCode::BrokerIdNotRegistered, format!("No broker with id {id} found.")))
-            }
-            Err(_) => Err(ApiError::new(
-                ErrorCode::InvalidRequest,
-                format!("Broker id must be an integer, but it is: {}", resource.name),
-            )),
-        },
-        ResourceKind::Topic | ResourceKind::Broker => Ok(()),
-        ResourceKind::BrokerLogger | ResourceKind::ClientMetrics | ResourceKind::Group => Err(ApiError::new(
-            ErrorCode::InvalidRequest,
-            "Configuration of this resource type is not supported yet.",
-        )),
+        ResourceKind::Topic if resource.name.is_empty() => {
+            Err(request("Default topic resources are not allowed."))
+        }
+        ResourceKind::Topic => topics::check_name(&resource.name)
+            .map_err(|message| ApiError::new(ErrorCode::InvalidTopicException, message)),
+        ResourceKind::Group if resource.name.is_empty() => {
+            Err(request("Default group resources are not allowed."))
+        }
+        ResourceKind::ClientMetrics if resource.name.is_empty() => {
+            Err(request("Subscription name can't be empty"))
+        }
+        _ => Ok(()),
     }
 }
 
-/// The values after the operations, starting from those that are set now.
-fn combine(
-    image: &Image,
-    resource: &ConfigResource,
-    operations: &[(String, Operation)],
-) -> Result<Values, ApiError> {
-    let mut values = image.config(resource).cloned().unwrap_or_default();
-    let mut seen = BTreeSet::new();
-    for (name, operation) in operations {
-        if !seen.insert(name) {
-            return Err(invalid(format!("Duplicate configuration key '{name}' in the request.")));
-        }
-        match operation {
-            Operation::Set(value) => {
-                values.insert(name.clone(), value.clone());
-            }
-            Operation::Delete => {
-                values.remove(name);
-            }
-            Operation::Append(elements) => {
-                let mut parts = list_of(resource, &values, name, "APPEND")?;
-                for element in list(elements) {
-                    if !parts.iter().any(|part| part == element) {
-                        parts.push(element.to_owned());
-                    }
-                }
-                values.insert(name.clone(), parts.join(","));
-            }
-            Operation::Subtract(elements) => {
-                let mut parts = list_of(resource, &values, name, "SUBTRACT")?;
-                parts.retain(|part| !list(elements).any(|element| element == part));
-                values.insert(name.clone(), parts.join(","));
-            }
-        }
+fn check_existence(image: &Image, resource: &ConfigResource) -> Result<(), ApiError> {
+    if resource.kind == ResourceKind::Topic && image.topic_by_name(&resource.name).is_none() {
+        let message = format!("The topic '{}' does not exist.", resource.name);
+        return Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, message));
     }
-    Ok(values)
-}
-
-/// The present elements of a list value, those of the default when none is set.
-fn list_of(
-    resource: &ConfigResource,
-    values: &Values,
-    name: &str,
-    verb: &str,
-) -> Result<Vec<String>, ApiError> {
-    let row = definition(resource, name).filter(|row| row.kind == Kind::List);
-    let Some(row) = row else {
-        return Err(invalid(format!("Can't {verb} to key {name} because its type is not LIST.")));
-    };
-    let present = values.get(name).map(String::as_str).or(row.default).unwrap_or("");
-    Ok(list(present).map(str::to_owned).collect())
+    Ok(())
 }
 
 fn definition(resource: &ConfigResource, name: &str) -> Option<&'static Definition> {
     match resource.kind {
         ResourceKind::Topic => topic::definition(name),
         ResourceKind::Broker => broker::definition(name),
-        ResourceKind::BrokerLogger | ResourceKind::ClientMetrics | ResourceKind::Group => None,
+        ResourceKind::Group => group::definition(name),
+        ResourceKind::ClientMetrics => client_metrics::definition(name),
+        ResourceKind::BrokerLogger => None,
     }
 }
 
@@ -213,35 +217,58 @@ fn check_values(
         .filter(|(name, value)| present.get(*name) != Some(*value))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    check_min_isr(image, resource, present, target)?;
-    if resource.kind == ResourceKind::Topic {
-        return topic::check(&changed).map_err(|error| invalid(error.to_string()));
+    let config_error = |error: ConfigError| invalid(error.to_string());
+    match resource.kind {
+        ResourceKind::Topic => {
+            topic::check(&changed).and_then(|()| topic::check_pairs(&changed, target)).map_err(config_error)
+        }
+        ResourceKind::Group => group::check(&changed, context.settings)
+            .and_then(|()| group::check_pairs(&changed, target, context.settings))
+            .map_err(config_error),
+        ResourceKind::ClientMetrics => client_metrics::check(&changed).map_err(|error| match error {
+            ConfigError::Unknown { .. } | ConfigError::OutOfRange { .. } => request(error.to_string()),
+            _ => invalid(error.to_string()),
+        }),
+        ResourceKind::Broker | ResourceKind::BrokerLogger => {
+            check_broker_values(image, resource, (present, &changed, target), context)
+        }
     }
+}
+
+/// Kafka says INVALID_REQUEST for what brokers refuse.
+fn check_broker_values(
+    image: &Image,
+    resource: &ConfigResource,
+    (present, changed, target): (&Values, &Values, &Values),
+    context: Context<'_>,
+) -> Result<(), ApiError> {
     let one_broker = !resource.name.is_empty();
-    check_dynamic(&changed, one_broker)?;
+    check_dynamic(changed, one_broker)?;
+    check_min_isr(image, resource, present, target)?;
     // Together with everything else that is set: an impossible pair must not reach the brokers.
     let layers = if one_broker { vec![image.cluster_config(), target] } else { vec![target] };
-    context.settings.with_dynamic(&layers).map(|_| ()).map_err(|error| invalid(error.to_string()))
+    context.settings.with_dynamic(&layers).map(|_| ()).map_err(|error| request(error.to_string()))
 }
 
 fn check_dynamic(changed: &Values, one_broker: bool) -> Result<(), ApiError> {
-    let updates = |wanted: Update| {
-        let is = |name: &&String| broker::definition(name).is_some_and(|row| row.update == wanted);
+    let those = |wanted: fn(&Definition) -> bool| {
+        let is = |name: &&String| broker::definition(name).is_some_and(wanted);
         changed.keys().filter(is).map(String::as_str).collect::<Vec<_>>().join(", ")
     };
-    let refuse = |message: String| Err(ApiError::new(ErrorCode::InvalidRequest, message));
-    let read_only = updates(Update::ReadOnly);
+    let read_only = those(|row| !broker::is_dynamic(row));
     if !read_only.is_empty() {
-        return refuse(format!("Cannot update these configs dynamically: [{read_only}]"));
+        return Err(request(format!("Cannot update these configs dynamically: [{read_only}]")));
     }
-    let single = updates(Update::PerBroker);
+    let single = those(|row| row.update == Update::PerBroker);
     if !one_broker && !single.is_empty() {
-        return refuse(format!(
+        return Err(request(format!(
             "Cannot update these configs at default cluster level, broker id must be specified: [{single}]"
-        ));
+        )));
     }
-    let check = |(name, value): (&String, &String)| broker::check(name, value);
-    changed.iter().try_for_each(check).map_err(|error| invalid(error.to_string()))
+    let check = |(name, value): (&String, &String)| {
+        broker::check(name, value).and_then(|()| broker::check_dynamic(name, value))
+    };
+    changed.iter().try_for_each(check).map_err(|error| request(error.to_string()))
 }
 
 /// With eligible leader replicas the minimum must be the same wherever a leader lands (KIP-966).
@@ -251,7 +278,7 @@ fn check_min_isr(
     present: &Values,
     target: &Values,
 ) -> Result<(), ApiError> {
-    if resource.kind != ResourceKind::Broker || image.feature_level(ELIGIBLE_LEADER_REPLICAS) == 0 {
+    if image.feature_level(ELIGIBLE_LEADER_REPLICAS) == 0 {
         return Ok(());
     }
     let changes = present.get(MIN_ISR) != target.get(MIN_ISR);
@@ -284,8 +311,12 @@ fn difference(image: &Image, resource: &ConfigResource, present: &Values, target
     records
 }
 
-fn invalid(message: String) -> ApiError {
+fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorCode::InvalidConfig, message)
+}
+
+fn request(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorCode::InvalidRequest, message)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Topics: adding partitions to them. A topic never shrinks.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use milena_protocol::ErrorCode;
 
@@ -39,12 +39,16 @@ pub fn create_partitions(image: &Image, command: &CreatePartitions) -> Decision 
     let mut size = BatchSize::default();
     let mut records: Vec<Record> = Vec::new();
     let mut answers = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut named: BTreeMap<&str, usize> = BTreeMap::new();
     for more in &command.topics {
-        let result = if seen.insert(&more.name) {
-            grow(image, more, &mut size).map(|new| records.extend(new))
-        } else {
-            Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+        *named.entry(&more.name).or_default() += 1;
+    }
+    for more in &command.topics {
+        let result = match named.remove(more.name.as_str()) {
+            // Answered where the name stood first.
+            None => continue,
+            Some(1) => grow(image, more, &mut size).map(|new| records.extend(new)),
+            Some(_) => Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
         };
         answers.push(CreatedPartitions { name: more.name.clone(), result });
     }
@@ -55,9 +59,8 @@ pub fn create_partitions(image: &Image, command: &CreatePartitions) -> Decision 
 }
 
 fn grow(image: &Image, more: &MorePartitions, size: &mut BatchSize) -> Result<Vec<Record>, ApiError> {
-    let topic = image.topic_by_name(&more.name).ok_or_else(|| {
-        ApiError::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.")
-    })?;
+    let unknown = || ApiError::new(ErrorCode::UnknownTopicOrPartition, "");
+    let topic = image.topic_by_name(&more.name).ok_or_else(unknown)?;
     let present = topic.partitions.len() as i32;
     if more.count <= present {
         let message = if more.count == present {

@@ -24,6 +24,9 @@ const FEATURES: &[Feature] = &[
 /// The feature under which KIP-966's eligible leader replicas are kept.
 pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
 
+/// The feature that says which records and requests are spoken.
+const METADATA_VERSION: &str = "metadata.version";
+
 const MIN_ISR: &str = "min.insync.replicas";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +39,8 @@ pub struct UpdateFeatures {
 pub struct FeatureUpdate {
     pub name: String,
     pub level: i16,
-    pub kind: UpdateKind,
+    /// None for a number that nobody knows.
+    pub kind: Option<UpdateKind>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,18 @@ pub enum UpdateKind {
     Upgrade,
     SafeDowngrade,
     UnsafeDowngrade,
+}
+
+impl UpdateKind {
+    /// Kafka's number on the wire.
+    pub fn from_number(number: i8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Upgrade),
+            2 => Some(Self::SafeDowngrade),
+            3 => Some(Self::UnsafeDowngrade),
+            _ => None,
+        }
+    }
 }
 
 /// What a broker of this version says it supports when it registers.
@@ -61,11 +77,11 @@ pub fn bootstrap(image: &Image, context: Context<'_>) -> Decision {
     Decision::new(records, Reply::Bootstrap)
 }
 
-/// All updates or none. Errors: `FEATURE_UPDATE_FAILED`, `INVALID_REQUEST`.
+/// All updates or none. Errors: `FEATURE_UPDATE_FAILED`.
 pub fn update(image: &Image, command: &UpdateFeatures, context: Context<'_>) -> Decision {
     let mut records = Vec::new();
     for update in &command.updates {
-        if let Err(error) = check(image, update) {
+        if let Err(error) = check(image, update, context) {
             return Decision::reply(Reply::UpdateFeatures(Err(error)));
         }
         records.push(level_record(&update.name, update.level));
@@ -98,43 +114,57 @@ fn one_min_isr_for_all(image: &Image, context: Context<'_>) -> Vec<Record> {
     records
 }
 
-fn check(image: &Image, update: &FeatureUpdate) -> Result<(), ApiError> {
-    let refuse = |code: ErrorCode, message: String| Err(ApiError::new(code, message));
+fn check(image: &Image, update: &FeatureUpdate, context: Context<'_>) -> Result<(), ApiError> {
+    let FeatureUpdate { name, level, .. } = update;
+    why_not(image, update, context).map_or(Ok(()), |reason| {
+        // A release that is taken back has its own sentence.
+        let invalid = match reason.starts_with("Unsupported") {
+            true => String::new(),
+            false => format!("Invalid update version {level} for feature {name}. "),
+        };
+        let message = format!(
+            "The update failed for all features since the following feature had an error: {invalid}{reason}"
+        );
+        Err(ApiError::new(ErrorCode::FeatureUpdateFailed, message))
+    })
+}
+
+/// What is wrong with an update, in Kafka's order of looking.
+fn why_not(image: &Image, update: &FeatureUpdate, context: Context<'_>) -> Option<String> {
     let FeatureUpdate { name, level, kind } = update;
+    let current = image.feature_level(name);
+    let controller = context.settings.node_id;
+    let Some(kind) = *kind else {
+        return Some("The controller does not support the given upgrade type.".to_owned());
+    };
+    if *level < 0 {
+        return Some("A feature version cannot be less than 0.".to_owned());
+    }
     let Some(feature) = FEATURES.iter().find(|f| f.name == name) else {
-        let message = format!("The controller does not support the given feature {name}.");
-        return refuse(ErrorCode::FeatureUpdateFailed, message);
+        return Some(format!("Local controller {controller} does not support this feature."));
     };
     if *level < feature.min || *level > feature.max {
-        return refuse(
-            ErrorCode::FeatureUpdateFailed,
-            format!(
-                "Level {level} of {name} is outside of the supported range {} to {}.",
-                feature.min, feature.max
-            ),
-        );
+        let (min, max) = (feature.min, feature.max);
+        return Some(format!("Local controller {controller} only supports versions {min}-{max}"));
     }
     if let Some(broker) = image.brokers().find(|broker| !supports(&broker.features, name, *level)) {
-        let id = broker.broker_id;
-        return refuse(
-            ErrorCode::FeatureUpdateFailed,
-            format!("Broker {id} does not support level {level} of {name}."),
+        return Some(format!("Broker {} does not support this feature at that version.", broker.broker_id));
+    }
+    if *level < current && kind == UpdateKind::Upgrade {
+        return Some(
+            "Can't downgrade the version of this feature without setting the upgrade type to either safe or \
+             unsafe downgrade."
+                .to_owned(),
         );
     }
-    let current = image.feature_level(name);
-    match kind {
-        UpdateKind::Upgrade if *level < current => refuse(
-            ErrorCode::InvalidRequest,
-            format!(
-                "Can't downgrade the level of {name} from {current} to {level} without asking for a downgrade."
-            ),
-        ),
-        UpdateKind::SafeDowngrade | UpdateKind::UnsafeDowngrade if *level > current => refuse(
-            ErrorCode::InvalidRequest,
-            format!("Can't upgrade the level of {name} from {current} to {level} by a downgrade."),
-        ),
-        _ => Ok(()),
+    if *level < current && name == METADATA_VERSION {
+        // Records of the newer level are in the log, and no older version would read them.
+        return Some(format!("Unsupported {name} downgrade from {current} to {level}."));
     }
+    if *level > current && kind != UpdateKind::Upgrade {
+        return Some("Can't downgrade to a newer version.".to_owned());
+    }
+    None
 }
 
 fn supports(features: &[SupportedFeature], name: &str, level: i16) -> bool {
@@ -153,7 +183,7 @@ mod tests {
 
     fn check_update(level: i16, kind: UpdateKind, validate_only: bool, expected: Result<usize, ErrorCode>) {
         let image = image_with_brokers(&[1]);
-        let one = FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level, kind };
+        let one = FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level, kind: Some(kind) };
         let settings = Settings::own_defaults();
         let context = Context { now_ms: 0, settings: &settings };
         let decision = update(&image, &UpdateFeatures { updates: vec![one], validate_only }, context);
@@ -170,7 +200,7 @@ mod tests {
         check_update(1, UpdateKind::Upgrade, false, Ok(1));
         check_update(1, UpdateKind::Upgrade, true, Ok(0));
         check_update(2, UpdateKind::Upgrade, false, Err(ErrorCode::FeatureUpdateFailed));
-        check_update(0, UpdateKind::Upgrade, false, Err(ErrorCode::InvalidRequest));
+        check_update(0, UpdateKind::Upgrade, false, Err(ErrorCode::FeatureUpdateFailed));
         // Switching them off also forgets who was eligible.
         check_update(0, UpdateKind::SafeDowngrade, false, Ok(2));
     }
@@ -194,8 +224,11 @@ mod tests {
         let context = Context { now_ms: 0, settings: &settings };
         let mut image = Image::default();
         image.apply(&ConfigResource::broker(7).record(MIN_ISR, Some("3".to_owned()))).unwrap();
-        let one =
-            FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level: 1, kind: UpdateKind::Upgrade };
+        let one = FeatureUpdate {
+            name: ELIGIBLE_LEADER_REPLICAS.to_owned(),
+            level: 1,
+            kind: Some(UpdateKind::Upgrade),
+        };
         let decision = update(&image, &UpdateFeatures { updates: vec![one], validate_only: false }, context);
         for record in &decision.records {
             image.apply(record).unwrap();

@@ -136,25 +136,30 @@ impl Cluster {
                 broker_epoch: epoch(broker),
             }),
             Step::Configure { name: n, min_isr, unclean } => {
-                let set = |value: String| configs::Operation::Set(value);
-                let operations = vec![
-                    ("min.insync.replicas".to_owned(), set(min_isr.to_string())),
-                    ("unclean.leader.election.enable".to_owned(), set(unclean.to_string())),
+                let set = |name: &str, value: String| configs::Change {
+                    name: name.to_owned(),
+                    operation: 0,
+                    value: Some(value),
+                };
+                let changes = vec![
+                    set("min.insync.replicas", min_isr.to_string()),
+                    set("unclean.leader.election.enable", unclean.to_string()),
                 ];
+                let resource_type = ResourceKind::Topic as i8;
                 Command::IncrementalAlterConfigs(configs::IncrementalAlterConfigs {
-                    resources: vec![(ConfigResource::topic(&name(n)), operations)],
+                    resources: vec![configs::Asked { resource_type, name: name(n), changes }],
                     validate_only: false,
+                    receiver: 0,
                 })
             }
             Step::ElrFeature { level } => Command::UpdateFeatures(features::UpdateFeatures {
                 updates: vec![features::FeatureUpdate {
                     name: features::ELIGIBLE_LEADER_REPLICAS.to_owned(),
                     level,
-                    kind: if level == 0 {
-                        features::UpdateKind::UnsafeDowngrade
-                    } else {
-                        features::UpdateKind::Upgrade
-                    },
+                    kind: Some(match level {
+                        0 => features::UpdateKind::UnsafeDowngrade,
+                        _ => features::UpdateKind::Upgrade,
+                    }),
                 }],
                 validate_only: false,
             }),

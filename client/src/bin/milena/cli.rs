@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{api_versions, cluster, completion, consume, dump_log, produce, topic};
+use crate::{api_versions, cluster, completion, config, consume, dump_log, produce, topic};
 
 /// Work with a Kafka cluster: topics, records, brokers, log files.
 #[derive(Debug, Parser)]
@@ -44,6 +44,9 @@ pub enum Command {
     /// List, create, describe and delete topics
     #[command(subcommand)]
     Topic(topic::Command),
+    /// Show and change configuration while the cluster runs
+    #[command(subcommand)]
+    Config(config::Command),
     /// Write records, one per line of standard input or of files
     Produce(produce::Arguments),
     /// Read records
@@ -88,7 +91,16 @@ mod tests {
         let create = "milena topic create a b -p 1 -r 1 -c a=b --if-not-exists --validate-only";
         let others =
             ["milena produce t -k key", "milena consume t -f", "milena topic create a --assignment 1:2,2:1"];
-        for line in [produce, consume, create].into_iter().chain(others) {
+        let changes = [
+            "milena config get topic/t retention.ms",
+            "milena config set broker/1 a=b c+=d e-=f --validate-only",
+            "milena config unset brokers a b",
+            "milena config describe group/g --all",
+            "milena topic alter a b -c x=y --unset z --validate-only",
+            "milena topic add-partitions t --count 3 --assignment 1:2,2:1 --validate-only",
+            "milena topic delete-records t --before 5 -p 0,1",
+        ];
+        for line in [produce, consume, create].into_iter().chain(others).chain(changes) {
             let parsed = Cli::try_parse_from(line.split_whitespace());
             assert!(parsed.is_ok(), "{line}: {parsed:?}");
         }
@@ -111,6 +123,7 @@ mod tests {
             "consume t -n -1",
             "produce t -p -1",
             "produce t -p first",
+            "topic add-partitions t --count 0",
             "topic create t --partitions -1",
             "topic create t --partitions many",
             "topic create t --replication-factor -1",

@@ -8,6 +8,7 @@ mod api_versions;
 mod cli;
 mod cluster;
 mod completion;
+mod config;
 mod consume;
 mod context;
 mod dump_log;
@@ -60,6 +61,7 @@ async fn run(cli: Cli, interrupt: Interrupt) -> Result<(), Error> {
     let context = Context::new(cli.global)?;
     match cli.command {
         Command::Topic(command) => topic::run(&context, command).await,
+        Command::Config(command) => config::run(&context, command).await,
         Command::Produce(arguments) => produce::run(&context, arguments, interrupt).await,
         Command::Consume(arguments) => consume::run(&context, arguments, interrupt).await,
         Command::Cluster(command) => cluster::run(&context, command).await,

@@ -4,6 +4,7 @@
 //! ours. A property that begins to act changes its `NotYet` to `Yes` here, and the reference page
 //! follows.
 
+pub(super) mod client_metrics;
 pub(super) mod controller;
 pub(super) mod group;
 pub(super) mod groups;

@@ -35,9 +35,9 @@ pub struct Arguments {
 
 /// Replicas of each partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Assignments(Vec<Vec<i32>>);
+pub(super) struct Assignments(pub(super) Vec<Vec<i32>>);
 
-fn assignments(text: &str) -> Result<Assignments, String> {
+pub(super) fn assignments(text: &str) -> Result<Assignments, String> {
     let broker = |id: &str| id.trim().parse::<i32>().map_err(|_| format!("'{id}' is not a broker's id"));
     let replicas = |partition: &str| partition.split(':').map(broker).collect();
     text.split(',').map(replicas).collect::<Result<_, _>>().map(Assignments)
