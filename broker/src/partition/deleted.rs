@@ -28,13 +28,17 @@ impl Deleted {
         self.waiting.lock().push(Waiting { due_ms, directory: Arc::clone(directory), folder });
     }
 
-    /// Removes the folders whose time has come. What cannot be removed stays until the next start: its directory is
-    /// offline. Blocks on the disk.
+    /// Removes the folders whose time has come. What cannot be removed for want of descriptors is tried again the next
+    /// time; anything else stays until the next start: its directory is offline. Blocks on the disk.
     pub fn remove_due(&self, now_ms: i64) {
         let due: Vec<_> = self.waiting.lock().extract_if(.., |waiting| waiting.due_ms <= now_ms).collect();
-        for Waiting { directory, folder, .. } in due {
-            if let Err(error) = directory.remove_deleted(&folder) {
+        for waiting in due {
+            let Waiting { directory, folder, .. } = &waiting;
+            if let Err(error) = directory.remove_deleted(folder) {
                 tracing::error!(path = %directory.path().display(), folder, %error, "deleted partition cannot be removed");
+                if error.is_retriable() {
+                    self.waiting.lock().push(waiting);
+                }
             }
         }
     }

@@ -298,8 +298,11 @@ impl Directories {
     /// Makes way for a new partition where a folder of its name is left over from another topic.
     fn move_aside(&self, directory: &Directory, folder: &str) -> Result<(), Error> {
         let path = directory.path().join(folder);
-        if self.files.list(&path).is_err() {
-            return Ok(());
+        match self.files.list(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            // It may be there: nothing of another topic's may be opened as this one's.
+            Err(error) => return Err(Error::Unreadable { file: path, reason: error.to_string() }),
         }
         // It is no other's from here on, and must not be set aside by its name.
         self.found
