@@ -45,7 +45,7 @@ pub async fn run(table: Arc<Table>, directories: Arc<Directories>, settings: Arc
 
 /// Files of deleted segments wait for a checkpoint that knows the new log start: it is written at once, so that
 /// `file.delete.delay.ms` is what they wait for.
-fn delete_old_segments(table: &Table, directories: &Directories) {
+pub(crate) fn delete_old_segments(table: &Table, directories: &Directories) {
     let now_ms = now_ms();
     let deleted = table.all().iter().filter(|partition| partition.delete_old_segments(now_ms)).count();
     if deleted > 0 {
