@@ -143,12 +143,16 @@ impl Log {
     /// there, recovery can tell that those before it were deleted too. And each only when a checkpoint says that the
     /// log begins behind it: before, it is what tells a deleted first segment from a lost one.
     pub(crate) fn remove_due(&mut self, now_ms: i64) -> Result<(), Error> {
-        if self.removable(now_ms).is_none() {
+        if self.deleted.first().is_none_or(|(_, due_ms)| *due_ms > now_ms) {
             return Ok(());
         }
         let durability = self.durability.clone();
+        // Beside the checkpoint that is needed too.
         if durability.has_unsynced_names() {
             self.directory.request_sync(&self.durability, None);
+        }
+        if self.removable(now_ms).is_none() {
+            return Ok(());
         }
         // The flusher's thread may need a while: then the next `maintain` finds them.
         let _order = match durability.sync_order_if_idle() {

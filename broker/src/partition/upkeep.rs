@@ -43,13 +43,15 @@ pub async fn run(table: Arc<Table>, directories: Arc<Directories>, settings: Arc
     );
 }
 
-/// Files of deleted segments wait for a checkpoint that knows the new log start: it is written at once, so that
-/// `file.delete.delay.ms` is what they wait for.
+/// Files of deleted segments wait for a checkpoint that knows the new log start: it is written at once, and those whose
+/// delay is over by then are removed, so that `file.delete.delay.ms` is what they wait for.
 pub(crate) fn delete_old_segments(table: &Table, directories: &Directories) {
     let now_ms = now_ms();
-    let deleted = table.all().iter().filter(|partition| partition.delete_old_segments(now_ms)).count();
-    if deleted > 0 {
+    let mut partitions = table.all();
+    partitions.retain(|partition| partition.delete_old_segments(now_ms));
+    if !partitions.is_empty() {
         directories.checkpoint();
+        partitions.iter().for_each(|partition| partition.maintain(now_ms));
     }
 }
 
