@@ -61,7 +61,7 @@ fn try_create(node: &Node, name: &str) -> bool {
 fn try_append(node: &Node, topic: &str) -> bool {
     let Ok(partition) = node.lifecycle.partitions().by_name(topic, 0) else { return false };
     let Ok(appended) = partition.append(&batch("x"), APPEND, now_ms()) else { return false };
-    node.run(partition.acknowledged(&appended, true)).is_ok()
+    node.run(partition.acknowledged(&appended, partition.awaited(-1))).is_ok()
 }
 
 /// The power fails at every single operation that changes the disk, and takes a random part of what was not synced.

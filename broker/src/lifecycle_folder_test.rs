@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use milena_log::files::Files as _;
-use milena_log::memory_files::MemoryFiles;
+use milena_log::memory_files::{Fault, MemoryFiles, Operation};
 use milena_protocol::ErrorCode;
 
 use super::test_node::Node;
+
+const EIO: i32 = 5;
+const EMFILE: i32 = 24;
 
 /// A stopped node with one record in partition 0 of `events`, and that partition's `partition.metadata`.
 fn stopped() -> (tempfile::TempDir, PathBuf) {
@@ -30,22 +33,34 @@ fn strays(directory: &tempfile::TempDir) -> usize {
 
 #[test]
 fn records_whose_topic_id_is_damaged_are_neither_set_aside_nor_begun_anew() {
-    let damages: [Option<&[u8]>; 4] = [None, Some(b""), Some(b"version: 0\ntopic_id: x"), Some(&[0; 40])];
-    for damage in damages {
+    type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
+    let damages: [(&str, Damage); 6] = [
+        ("gone", |_| None),
+        ("empty", |_| Some(Vec::new())),
+        ("cut", |_| Some(b"version: 0\ntopic_id: x".to_vec())),
+        ("zeros", |_| Some(vec![0; 40])),
+        ("too large", |_| Some(vec![b'x'; 2 << 20])),
+        ("another id, one character away", |mut whole| {
+            let digit = whole.iter().rposition(|byte| *byte == b' ').expect("version: 0 topic_id: …") + 5;
+            whole[digit] = if whole[digit] == b'A' { b'B' } else { b'A' };
+            Some(whole)
+        }),
+    ];
+    for (damage, make) in damages {
         let (directory, file) = stopped();
         let whole = fs::read(&file).expect("it is there");
-        match damage {
+        match make(whole.clone()) {
             Some(bytes) => fs::write(&file, bytes).expect("writable"),
             None => fs::remove_file(&file).expect("writable"),
         }
         for _ in 0..2 {
             let node = Node::start(directory.path());
             let found = node.lifecycle.partitions().by_name("events", 0);
-            assert_eq!(found.err(), Some(ErrorCode::KafkaStorageError), "{damage:?}");
+            assert_eq!(found.err(), Some(ErrorCode::KafkaStorageError), "{damage}");
             node.lifecycle.partitions().by_name("events", 1).expect("its other partition serves");
             node.stop();
         }
-        assert_eq!(strays(&directory), 0, "{damage:?}");
+        assert_eq!(strays(&directory), 0, "{damage}");
         fs::write(&file, whole).expect("writable");
         let node = Node::start(directory.path());
         assert_eq!(node.consume("events"), ["a"]);
@@ -99,16 +114,32 @@ fn partitions_of_a_directory_that_cannot_be_listed_do_not_begin_anew() {
         .into_iter()
         .filter(|path| files.metadata(&Path::new(path).join("events-0/partition.metadata")).is_ok())
         .collect();
-    let damaged = Path::new(folders[0]).join("events-0/partition.metadata");
-    let whole = milena_log::files::read_file(&files, &damaged, 1 << 10).expect("it is there");
-    // More than such a file can be: reading it fails.
-    files.put(&damaged, &vec![b'x'; 2 << 20]);
+    let unreadable = format!("{}/events-0/partition.metadata", folders[0]);
+    files.inject(Fault::errno(Operation::Open, 0, EIO).on_paths(&unreadable).lasting());
     let node = Node::start_on(Arc::new(files.clone()), &properties).expect("the other directory serves");
     let found = node.lifecycle.partitions().by_name("events", 0);
     assert_eq!(found.err(), Some(ErrorCode::KafkaStorageError));
     node.stop();
-    files.put(&damaged, &whole);
+    files.heal();
     let node = Node::start_on(Arc::new(files), &properties).expect("memory");
     assert_eq!(node.consume("events"), ["a"]);
+    node.stop();
+}
+
+/// Records of another topic of that name would be served as this one's.
+#[test]
+fn folder_that_cannot_be_listed_is_not_taken_for_absent() {
+    let files = MemoryFiles::new();
+    let properties = [("log.dirs", "/data"), ("metadata.log.dir", "/meta")];
+    let node = Node::start_on(Arc::new(files.clone()), &properties).expect("memory");
+    node.create("events", &[]);
+    node.produce("events", "of another topic");
+    node.stop();
+    let tag = Path::new("/data/events-0/partition.metadata");
+    files.put(tag, format!("version: 0\ntopic_id: {}", super::new_id()).as_bytes());
+    files.inject(Fault::errno(Operation::Open, 0, EMFILE).on_paths("/data/events-0"));
+    let node = Node::start_on(Arc::new(files.clone()), &properties).expect("the rest serves");
+    let found = node.lifecycle.partitions().by_name("events", 0);
+    assert_eq!(found.err(), Some(ErrorCode::KafkaStorageError));
     node.stop();
 }

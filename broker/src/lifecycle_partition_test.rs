@@ -7,6 +7,7 @@ use milena_protocol::records::Builder;
 use super::test_node::{Node, batch, read};
 use super::*;
 use crate::broker::now_ms;
+use crate::partition::upkeep;
 use crate::partition::{
     AppendAs, Isolation, Mark, Myself, OffsetAndTimestamp, Read, ReadError, Timestamp, WaitAny,
 };
@@ -188,7 +189,7 @@ fn a_new_leadership_has_numbers_of_its_own() {
     for _ in 0..3 {
         partition.append(&batch("d"), APPEND, now_ms()).expect("appended");
     }
-    let outcome = node.run(partition.acknowledged(&lost, true));
+    let outcome = node.run(partition.acknowledged(&lost, partition.awaited(-1)));
     assert_eq!(outcome, Err(ErrorCode::NotLeaderOrFollower));
     assert_eq!(node.consume("events"), ["a", "d", "d", "d"]);
     node.crash();
@@ -221,6 +222,34 @@ fn retention_raises_the_log_start() {
     assert!(start > 0 && start <= 3, "log start offset {start}");
     assert_eq!(partition.read(read(start - 1)).expect_err("deleted").code(), ErrorCode::OffsetOutOfRange);
     assert_eq!(node.consume("events").len() as i64, 3 - start);
+    node.stop();
+}
+
+/// The next checkpoint on time is a minute away.
+#[test]
+fn files_of_deleted_segments_wait_for_their_delay_and_no_longer() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Node::start(directory.path());
+    let config = [("retention.bytes", "1"), ("segment.bytes", "1048576"), ("file.delete.delay.ms", "0")];
+    node.create("events", &config);
+    let value = "x".repeat(700 << 10);
+    for _ in 0..3 {
+        node.produce("events", &value);
+    }
+    upkeep::delete_old_segments(node.lifecycle.partitions(), node.lifecycle.directories());
+    let waiting = || {
+        let entries = std::fs::read_dir(directory.path().join("events-0")).expect("it is there");
+        let names = entries.map(|entry| entry.expect("readable").file_name());
+        names.filter(|name| name.to_string_lossy().ends_with(".deleted")).count()
+    };
+    let partition = node.partition("events");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while waiting() > 0 {
+        assert!(std::time::Instant::now() < deadline, "{} files wait", waiting());
+        // The names are synced by another thread.
+        partition.maintain(now_ms());
+        std::thread::yield_now();
+    }
     node.stop();
 }
 

@@ -114,7 +114,7 @@ fn durable_topics_acknowledge_what_is_synced() {
     let partition = node.partition("safe");
     let append = AppendAs { acks_all: false, log_append_time: None };
     let appended = partition.append(&batch("a"), append, now_ms()).expect("appended");
-    node.run(partition.acknowledged(&appended, false)).expect("synced");
+    node.run(partition.acknowledged(&appended, partition.awaited(1))).expect("synced");
     // With one replica, what is synced is committed.
     node.run(partition.high_watermark().reached(1)).expect("committed");
     node.stop();

@@ -91,7 +91,7 @@ impl Node {
         let partition = self.partition(topic);
         let append = AppendAs { acks_all: true, log_append_time: None };
         let appended = partition.append(&batch(value), append, now_ms()).expect("appended");
-        self.run(partition.acknowledged(&appended, true)).expect("acknowledged");
+        self.run(partition.acknowledged(&appended, partition.awaited(-1))).expect("acknowledged");
         appended
     }
 

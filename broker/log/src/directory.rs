@@ -299,7 +299,7 @@ impl Directory {
     pub(crate) fn unregister(&self, name: &str) {
         let mut logs = self.logs.lock();
         logs.open.remove(name);
-        logs.forgotten.insert(name.into());
+        logs.forget(name, self.clean_stop.as_ref());
         if let Some((topic, partition)) = names::parse_folder(name) {
             logs.gone.insert((topic.to_owned(), partition));
         }
@@ -312,7 +312,7 @@ impl Directory {
         let Some((topic, partition)) = names::parse_folder(name) else { return Ok(()) };
         let key = (topic.to_owned(), partition);
         let mut logs = self.logs.lock();
-        logs.forgotten.insert(name.into());
+        logs.forget(name, self.clean_stop.as_ref());
         let is_known = logs.recovery_points.contains_key(&key) || logs.log_starts.contains_key(&key);
         if !is_known && self.compacted.offset(name).is_none() {
             return Ok(());
@@ -355,6 +355,13 @@ impl Logs {
         match self.open.get(name) {
             Some(durability) => durability.closed_cleanly(),
             None => self.stop_of(name, last_stop)?.extent(name),
+        }
+    }
+
+    /// From now on the last stop says nothing of this log. Noted only where it does: names come and go.
+    fn forget(&mut self, name: &str, last_stop: Option<&CleanStop>) {
+        if last_stop.is_some_and(|stop| stop.vouches_for(name) || stop.extent(name).is_some()) {
+            self.forgotten.insert(name.into());
         }
     }
 

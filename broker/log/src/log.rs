@@ -272,6 +272,18 @@ impl Log {
         self.segments.get(index + 1).map_or(self.log_end_offset, |next| next.base_offset)
     }
 
+    /// A batch of a segment may not claim offsets of the next one. A base offset is under no checksum, and a segment
+    /// that nobody walked since it was closed may have been damaged meanwhile.
+    pub(crate) fn check_within(&self, index: usize, position: u32, next_offset: i64) -> Result<(), Error> {
+        let end_offset = self.segment_end_offset(index);
+        if next_offset <= end_offset {
+            return Ok(());
+        }
+        let file = self.path(self.segments[index].base_offset, Kind::Log);
+        let reason = format!("last offset {} is not below {end_offset}", next_offset - 1);
+        Err(Error::damaged(file, u64::from(position), reason))
+    }
+
     /// A segment's `.log` file.
     pub(crate) fn log_file(&mut self, index: usize) -> Result<Arc<dyn File>, Error> {
         let base_offset = self.segments[index].base_offset;

@@ -182,6 +182,29 @@ fn log_start_below_the_first_segment_is_legal_while_the_deletion_is_told() {
 }
 
 #[test]
+fn log_that_always_deletes_keeps_no_files_that_a_checkpoint_knows() {
+    let (files, bases) = stopped(Stop::Clean);
+    let (_directory, mut log) = open(&files, false).expect("whole");
+    let deleted = || {
+        let paths = files.paths_below(Path::new("/data/t-0"));
+        paths.into_iter().filter(|path| path.to_string_lossy().ends_with(".log.deleted")).count()
+    };
+    for base in &bases[1..] {
+        // A newer deletion than the checkpoint each time.
+        log.directory.checkpoint().expect("writable");
+        log.set_log_start_offset(*base);
+        log.delete_old_segments(BATCHES, NOW_MS).expect("writable");
+        log.sync().expect("writable");
+        log.maintain(i64::MAX).expect("writable");
+        assert!(deleted() <= 1, "{} files wait at {base}", deleted());
+    }
+    assert_eq!(
+        open(&files.crash(Loss::Nothing), false).expect("deleted, not lost").1.log_start_offset(),
+        log.log_start_offset()
+    );
+}
+
+#[test]
 fn index_above_the_recovery_point_is_nobodys_and_removed() {
     let (files, _) = stopped(Stop::Clean);
     files.put(&file(BATCHES, Kind::OffsetIndex), &[0; 16]);

@@ -81,6 +81,9 @@ impl Log {
                 return Err(Error::damaged(path, 0, missing));
             }
         }
+        if let Some(extent) = known.extent.filter(|_| known.clean && is_as_left) {
+            log.check_end(extent.log_end_offset)?;
+        }
         log.reconcile_start()?;
         log.epochs_changed |= log.epochs.truncate_from_start(log.log_start_offset);
         log.epochs_changed |= log.epochs.truncate_from_end(log.log_end_offset);
@@ -100,6 +103,18 @@ impl Log {
             log.release();
         }
         Ok((log, opened))
+    }
+
+    /// With the same bytes as when it was closed the log ends at the same offset, or its last batch does not say what
+    /// it said: a base offset is under no checksum.
+    fn check_end(&self, log_end_offset: i64) -> Result<(), Error> {
+        if self.log_end_offset == log_end_offset {
+            return Ok(());
+        }
+        let file = self.path(self.segments[self.active_index()].base_offset, Kind::Log);
+        let reason =
+            format!("it ended at offset {log_end_offset} when it was closed, now at {}", self.log_end_offset);
+        Err(Error::damaged(file, 0, reason))
     }
 
     fn unopened(

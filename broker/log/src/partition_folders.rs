@@ -26,7 +26,11 @@ impl Directory {
         let mut found = Vec::new();
         for entry in self.entries()? {
             let Some((topic, partition)) = names::parse_folder(&entry) else { continue };
-            let topic_id = self.read_topic_id(&entry)?;
+            let topic_id = match self.read_topic_id(&entry) {
+                // Too large to be an identity, which concerns this partition alone.
+                Err(Error::Unreadable { .. }) => None,
+                read => read?,
+            };
             found.push(Found { topic: topic.to_owned(), partition, topic_id, name: entry });
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));

@@ -44,6 +44,7 @@ impl Log {
             }
             // Nothing: the rest of this segment was compacted away.
             if let Some(first) = self.locate(index, read.from_offset, read.hot_only)? {
+                self.check_within(index, first.position, first.next_offset)?;
                 return self.slice(index, first, &read);
             }
         }
@@ -87,7 +88,7 @@ impl Log {
             && let Some(batch) = self.active.recent.find(offset)
         {
             let (position, size, base_offset) = (batch.position, batch.size, batch.base_offset);
-            return Ok(Some(Place { position, size, base_offset }));
+            return Ok(Some(Place { position, size, base_offset, next_offset: batch.last_offset + 1 }));
         }
         if !hot_only {
             return Ok(self.search(index, |reader| reader.locate(offset))?);

@@ -53,7 +53,6 @@ impl Log {
             }
             let position = self.position_of(index, from_offset)?;
             let Some(position) = position else { continue };
-            let end_offset = self.segment_end_offset(index);
             let file = self.log_file(index)?;
             let mut scan = Scan::new(file, position, segment.size, segment.base_offset);
             loop {
@@ -62,9 +61,7 @@ impl Log {
                 if located.header.base_offset >= upto_offset {
                     return Ok(());
                 }
-                if located.header.next_offset() > end_offset {
-                    return Err(self.scan_failed_storage(index, beyond(&located, end_offset)));
-                }
+                self.check_within(index, located.position, located.header.next_offset())?;
                 let mut replayed = Replayed { scan: &mut scan, located };
                 each(&mut replayed).map_err(|error| self.scan_failed_storage(index, error))?;
             }
@@ -154,12 +151,6 @@ impl Log {
         })?;
         Ok(aborted)
     }
-}
-
-/// A segment that nobody walked since it was closed may have been damaged meanwhile.
-fn beyond(located: &Located, end_offset: i64) -> ScanError {
-    let reason = format!("last offset {} is not below {end_offset}", located.header.next_offset() - 1);
-    ScanError::Damaged { position: u64::from(located.position), reason }
 }
 
 /// Whether the state includes a batch at or above `offset`.

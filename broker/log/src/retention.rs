@@ -143,28 +143,40 @@ impl Log {
     }
 
     /// Removes files whose delay is over, but only after a sync of the names: as long as a renamed file is
-    /// there, recovery can tell that those before it were deleted too. And only when a checkpoint says that the
-    /// log begins behind them: before, they are what tells a deleted first segment from a lost one.
+    /// there, recovery can tell that those before it were deleted too. And each only when a checkpoint says that the
+    /// log begins behind it: before, it is what tells a deleted first segment from a lost one.
     pub(crate) fn remove_due(&mut self, now_ms: i64) -> Result<(), Error> {
-        if self.deleted.first().is_none_or(|(_, due_ms)| *due_ms > now_ms) || !self.is_start_checkpointed() {
+        if self.deleted.first().is_none_or(|(_, due_ms)| *due_ms > now_ms) {
             return Ok(());
         }
         let durability = self.durability.clone();
+        // Beside the checkpoint that is needed too.
         if durability.has_unsynced_names() {
             self.directory.request_sync(&self.durability, None);
+        }
+        if self.removable(now_ms).is_none() {
+            return Ok(());
         }
         // The flusher's thread may need a while: then the next `maintain` finds them.
         let _order = match durability.sync_order_if_idle() {
             Some(order) if !durability.has_unsynced_names() => order,
             _ => return Ok(()),
         };
-        while let Some((base_offset, due_ms)) = self.deleted.first().copied()
-            && due_ms <= now_ms
-        {
+        while let Some(base_offset) = self.removable(now_ms) {
             self.deleted.remove(0);
             self.remove_files(base_offset)?;
         }
         Ok(())
+    }
+
+    /// The oldest deleted segment if its delay is over and the checkpoint on disk lies behind it. What was deleted
+    /// since that checkpoint does not matter: a log that always deletes would keep its files for ever.
+    fn removable(&self, now_ms: i64) -> Option<i64> {
+        let (base_offset, due_ms) = *self.deleted.first()?;
+        let first = self.segments[0].base_offset;
+        let end_offset = self.deleted.get(1).map_or(first, |(next, _)| first.min(*next));
+        let checkpointed = self.directory.checkpointed_start(self.name());
+        (due_ms <= now_ms && checkpointed.is_some_and(|start| start >= end_offset)).then_some(base_offset)
     }
 
     /// Whether the checkpoint on disk knows that what was deleted is not part of the log.

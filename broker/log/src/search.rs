@@ -41,6 +41,7 @@ pub(crate) struct Place {
     pub position: u32,
     pub size: u32,
     pub base_offset: i64,
+    pub next_offset: i64,
 }
 
 /// An open index and how many entries of it count.
@@ -70,11 +71,23 @@ impl SegmentReader<'_> {
     /// The first batch whose last offset is not below `offset`.
     pub fn locate(&self, offset: i64) -> Result<Option<Place>, Miss> {
         let found = self.search(offset, |located| located.header.last_offset() >= offset)?;
+        if let Some(located) = found.as_ref().filter(|located| located.header.base_offset > offset) {
+            self.check_hole_behind(located).map_err(|error| self.failed(error))?;
+        }
         Ok(found.map(|located| Place {
             position: located.position,
             size: located.size(),
             base_offset: located.header.base_offset,
+            next_offset: located.header.next_offset(),
         }))
+    }
+
+    /// What was asked for is missing before this batch: compaction's work, or a base offset that was damaged upwards.
+    /// Then the next batch begins too low.
+    fn check_hole_behind(&self, located: &Located) -> Result<(), ScanError> {
+        let mut scan = self.scan(located.position)?.hot_only(self.hot_only);
+        scan.next()?;
+        scan.next().map(|_| ())
     }
 
     /// The first batch, from where the index leads for `offset`, for which `wanted` holds.
@@ -86,7 +99,7 @@ impl SegmentReader<'_> {
         match self.walk(hint, offset, wanted) {
             Ok(found) => Ok(found),
             Err(ScanError::Damaged { position, reason })
-                if u64::from(hint) == position && hint > 0 && !self.is_rebuilt =>
+                if u64::from(hint.position) == position && hint.position > 0 && !self.is_rebuilt =>
             {
                 let file = self.path(Kind::OffsetIndex);
                 tracing::warn!(file = %file.display(), position, reason, "index leads astray, built again");
@@ -98,10 +111,11 @@ impl SegmentReader<'_> {
 
     fn walk(
         &self,
-        position: u32,
+        hint: OffsetEntry,
         offset: i64,
         wanted: impl Fn(&Located) -> bool,
     ) -> Result<Option<Located>, ScanError> {
+        let OffsetEntry { position, relative_offset } = hint;
         let astray =
             |reason: &str| ScanError::Damaged { position: u64::from(position), reason: reason.to_owned() };
         if position > 0 && position >= self.segment.size {
@@ -111,6 +125,13 @@ impl SegmentReader<'_> {
         while let Some(located) = scan.next()? {
             if located.position == position && position > 0 && located.header.base_offset > offset {
                 return Err(astray("the batch begins above the offset"));
+            }
+            // A base offset is under no checksum. Where the batch does not say what its entry says, one of them is wrong:
+            // building the index again tells, for it walks all batches in order.
+            let is_told =
+                located.header.last_offset() - self.segment.base_offset == i64::from(relative_offset);
+            if located.position == position && position > 0 && !is_told && !self.is_rebuilt {
+                return Err(astray("the batch does not end where its index entry says"));
             }
             if wanted(&located) {
                 return Ok(Some(located));
@@ -132,16 +153,17 @@ impl SegmentReader<'_> {
         self.file(Kind::Log)?.ok_or_else(|| Error::damaged(self.path(Kind::Log), 0, "the file is gone"))
     }
 
-    /// A position at or before the batch that holds `offset`.
-    fn hint(&self, offset: i64) -> Result<u32, Miss> {
+    /// The entry of a batch at or before the one that holds `offset`; position 0 without one.
+    fn hint(&self, offset: i64) -> Result<OffsetEntry, Miss> {
         let relative = offset - self.segment.base_offset;
+        let none = OffsetEntry { relative_offset: 0, position: 0 };
         if relative <= 0 || self.segment.size <= self.index_interval_bytes {
-            return Ok(0);
+            return Ok(none);
         }
         let holds = |entry: &OffsetEntry| i64::from(entry.relative_offset) <= relative;
         let tail = self.indexer.map(|indexer| &indexer.offsets);
         let entry = self.search_index(Kind::OffsetIndex, tail, holds)?;
-        Ok(entry.map_or(0, |entry| entry.position))
+        Ok(entry.unwrap_or(none))
     }
 
     /// The last entry of an index for which `holds`.

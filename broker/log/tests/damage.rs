@@ -332,6 +332,44 @@ fn a_batch_that_claims_offsets_of_the_next_segment_is_damage() {
     }
 }
 
+/// No bit of a base offset may make a reader step over the records that it asks for: they are answered, or the damage
+/// is named. (Behind the first batch of an answer nobody looks: it is sent as it lies.)
+#[test]
+fn a_flipped_bit_of_a_base_offset_hides_no_record_that_is_asked_for() {
+    let (files, model) = stopped();
+    let paths = files_ending(&files, ".log");
+    for path in &paths {
+        let contents = files.contents(path);
+        let mut position = 0;
+        for batch in Batches::new(&contents).map(|batch| batch.expect("undamaged")) {
+            for bit in 0..64 {
+                let damaged = files.crash(Loss::Nothing);
+                damaged.damage(path, |contents| contents[position + bit / 8] ^= 0x80 >> (bit % 8));
+                let context = format!("{} at {position}, bit {bit}", path.display());
+                match open(&damaged) {
+                    Ok((_directory, mut log, _)) => read_each_offset(&mut log, &model, &context),
+                    Err(Error::Damaged { file, .. }) => assert_eq!(&file, path, "{context}"),
+                    Err(error) => panic!("{context}: {error}"),
+                }
+            }
+            position += batch.size_bytes();
+        }
+    }
+}
+
+fn read_each_offset(log: &mut Log, model: &Model, context: &str) {
+    let upto_offset = model.end_offset();
+    for from_offset in log.log_start_offset()..upto_offset {
+        let read = Read { from_offset, upto_offset, max_bytes: 1, min_one_batch: true, hot_only: false };
+        // An error is an answer: it names the damage.
+        let Ok(slice) = log.read(read) else { continue };
+        let bytes =
+            slice.unwrap_or_else(|| panic!("{context}: nothing at {from_offset}")).read().expect("memory");
+        let batch = Batches::new(&bytes).next().expect("one").expect("whole");
+        assert!(batch.base_offset <= from_offset, "{context}: {from_offset} is stepped over");
+    }
+}
+
 #[test]
 fn a_damaged_epoch_file_is_made_again() {
     derived_file_is_made_again("leader-epoch-checkpoint", crashed);

@@ -92,9 +92,11 @@ async fn look_up(
     if lookups.is_empty() {
         return Vec::new();
     }
-    let _permit = LOOKUPS.acquire().await;
+    let permit = LOOKUPS.acquire().await;
     let places: Vec<_> = lookups.iter().map(|(place, lookup)| (*place, lookup.partition.index())).collect();
     let looking = cx.node.background.spawn_blocking(move || {
+        // Held by the work and not by the request, which may be dropped with its connection.
+        let _permit = permit;
         let found = lookups.iter().map(|(_, lookup)| {
             let InRecords { partition, timestamp, current_leader_epoch } = lookup;
             partition.offset_by_time(*timestamp, isolation, *current_leader_epoch).map_err(ReadError::code)

@@ -19,6 +19,7 @@ use milena_protocol::messages::produce_response::{
     TopicProduceResponse,
 };
 use milena_protocol::types::Records;
+use milena_state::partition::acks::{self, Awaited};
 use milena_state::partition::validate::{Origin, Rules, Verdict, may_be_transactional, may_write, validate};
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -29,8 +30,6 @@ use crate::metrics::Limit;
 use crate::partition::{AppendAs, Appended, Partition};
 use crate::server::session::TopicKey;
 use crate::server::{Reply, RequestContext};
-
-const ACKS_ALL: i16 = -1;
 
 pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
     let mut waits = SmallVec::new();
@@ -50,7 +49,7 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
     }
     if !waits.is_empty() {
         let deadline = cx.deadline(request.timeout_ms);
-        await_acknowledged(&mut response, waits, request.acks == ACKS_ALL, deadline).await;
+        await_acknowledged(&mut response, waits, deadline).await;
     }
     name_leaders(cx, &mut response);
     cx.reply(&response)
@@ -60,6 +59,7 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
 struct Wait {
     partition: Arc<Partition>,
     appended: Appended,
+    awaited: Awaited,
     place: (usize, usize),
 }
 
@@ -83,9 +83,9 @@ fn append_all<'a>(
     let now_ms = now_ms();
     for_each_partition(request, |place, topic, data| match append(cx, request, topic, data, now_ms) {
         Ok((partition, appended)) => {
-            // acks=1 of a durable topic is met when the leader has synced.
-            if request.acks == ACKS_ALL || (request.acks == 1 && partition.is_durable()) {
-                waits.push(Wait { partition, appended, place });
+            let awaited = partition.awaited(request.acks);
+            if awaited != Awaited::Nothing {
+                waits.push(Wait { partition, appended, awaited, place });
             }
             stored(data.index, &appended)
         }
@@ -149,7 +149,7 @@ fn append(
         return Err(ErrorCode::InvalidRecord.into());
     };
     let rules = Rules::from(&*partition.settings());
-    let stored_as = |log_append_time| AppendAs { acks_all: request.acks == ACKS_ALL, log_append_time };
+    let stored_as = |log_append_time| AppendAs { acks_all: request.acks == acks::ALL, log_append_time };
     let appended = match validate(batches, &rules, Origin::Client { produce_version: cx.version }, now_ms) {
         Verdict::AsSent => partition.append(batches, stored_as(None), now_ms),
         Verdict::Stamp { log_append_time } => {
@@ -208,14 +208,9 @@ impl Refusal {
 }
 
 /// acks=all: one deadline for all partitions of the request.
-async fn await_acknowledged(
-    response: &mut ProduceResponse<'_>,
-    waits: Waits,
-    acks_all: bool,
-    deadline: Instant,
-) {
-    for Wait { partition, appended, place: (topic, index) } in waits {
-        let error = match tokio::time::timeout_at(deadline, partition.acknowledged(&appended, acks_all)).await
+async fn await_acknowledged(response: &mut ProduceResponse<'_>, waits: Waits, deadline: Instant) {
+    for Wait { partition, appended, awaited, place: (topic, index) } in waits {
+        let error = match tokio::time::timeout_at(deadline, partition.acknowledged(&appended, awaited)).await
         {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => error,

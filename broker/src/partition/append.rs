@@ -105,12 +105,10 @@ impl Partition {
     ///
     /// Errors: OFFSET_OUT_OF_RANGE above the high watermark, POLICY_VIOLATION on a topic that never deletes.
     pub fn delete_records(&self, offset: i64) -> Result<i64, ErrorCode> {
-        if !self.settings().cleanup.delete {
-            return Err(ErrorCode::PolicyViolation);
-        }
+        let topic_deletes = self.settings().cleanup.delete;
         let mut inner = self.lock();
         let (log, leader) = inner.leading()?;
-        let offset = leader.delete_upto(offset)?;
+        let offset = leader.delete_upto(offset, topic_deletes)?;
         if log.set_log_start_offset(offset) {
             let marks = settle_log_start(&mut inner, offset);
             drop(inner);

@@ -11,6 +11,7 @@ use milena_log::partition_folders::{Found, TOPIC_ID};
 use milena_log::{Config, Directory, Error, Identity, Log};
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::Settings;
+use milena_state::partition::identity;
 use parking_lot::Mutex;
 
 use super::deleted::{Deleted, FOUND_DELAY_MS};
@@ -230,6 +231,7 @@ impl Directories {
             None => match self.nameless_of_ours(&folder)? {
                 Some(directory) => directory,
                 None => {
+                    self.check_ids(&folder, topic_id)?;
                     let directory = self.place(preferred);
                     self.move_aside(&directory, &folder)?;
                     directory
@@ -260,6 +262,21 @@ impl Directories {
             });
         }
         Ok(Some(directory))
+    }
+
+    /// Errors: `Unreadable` when a folder of this name tells an id that is most likely this topic's, damaged. It stays
+    /// where it is.
+    fn check_ids(&self, folder: &str, topic_id: Uuid) -> Result<(), Error> {
+        let mut all = self.found.lock();
+        let mut damaged =
+            all.extract_if(|(id, _), (_, found)| found.name == folder && identity::is_damaged(*id, topic_id));
+        match damaged.next() {
+            None => Ok(()),
+            Some(((id, _), (directory, _))) => Err(Error::Unreadable {
+                file: directory.path().join(folder).join(TOPIC_ID),
+                reason: format!("it tells the topic id {id}, a few bits from {topic_id}, which it should be"),
+            }),
+        }
     }
 
     fn place(&self, preferred: Option<Uuid>) -> Arc<Directory> {
@@ -298,8 +315,11 @@ impl Directories {
     /// Makes way for a new partition where a folder of its name is left over from another topic.
     fn move_aside(&self, directory: &Directory, folder: &str) -> Result<(), Error> {
         let path = directory.path().join(folder);
-        if self.files.list(&path).is_err() {
-            return Ok(());
+        match self.files.list(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            // It may be there: nothing of another topic's may be opened as this one's.
+            Err(error) => return Err(Error::Unreadable { file: path, reason: error.to_string() }),
         }
         // It is no other's from here on, and must not be set aside by its name.
         self.found

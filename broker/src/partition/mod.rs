@@ -8,7 +8,10 @@ mod deleted;
 pub mod directories;
 mod lock;
 mod offsets;
-#[allow(clippy::module_inception, reason = "the layout of house.md names the file so")]
+#[allow(
+    clippy::module_inception,
+    reason = "the module is about partitions, and this file holds the partition itself"
+)]
 pub mod partition;
 pub mod producers;
 mod progress;

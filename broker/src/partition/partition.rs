@@ -14,6 +14,7 @@ use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::{Flush, Settings};
 use milena_state::metadata::Partition as Assigned;
+use milena_state::partition::acks::{self, Awaited};
 use milena_state::partition::leader::{Effects, Leader, LogEnds, Rules, check_leader_epoch};
 use parking_lot::Mutex;
 
@@ -196,16 +197,20 @@ impl Partition {
         Locked::new(self, self.inner.lock())
     }
 
-    /// Waits until an append may be acknowledged: with acks=all when every in-sync replica has it, with acks=1 at
-    /// once, or when it is on disk where the topic promises that. Combine with the request's timeout.
+    /// What an append with `acks` waits for here.
+    pub fn awaited(&self, acks: i16) -> Awaited {
+        acks::awaited(acks, self.is_durable())
+    }
+
+    /// Waits until an append may be acknowledged. Combine with the request's timeout.
     ///
     /// Errors: NOT_ENOUGH_REPLICAS_AFTER_APPEND, NOT_LEADER_OR_FOLLOWER when the partition moved or was deleted
     /// meanwhile, KAFKA_STORAGE_ERROR when its directory failed.
-    pub async fn acknowledged(&self, appended: &Appended, acks_all: bool) -> Result<(), ErrorCode> {
-        let mark = match acks_all {
-            true => Mark::HighWatermark,
-            false if self.is_durable() => Mark::Synced,
-            false => return Ok(()),
+    pub async fn acknowledged(&self, appended: &Appended, awaited: Awaited) -> Result<(), ErrorCode> {
+        let mark = match awaited {
+            Awaited::HighWatermark => Mark::HighWatermark,
+            Awaited::Synced => Mark::Synced,
+            Awaited::Nothing => return Ok(()),
         };
         let required_offset = appended.last_offset + 1;
         let level = self.level(mark);
@@ -214,7 +219,7 @@ impl Partition {
         }
         level.reached(required_offset).await.map_err(|gone| self.interrupted(gone))?;
         match &self.lock().role {
-            Role::Leader(leader) if acks_all => {
+            Role::Leader(leader) if awaited == Awaited::HighWatermark => {
                 leader.acks_all_outcome(required_offset, appended.leader_epoch).unwrap_or(Ok(()))
             }
             Role::Leader(leader) => leader.check_appended_in(appended.leader_epoch),

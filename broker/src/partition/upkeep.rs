@@ -24,7 +24,10 @@ pub async fn run(table: Arc<Table>, directories: Arc<Directories>, settings: Arc
         let table = Arc::clone(&table);
         move || table.all().iter().for_each(|partition| partition.maintain(now_ms()))
     };
-    let delete_old = move || table.all().iter().for_each(|partition| partition.delete_old_segments(now_ms()));
+    let delete_old = {
+        let directories = Arc::clone(&directories);
+        move || delete_old_segments(&table, &directories)
+    };
     let remove_deleted = {
         let directories = Arc::clone(&directories);
         move || directories.remove_deleted()
@@ -38,6 +41,18 @@ pub async fn run(table: Arc<Table>, directories: Arc<Directories>, settings: Arc
         repeat(MAINTAIN_INTERVAL, remove_deleted),
         repeat(Duration::from_millis(checkpoint_ms), move || directories.checkpoint()),
     );
+}
+
+/// Files of deleted segments wait for a checkpoint that knows the new log start: it is written at once, and those whose
+/// delay is over by then are removed, so that `file.delete.delay.ms` is what they wait for.
+pub(crate) fn delete_old_segments(table: &Table, directories: &Directories) {
+    let now_ms = now_ms();
+    let mut partitions = table.all();
+    partitions.retain(|partition| partition.delete_old_segments(now_ms));
+    if !partitions.is_empty() {
+        directories.checkpoint();
+        partitions.iter().for_each(|partition| partition.maintain(now_ms));
+    }
 }
 
 /// Does `work` on the blocking pool, the first time after `period`; a round that takes longer delays the next.
@@ -55,11 +70,11 @@ async fn repeat(period: Duration, work: impl Fn() + Send + Sync + 'static) {
 }
 
 impl Partition {
-    /// Deletes segments that retention or a raised log start no longer wants.
-    pub fn delete_old_segments(&self, now_ms: i64) {
+    /// Deletes segments that retention or a raised log start no longer wants; says whether there were any.
+    pub fn delete_old_segments(&self, now_ms: i64) -> bool {
         self.find_timestamps(now_ms);
         let mut inner = self.lock();
-        let Ok((log, leader)) = inner.leading() else { return };
+        let Ok((log, leader)) = inner.leading() else { return false };
         let before = log.log_start_offset();
         let deleted = log.delete_old_segments(leader.high_watermark(), now_ms);
         let start = log.log_start_offset();
@@ -67,7 +82,9 @@ impl Partition {
         drop(inner);
         self.set_log_start(start);
         self.tell(marks);
+        let any = deleted.as_ref().is_ok_and(|count| *count > 0);
         self.note(deleted.map(|_| ()), "retention");
+        any
     }
 
     /// Periodic work of the log itself, and `flush.ms`.

@@ -22,7 +22,7 @@ use super::buffers;
 use super::reply::FileSlice;
 use crate::system::sendfile;
 
-/// From here on sendfile costs less than reading and writing (performance.md: 1.6 times at 16 KiB).
+/// From here on sendfile costs less than reading and writing (measured: 1.6 times at 16 KiB).
 const SENDFILE_BYTES_MIN: usize = 16 << 10;
 
 /// Answers are gathered into one write up to here.

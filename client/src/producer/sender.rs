@@ -156,6 +156,10 @@ impl Sender {
                 self.is_identifying = false;
                 match identity {
                     Ok(identity) => self.window.identify(identity),
+                    // What never gets an identity ends by its own deadline, as what never gets an answer.
+                    Err(error) if error.may_be_retried() => {
+                        tracing::debug!(%error, "a producer id is asked for again");
+                    }
                     Err(error) => self.fail_first(error),
                 }
             }

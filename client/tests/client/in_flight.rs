@@ -136,12 +136,16 @@ async fn a_leader_that_moves_takes_what_is_in_flight_along_in_order() {
     let mut producer = Producer::new(fake.cluster(), one_by_one());
     for round in 0..10 {
         fake.state().leader = 1 + round % 2;
-        let from = round as usize * 20;
+        let (from, asked) = (round as usize * 20, fake.count(ApiKey::Produce));
         send(&mut producer, from..from + 20).await;
-        tokio::task::yield_now().await;
+        // The leader moves on while others of these wait for their answers.
+        until_asked(&fake, asked + 1).await;
     }
     soon("flush", producer.flush()).await;
     assert!(stored(&fake).into_iter().eq(0..200));
+    let brokers: std::collections::BTreeSet<_> =
+        fake.state().log.iter().map(|stored| stored.broker).collect();
+    assert_eq!(brokers.len(), 2, "both led");
 }
 
 #[tokio::test]
@@ -159,6 +163,24 @@ async fn a_broker_that_never_answers_lets_every_send_time_out_once() {
         assert!(matches!(error, Error::TimedOut { .. }), "{error}");
     }
     assert_eq!(stored(&fake), [0]);
+}
+
+/// `default.api.timeout.ms` bounds a call; a delivery has a time of its own.
+#[tokio::test]
+async fn a_producer_id_that_comes_late_costs_no_delivery() {
+    let fake = Fake::new();
+    fake.trouble(ApiKey::InitProducerId, &[Trouble::Silence; 6]);
+    let config = ClientConfig {
+        request_timeout: Duration::from_millis(20),
+        api_timeout: Duration::from_millis(30),
+        ..impatient()
+    };
+    let mut producer = Producer::new(fake.cluster_with(config), one_by_one());
+    let deliveries = send(&mut producer, 0..3).await;
+    soon("flush", producer.flush()).await;
+    assert!(deliveries.iter().all(|delivery| delivery.result().is_some_and(|result| result.is_ok())));
+    assert!(fake.count(ApiKey::InitProducerId) >= 7);
+    assert_eq!(stored(&fake), [0, 1, 2]);
 }
 
 #[tokio::test]

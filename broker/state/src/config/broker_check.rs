@@ -42,9 +42,25 @@ pub(super) fn complete(
     Ok(complete)
 }
 
+/// Bound on reactors: more threads than any machine has cores only take its descriptors and stacks.
+const NETWORK_THREADS_MAX: i64 = 1024;
+
+fn network_threads(values: &Values<'_>) -> Result<(), ConfigError> {
+    let threads: i64 = values.number("num.network.threads")?;
+    if threads <= NETWORK_THREADS_MAX {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid {
+        name: "num.network.threads".to_owned(),
+        value: threads.to_string(),
+        reason: format!("at most {NETWORK_THREADS_MAX}"),
+    })
+}
+
 /// Refuses combinations that cannot work.
 pub(super) fn combinations(values: &Values<'_>) -> Result<(), ConfigError> {
     roles(values)?;
+    network_threads(values)?;
     quorum(values)?;
     let request_max: i64 = values.number("socket.request.max.bytes")?;
     let queued_max: i64 = values.number("queued.max.request.bytes")?;

@@ -120,6 +120,12 @@ fn bad_properties_are_named() {
 }
 
 #[test]
+fn more_reactors_than_any_machine_has_cores_are_refused() {
+    assert_eq!(parsed("num.network.threads=1024").num_network_threads, Some(1024));
+    check_refused("num.network.threads=1025", &["num.network.threads", "1025", "at most 1024"]);
+}
+
+#[test]
 fn impossible_combinations_name_both() {
     check_refused("node.id=1\nbroker.id=2", &["node.id", "broker.id"]);
     check_refused("queued.max.request.bytes=1000", &["queued.max.request.bytes", "socket.request.max.bytes"]);

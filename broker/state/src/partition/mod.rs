@@ -3,9 +3,12 @@
 //! The log itself is the hard state and belongs to `milena-log`; here are the numbers around it.
 //! [`leader`] moves the high watermark and proposes changes of the in-sync replicas, [`isr`] holds
 //! the rules both need, [`follower`] decides where a follower truncates, [`reads`] what a reader
-//! may see, [`validate`] checks what producers send.
+//! may see, [`validate`] checks what producers send, [`acks`] what their answers wait for; [`identity`]
+//! tells a folder whose name tag was damaged from one of another topic.
 
+pub mod acks;
 pub mod follower;
+pub mod identity;
 pub mod isr;
 pub mod leader;
 pub mod reads;

@@ -73,9 +73,11 @@ impl Leader {
 
     /// The offset below which DeleteRecords deletes: what was asked for, or all that is committed for −1.
     ///
-    /// Errors: `OFFSET_OUT_OF_RANGE` for another negative offset and above the high watermark (KIP-107).
-    pub fn delete_upto(&self, offset: i64) -> Result<i64, ErrorCode> {
+    /// Errors: `POLICY_VIOLATION` on a topic that never deletes (`cleanup.policy` without `delete`),
+    /// `OFFSET_OUT_OF_RANGE` for another negative offset and above the high watermark (KIP-107).
+    pub fn delete_upto(&self, offset: i64, topic_deletes: bool) -> Result<i64, ErrorCode> {
         match offset {
+            _ if !topic_deletes => Err(ErrorCode::PolicyViolation),
             -1 => Ok(self.high_watermark()),
             0.. if offset <= self.high_watermark() => Ok(offset),
             _ => Err(ErrorCode::OffsetOutOfRange),

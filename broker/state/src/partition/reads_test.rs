@@ -78,7 +78,8 @@ fn records_are_deleted_up_to_the_high_watermark_at_most() {
     let leader = leader(20, 12);
     let refused = Err(ErrorCode::OffsetOutOfRange);
     for (asked, answer) in [(-1, Ok(12)), (0, Ok(0)), (12, Ok(12)), (13, refused), (-2, refused)] {
-        assert_eq!(leader.delete_upto(asked), answer, "{asked}");
+        assert_eq!(leader.delete_upto(asked, true), answer, "{asked}");
+        assert_eq!(leader.delete_upto(asked, false), Err(ErrorCode::PolicyViolation), "{asked}");
     }
 }
 
