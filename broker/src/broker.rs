@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, Admin};
 use crate::controller::raft::quorum::Quorum;
 use crate::controller::{Client, ProducerIds};
+use crate::coordinator::Coordinators;
 use crate::error::StartError;
 use crate::health::Health;
 use crate::lifecycle::Lifecycle;
@@ -51,6 +52,7 @@ pub struct Node {
     pub cluster_id: Arc<str>,
     pub fetch_sessions: Sessions,
     pub producer_ids: Arc<ProducerIds>,
+    pub groups: Arc<Coordinators>,
     pub metrics: Arc<Metrics>,
     /// The runtime for work that must not run on a reactor, and its pool for blocking calls.
     pub background: tokio::runtime::Handle,
@@ -117,6 +119,7 @@ impl Broker {
             cluster_id: lifecycle.cluster_id().into(),
             fetch_sessions: Sessions::new(fetch_session_slots, Arc::clone(&metrics)),
             producer_ids: Arc::clone(lifecycle.producer_ids()),
+            groups: Arc::default(),
             metrics,
             background: background.handle().clone(),
         });

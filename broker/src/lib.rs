@@ -9,6 +9,7 @@ pub mod api;
 pub mod broker;
 pub mod config;
 pub mod controller;
+pub mod coordinator;
 pub mod error;
 pub mod health;
 pub mod lifecycle;
