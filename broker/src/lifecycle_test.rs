@@ -195,11 +195,14 @@ fn only_a_complete_image_sets_partitions_aside() {
     node.create("events", &[]);
     node.produce("events", "a");
     let (complete, settings) = (node.lifecycle.metadata().image_arc(), Arc::clone(&node.lifecycle.settings));
+    // Stopped with the node: nothing is coordinated here.
+    let groups = Arc::clone(node.lifecycle.groups());
     node.stop();
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     let publisher = |table: &Arc<Table>| {
         let (directories, _) = open_directories(&settings, Arc::new(RealFiles)).expect("opens");
-        Publisher::new(Arc::clone(&settings), new_id(), Arc::clone(table), Arc::new(directories))
+        let (table, groups) = (Arc::clone(table), Arc::clone(&groups));
+        Publisher::new(Arc::clone(&settings), new_id(), table, Arc::new(directories), groups)
     };
     let strays = || {
         let names = std::fs::read_dir(directory.path()).expect("is there").flatten();
