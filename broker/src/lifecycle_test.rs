@@ -195,9 +195,12 @@ fn only_a_complete_image_sets_partitions_aside() {
     node.create("events", &[]);
     node.produce("events", "a");
     let (complete, settings) = (node.lifecycle.metadata().image_arc(), Arc::clone(&node.lifecycle.settings));
-    // Stopped with the node: nothing is coordinated here.
-    let groups = Arc::clone(node.lifecycle.groups());
     node.stop();
+    // Those of another node, which has stopped: nothing is coordinated here.
+    let files = Arc::new(milena_log::memory_files::MemoryFiles::new());
+    let other = Node::start_on(files, &[("log.dirs", "/data")]).expect("starts");
+    let groups = Arc::clone(other.lifecycle.groups());
+    other.stop();
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     let publisher = |table: &Arc<Table>| {
         let (directories, _) = open_directories(&settings, Arc::new(RealFiles)).expect("opens");
