@@ -105,7 +105,7 @@ impl Simulation {
         match self.chance.below(16) {
             0 if self.clients.len() < MEMBERS_MAX => self.clients.push(Client::default()),
             1..=6 => self.act(),
-            7..=10 if !self.scene.in_flight.is_empty() => self.scene.store_next(Ok(())),
+            7..=8 if !self.scene.in_flight.is_empty() => self.scene.store_next(Ok(())),
             11 => {
                 let refuses = self.chance.one_in(4).then_some(ErrorCode::NotEnoughReplicas);
                 self.scene.refuses = refuses;
@@ -114,7 +114,7 @@ impl Simulation {
                 let ms = self.chance.below(4_000) as i64;
                 self.scene.pass(ms);
             }
-            13 if self.chance.one_in(8) => self.fail_over(true),
+            13 if self.chance.one_in(3) => self.fail_over(true),
             13 if self.chance.one_in(8) => self.fail_over(false),
             14 if self.chance.one_in(4) && !self.clients.is_empty() => {
                 let gone = self.chance.below(self.clients.len());
