@@ -32,6 +32,7 @@ use crate::metadata::publish::{self, Publisher};
 use crate::metrics::Metrics;
 use crate::partition::directories::{OpenError, SYNCING_THREADS, in_parallel};
 use crate::partition::{Directories, Partition, Table, upkeep};
+use crate::server::quota::Quotas;
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +41,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Lifecycle {
     settings: Arc<Settings>,
     in_force: watch::Receiver<Arc<Settings>>,
+    quotas: Arc<Quotas>,
     metadata: Arc<Metadata>,
     partitions: Arc<Table>,
     directories: Arc<Directories>,
@@ -92,6 +94,10 @@ impl Lifecycle {
     /// The settings with the dynamic broker configuration laid over them, and every change of them.
     pub fn in_force(&self) -> watch::Receiver<Arc<Settings>> {
         self.in_force.clone()
+    }
+
+    pub fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
     }
 
     pub fn metadata(&self) -> &Arc<Metadata> {
@@ -149,7 +155,7 @@ impl Lifecycle {
         if source.is_complete(&image) {
             publisher = publisher.caught_up().await?;
         }
-        let in_force = publisher.in_force();
+        let (in_force, quotas) = (publisher.in_force(), publisher.quotas());
         let metadata = Arc::new(Metadata::new(Arc::clone(&image)));
         let index = image.applied().index;
         metadata.publish(image, index);
@@ -169,6 +175,7 @@ impl Lifecycle {
         Ok(Self {
             settings,
             in_force,
+            quotas,
             metadata,
             partitions,
             directories,
