@@ -29,12 +29,14 @@ const PRODUCE: &str = "producer_byte_rate";
 const PERCENT: &str = "request_percentage";
 const CREATION: &str = "connection_creation_rate";
 
+type Parts<'a> = &'a [(&'a str, Option<&'a str>)];
+
 /// Each as a broker of 4.3.1 answers it.
 #[test]
 fn what_may_be_set_on_whom_is_as_in_kafka() {
     let a = &[("client-id", Some("a"))][..];
     let ip = &[("ip", Some("127.0.0.9"))][..];
-    let cases: &[(&[(&str, Option<&str>)], &str, f64, bool)] = &[
+    let cases: &[(Parts<'_>, &str, f64, bool)] = &[
         (a, PRODUCE, 1000.0, true),
         (a, PRODUCE, 1.0000001, true),
         (a, PRODUCE, 9_223_372_036_854_775_808.0, true),

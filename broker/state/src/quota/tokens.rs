@@ -6,17 +6,11 @@
 use super::rate::{Window, rounded};
 
 /// The bucket of one client; full at first.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Tokens {
     /// None: as many as fit.
     left: Option<f64>,
     at_ms: i64,
-}
-
-impl Default for Tokens {
-    fn default() -> Self {
-        Self { left: None, at_ms: 0 }
-    }
 }
 
 impl Tokens {
