@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::broker::now_ms;
+use crate::coordinator::Coordinators;
 use crate::partition::directories::{SYNCING_THREADS, in_parallel};
 use crate::partition::table::{Slot, Topic};
 use crate::partition::{Directories, Myself, Partition, Table};
@@ -37,6 +38,7 @@ pub struct Publisher {
     is_catching_up: bool,
     table: Arc<Table>,
     directories: Arc<Directories>,
+    groups: Arc<Coordinators>,
 }
 
 impl Publisher {
@@ -45,6 +47,7 @@ impl Publisher {
         incarnation_id: Uuid,
         table: Arc<Table>,
         directories: Arc<Directories>,
+        groups: Arc<Coordinators>,
     ) -> Self {
         let defaults = shared(settings.topic.clone(), &settings);
         Self {
@@ -57,6 +60,7 @@ impl Publisher {
             is_catching_up: true,
             table,
             directories,
+            groups,
         }
     }
 
@@ -131,6 +135,7 @@ impl Publisher {
         for id in configured {
             self.configure(image, id, myself);
         }
+        self.groups.publish(image, delta);
     }
 
     /// Whether our registration has come into the image with this change.
