@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
 
+use super::config::ABSENT_ROUND_MS_MIN;
 use super::request::{Heartbeat, Token};
 use super::scene_test::{GROUP, SESSION_MS, Scene, protocol};
 use super::{Config, Event, TimerKey};
@@ -222,4 +223,27 @@ fn session_of_a_restarted_member_begins_with_its_answer() {
     scene.pass(2000);
     assert_eq!(scene.heartbeat(&new_id, 1), ErrorCode::None);
     assert!(scene.timers.contains_key(&TimerKey::Member { group: GROUP.into(), member: new_id }));
+}
+
+/// Found by `fuzz/run group_records`: with rebalance timeouts of 0 the coordinator did nothing but wait for them.
+#[test]
+fn absent_members_without_rebalance_time_are_waited_for_in_rounds() {
+    let mut scene = Scene::new(Config { initial_rebalance_delay_ms: 100, ..Config::default() });
+    let tokens = ["a", "b"].map(|instance| {
+        scene.join_with(|join| {
+            join.instance_id = Some(instance.into());
+            join.rebalance_timeout_ms = 0;
+        })
+    });
+    scene.pass(200);
+    let [a, b] = tokens.map(|token| scene.joined(token).member_id.clone());
+    scene.sync(&a, 1, &[(&a, "A"), (&b, "B")]);
+    scene.sync(&b, 1, &[]);
+    scene.leave(&[("", Some("b"))]);
+    scene.pass(0);
+    let (key, at_ms) = scene.next_timer().expect("the next round");
+    assert_eq!(key, TimerKey::Join { group: GROUP.into() });
+    assert_eq!(at_ms, scene.now_ms + i64::from(ABSENT_ROUND_MS_MIN));
+    scene.pass(i64::from(SESSION_MS));
+    assert_eq!(scene.state(), "Empty");
 }
