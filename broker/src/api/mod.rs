@@ -20,7 +20,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use milena_protocol::{ApiKey, DecodeError, decode_exact};
+use milena_protocol::{ApiKey, DecodeError, decode_start};
 
 use crate::server::{Reply, RequestContext};
 
@@ -96,7 +96,7 @@ macro_rules! route {
             holds_the_line: false,
             run: |cx| {
                 Box::pin(async move {
-                    let request = decode_exact(cx.body(), cx.version)?;
+                    let request = decode_start(cx.body(), cx.version)?;
                     Ok($handler(&cx, request).await)
                 })
             },

@@ -228,17 +228,14 @@ fn session_of_a_restarted_member_begins_with_its_answer() {
 /// Found by `fuzz/run group_records`: with rebalance timeouts of 0 the coordinator did nothing but wait for them.
 #[test]
 fn absent_members_without_rebalance_time_are_waited_for_in_rounds() {
-    let mut scene = Scene::new(Config { initial_rebalance_delay_ms: 100, ..Config::default() });
-    let tokens = ["a", "b"].map(|instance| {
+    let (mut scene, ..) = pair();
+    for instance in ["a", "b"] {
         scene.join_with(|join| {
             join.instance_id = Some(instance.into());
             join.rebalance_timeout_ms = 0;
-        })
-    });
-    scene.pass(200);
-    let [a, b] = tokens.map(|token| scene.joined(token).member_id.clone());
-    scene.sync(&a, 1, &[(&a, "A"), (&b, "B")]);
-    scene.sync(&b, 1, &[]);
+        });
+    }
+    assert_eq!(scene.state(), "Stable");
     scene.leave(&[("", Some("b"))]);
     scene.pass(0);
     let (key, at_ms) = scene.next_timer().expect("the next round");

@@ -194,3 +194,29 @@ fn coordinator_is_found_by_key_and_type() {
         }
     }
 }
+
+/// librdkafka sends three bytes too many when it asks for the metadata of all topics, which it does to find those of a
+/// pattern.
+#[test]
+fn bytes_behind_a_request_are_left_alone() {
+    use std::io::Write as _;
+
+    let place = Place::start();
+    let mut stream = place.connect();
+    for version in 0..=13 {
+        let mut w = milena_protocol::Writer::new();
+        let topics = (version == 0).then(Vec::new);
+        let request = MetadataRequest { topics, allow_auto_topic_creation: true, ..Default::default() };
+        let id = i32::from(version);
+        let api = milena_protocol::ApiKey::Metadata;
+        milena_protocol::header::request_frame(&mut w, api, version, id, Some("test"), &request)
+            .expect("it has bytes");
+        let mut bytes = w.into_bytes().expect("nothing is detached");
+        bytes.extend([0, 0, 0]);
+        let length = bytes.len() as u32 - 4;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        stream.write_all(&bytes).expect("the connection is open");
+        let response = crate::harness::receive::<MetadataRequest<'_>>(&mut stream, version);
+        assert_eq!(response.brokers.len(), 1, "{version}");
+    }
+}
