@@ -31,7 +31,8 @@ use crate::metadata::follow::{self, Source};
 use crate::metadata::publish::{self, Publisher};
 use crate::metrics::Metrics;
 use crate::partition::directories::{OpenError, SYNCING_THREADS, in_parallel};
-use crate::partition::{Directories, Partition, Table, upkeep};
+use crate::broker::now_ms;
+use crate::partition::{Cleaner, Directories, Partition, Table, upkeep};
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,6 +51,8 @@ pub struct Lifecycle {
     broker_epoch: Arc<AtomicI64>,
     is_unfenced: Arc<AtomicBool>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    /// From when partitions have their leader on.
+    cleaner: Option<Cleaner>,
 }
 
 /// Why a node could not start.
@@ -82,10 +85,12 @@ impl Lifecycle {
         settings: Arc<Settings>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
-        let lifecycle = Self::open(settings, files, &metrics).await?;
-        let report = report_quorum(lifecycle.quorum.clone(), metrics);
+        let mut lifecycle = Self::open(settings, files, &metrics).await?;
+        let report = report_quorum(lifecycle.quorum.clone(), Arc::clone(&metrics));
         lifecycle.tasks.lock().push(tokio::spawn(report));
         lifecycle.join().await?;
+        let (table, in_force) = (Arc::clone(&lifecycle.partitions), lifecycle.in_force());
+        lifecycle.cleaner = Some(Cleaner::start(table, in_force, metrics, Arc::new(now_ms)));
         Ok(lifecycle)
     }
 
@@ -179,6 +184,7 @@ impl Lifecycle {
             broker_epoch: Arc::new(AtomicI64::new(-1)),
             is_unfenced: Arc::default(),
             tasks: parking_lot::Mutex::new(tasks),
+            cleaner: None,
         })
     }
 
@@ -227,7 +233,7 @@ impl Lifecycle {
     }
 
     /// Leaves the cluster in order and closes the logs. Called when no request is under way any more.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         if tokio::time::timeout(LEAVE_TIMEOUT, self.give_up_leadership()).await.is_err() {
             tracing::warn!(timeout = ?LEAVE_TIMEOUT, "controlled shutdown took too long and was given up");
         }
@@ -236,6 +242,9 @@ impl Lifecycle {
         for task in tasks {
             // Cancelled, as was just asked for: before the quorum ends, or the follower would take that for a failure.
             let _ = task.await;
+        }
+        if let Some(cleaner) = self.cleaner.take() {
+            cleaner.stop().await;
         }
         self.quorum.stop().await;
         let (partitions, directories, quorum) =

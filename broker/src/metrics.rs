@@ -4,6 +4,7 @@
 //! another thread; rare events go through plain counters. What others keep anyway (log sizes, raft state, the
 //! process) is read when somebody scrapes. `definitions` is the table that `docs/metrics.md` is made from.
 
+pub mod cleaning;
 pub mod definitions;
 mod process;
 mod requests;
@@ -137,6 +138,8 @@ pub struct Metrics {
     raft_committed_index: IntGauge,
     raft_applied_index: IntGauge,
     log_directories_offline: IntGauge,
+    /// Of the log cleaner.
+    pub cleaning: cleaning::Cleaning,
 }
 
 impl Default for Metrics {
@@ -161,6 +164,7 @@ impl Metrics {
             raft_committed_index: gauge(&definitions::RAFT_COMMITTED_INDEX),
             raft_applied_index: gauge(&definitions::RAFT_APPLIED_INDEX),
             log_directories_offline: gauge(&definitions::LOG_DIRECTORIES_OFFLINE),
+            cleaning: cleaning::Cleaning::default(),
         }
     }
 

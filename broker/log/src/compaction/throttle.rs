@@ -18,11 +18,6 @@ impl Throttle {
         Throttle { bytes_per_second, paid_ms: 0.0 }
     }
 
-    /// Changes the limit; what was reported before keeps its price.
-    pub fn set_limit(&mut self, bytes_per_second: f64) {
-        self.bytes_per_second = bytes_per_second;
-    }
-
     /// So many bytes were read or written: milliseconds to wait before the next.
     pub fn wait_ms(&mut self, bytes: u64, now_ms: i64) -> u64 {
         let is_limited = self.bytes_per_second > 0.0 && self.bytes_per_second.is_finite();
