@@ -20,6 +20,7 @@ use milena_state::metadata::{Command, Reply, features};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::broker::now_ms;
 use crate::controller::raft::log_store::{LOG_NAME, LogStore};
 use crate::controller::raft::quorum::{self, Quorum};
 use crate::controller::raft::snapshot::Snapshots;
@@ -31,7 +32,6 @@ use crate::metadata::follow::{self, Source};
 use crate::metadata::publish::{self, Publisher};
 use crate::metrics::Metrics;
 use crate::partition::directories::{OpenError, SYNCING_THREADS, in_parallel};
-use crate::broker::now_ms;
 use crate::partition::{Cleaner, Directories, Partition, Table, upkeep};
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
@@ -466,6 +466,14 @@ mod folder_tests;
 #[cfg(test)]
 #[path = "lifecycle_fault_test.rs"]
 mod fault_tests;
+
+#[cfg(test)]
+#[path = "lifecycle_cleaner_scene.rs"]
+mod cleaner_scene;
+
+#[cfg(test)]
+#[path = "lifecycle_cleaner_test.rs"]
+mod cleaner_tests;
 
 #[cfg(test)]
 #[path = "lifecycle_partition_test.rs"]

@@ -107,6 +107,28 @@ impl Cleaning {
         self.0.lock().ended[outcome as usize] += 1;
     }
 
+    /// The last look, and so on, for tests that do not scrape.
+    #[cfg(test)]
+    pub(crate) fn look(&self) -> Look {
+        self.0.lock().look.clone()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self, outcome: Outcome) -> u64 {
+        self.0.lock().ended[outcome as usize]
+    }
+
+    #[cfg(test)]
+    pub(crate) fn restarts(&self) -> u64 {
+        self.0.lock().restarts
+    }
+
+    #[cfg(test)]
+    pub(crate) fn moved_bytes(&self) -> u64 {
+        let figures = self.0.lock();
+        figures.bytes_read + figures.bytes_written
+    }
+
     pub(super) fn families(&self) -> Vec<MetricFamily> {
         let figures = self.0.lock();
         let last = || figures.last.values();
@@ -118,9 +140,8 @@ impl Cleaning {
             let sums = figures.look.uncleanable.iter();
             family(definition, sums.map(|(directory, sum)| (vec![directory.clone()], of(sum) as f64)))
         };
-        let ended = Outcome::ALL.map(|outcome| {
-            (vec![outcome.name().to_owned()], figures.ended[outcome as usize] as f64)
-        });
+        let ended = Outcome::ALL
+            .map(|outcome| (vec![outcome.name().to_owned()], figures.ended[outcome as usize] as f64));
         vec![
             plain(&table::CLEANER_THREADS, figures.threads as f64),
             plain(&table::CLEANER_DEAD_THREADS, figures.dead as f64),

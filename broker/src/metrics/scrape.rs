@@ -129,7 +129,10 @@ pub(super) fn plain(definition: &Definition, value: f64) -> MetricFamily {
     family(definition, [(Vec::new(), value)])
 }
 
-pub(super) fn family(definition: &Definition, values: impl IntoIterator<Item = (Vec<String>, f64)>) -> MetricFamily {
+pub(super) fn family(
+    definition: &Definition,
+    values: impl IntoIterator<Item = (Vec<String>, f64)>,
+) -> MetricFamily {
     let metrics = values.into_iter().map(|(labels, value)| {
         let mut metric = labelled(definition, labels);
         if definition.kind == Kind::Counter {

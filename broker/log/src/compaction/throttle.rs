@@ -15,7 +15,7 @@ pub struct Throttle {
 impl Throttle {
     /// A limit that is not above 0, or no number, is none.
     pub fn new(bytes_per_second: f64) -> Self {
-        Throttle { bytes_per_second, paid_ms: 0.0 }
+        Throttle { bytes_per_second, paid_ms: f64::NEG_INFINITY }
     }
 
     /// So many bytes were read or written: milliseconds to wait before the next.

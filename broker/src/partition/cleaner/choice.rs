@@ -19,11 +19,7 @@ pub(super) struct Chosen {
 
 /// Looks at the compacted logs and takes the one that needs a pass most, but for those `left_out`. Blocks on the disk
 /// where lags are set, as what the segments' timestamps are may have to be read.
-pub(super) fn choose(
-    shared: &Arc<Shared>,
-    settings: &Settings,
-    left_out: &HashSet<Key>,
-) -> Option<Chosen> {
+pub(super) fn choose(shared: &Arc<Shared>, settings: &Settings, left_out: &HashSet<Key>) -> Option<Chosen> {
     let compacted = shared.table.compacted_partitions();
     shared.forget_marks(&compacted, settings);
     let now_ms = (shared.clock)();

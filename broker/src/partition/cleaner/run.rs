@@ -105,9 +105,8 @@ impl Run {
             .await?;
         let mut told = Report::default();
         loop {
-            let (advanced, back) = self
-                .on(partition, move |partition| (partition.advance_compaction(&mut pass), pass))
-                .await;
+            let (advanced, back) =
+                self.on(partition, move |partition| (partition.advance_compaction(&mut pass), pass)).await;
             pass = back;
             self.tell(&mut told, pass.report());
             let stopped = match advanced {

@@ -129,10 +129,14 @@ impl Shared {
             return;
         }
         match failure {
-            Failure::Overtaken => tracing::debug!(%topic, partition = index, "log changed while it was compacted"),
+            Failure::Overtaken => {
+                tracing::debug!(%topic, partition = index, "log changed while it was compacted")
+            }
             // It was logged when it went offline.
             Failure::Storage(Error::DirectoryOffline { .. }) => {}
-            other => tracing::warn!(%topic, partition = index, error = %other, "compaction failed and is tried again"),
+            other => {
+                tracing::warn!(%topic, partition = index, error = %other, "compaction failed and is tried again")
+            }
         }
     }
 
