@@ -4,6 +4,7 @@
 //! another thread; rare events go through plain counters. What others keep anyway (log sizes, raft state, the
 //! process) is read when somebody scrapes. `definitions` is the table that `docs/metrics.md` is made from.
 
+pub mod cleaning;
 pub mod definitions;
 mod groups;
 mod process;
@@ -143,6 +144,8 @@ pub struct Metrics {
     raft_applied_index: IntGauge,
     log_directories_offline: IntGauge,
     groups: groups::Counters,
+    /// Of the log cleaner.
+    pub cleaning: cleaning::Cleaning,
 }
 
 impl Default for Metrics {
@@ -168,6 +171,7 @@ impl Metrics {
             raft_applied_index: gauge(&definitions::RAFT_APPLIED_INDEX),
             log_directories_offline: gauge(&definitions::LOG_DIRECTORIES_OFFLINE),
             groups: groups::Counters::new(),
+            cleaning: cleaning::Cleaning::default(),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::health::Signs;
 pub fn render(node: &Node, connections: usize, signs: Signs) -> Result<String, prometheus::Error> {
     let mut families = node.metrics.requests();
     families.extend(node.metrics.rare());
+    families.extend(node.metrics.cleaning.families());
     families.push(plain(&table::CONNECTIONS, connections as f64));
     families.push(plain(&table::FETCH_SESSIONS, node.fetch_sessions.count() as f64));
     let cached_partitions = node.fetch_sessions.cached_partitions();
@@ -131,11 +132,14 @@ fn process(metrics: &Metrics) -> Vec<MetricFamily> {
     values.into_iter().filter_map(|(definition, value)| Some(plain(definition, value?))).collect()
 }
 
-fn plain(definition: &Definition, value: f64) -> MetricFamily {
+pub(super) fn plain(definition: &Definition, value: f64) -> MetricFamily {
     family(definition, [(Vec::new(), value)])
 }
 
-fn family(definition: &Definition, values: impl IntoIterator<Item = (Vec<String>, f64)>) -> MetricFamily {
+pub(super) fn family(
+    definition: &Definition,
+    values: impl IntoIterator<Item = (Vec<String>, f64)>,
+) -> MetricFamily {
     let metrics = values.into_iter().map(|(labels, value)| {
         let mut metric = labelled(definition, labels);
         if definition.kind == Kind::Counter {

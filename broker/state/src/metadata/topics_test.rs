@@ -181,7 +181,7 @@ fn settings_are_checked() {
         ("retention.ns", Some("1"), "did you mean 'retention.ms'?"),
         ("retention.ms", Some("x"), "64-bit integer"),
         ("segment.bytes", Some("14"), "at least 1048576"),
-        ("cleanup.policy", Some("compact"), "does not act yet"),
+        ("cleanup.policy", Some("compress"), "one of compact, delete"),
         ("remote.storage.enable", Some("true"), "does not act yet"),
     ];
     for (name, value, text) in cases {
