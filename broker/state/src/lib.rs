@@ -9,5 +9,6 @@
 pub mod config;
 pub mod fetch_session;
 pub mod group;
+pub mod lag;
 pub mod metadata;
 pub mod partition;
