@@ -20,6 +20,7 @@ use crate::controller::{Client, ProducerIds};
 use crate::coordinator::Coordinators;
 use crate::error::StartError;
 use crate::health::Health;
+use crate::lag::{self, Lags};
 use crate::lifecycle::Lifecycle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
@@ -53,6 +54,7 @@ pub struct Node {
     pub fetch_sessions: Sessions,
     pub producer_ids: Arc<ProducerIds>,
     pub groups: Arc<Coordinators>,
+    pub lags: Lags,
     pub metrics: Arc<Metrics>,
     /// The runtime for work that must not run on a reactor, and its pool for blocking calls.
     pub background: tokio::runtime::Handle,
@@ -65,6 +67,7 @@ pub struct Broker {
     http_address: Option<SocketAddr>,
     stopping: Arc<AtomicBool>,
     stop_http: oneshot::Sender<()>,
+    lags: JoinHandle<()>,
     acceptors: Vec<JoinHandle<()>>,
     reactors: Arc<Reactors>,
     lifecycle: Lifecycle,
@@ -120,6 +123,7 @@ impl Broker {
             fetch_sessions: Sessions::new(fetch_session_slots, Arc::clone(&metrics)),
             producer_ids: Arc::clone(lifecycle.producer_ids()),
             groups: Arc::default(),
+            lags: Lags::default(),
             metrics,
             background: background.handle().clone(),
         });
@@ -159,6 +163,7 @@ impl Broker {
                 .map(|listener| background.spawn(listener.accept(acceptor.clone())))
                 .collect(),
             reactors: acceptor.reactors,
+            lags: background.spawn(lag::run(Arc::clone(&node))),
             node,
             http_address,
             stopping,
@@ -204,10 +209,10 @@ impl Broker {
 
     /// Stops in order: no new connections, requests in flight answered, partitions flushed and closed.
     pub fn stop(self) {
-        let Self { stopping, stop_http, acceptors, reactors, lifecycle, background, node, .. } = self;
+        let Self { stopping, stop_http, lags, acceptors, reactors, lifecycle, background, node, .. } = self;
         stopping.store(true, Ordering::Relaxed);
         background.block_on(async {
-            for acceptor in acceptors {
+            for acceptor in acceptors.into_iter().chain([lags]) {
                 acceptor.abort();
                 // Cancelled, as was just asked for.
                 let _ = acceptor.await;

@@ -16,6 +16,7 @@ use prometheus::core::Collector as _;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
 use definitions::Definition;
+pub use process::Process;
 pub use requests::Shard;
 pub use scrape::render;
 
@@ -52,6 +53,8 @@ pub enum Limit {
     ControllerMailbox,
     /// Connections of the HTTP port: accepting waits.
     HttpConnections,
+    /// Lags of groups by partition: further ones are neither kept nor shown.
+    GroupLags,
 }
 
 /// Why a request got no proper answer.
@@ -68,7 +71,7 @@ pub enum Failure {
 }
 
 impl Limit {
-    const ALL: [Limit; 15] = [
+    const ALL: [Limit; 16] = [
         Limit::Connections,
         Limit::ConnectionsPerIp,
         Limit::Descriptors,
@@ -84,6 +87,7 @@ impl Limit {
         Limit::WaitTime,
         Limit::ControllerMailbox,
         Limit::HttpConnections,
+        Limit::GroupLags,
     ];
 
     /// Value of the label `limit`.
@@ -104,6 +108,7 @@ impl Limit {
             Limit::WaitTime => "wait_time",
             Limit::ControllerMailbox => "controller_mailbox",
             Limit::HttpConnections => "http_connections",
+            Limit::GroupLags => "group_lags",
         }
     }
 }
@@ -162,6 +167,15 @@ impl Metrics {
             raft_applied_index: gauge(&definitions::RAFT_APPLIED_INDEX),
             log_directories_offline: gauge(&definitions::LOG_DIRECTORIES_OFFLINE),
         }
+    }
+
+    pub fn uptime(&self) -> std::time::Duration {
+        self.started.elapsed().unwrap_or_default()
+    }
+
+    /// The process as the kernel sees it at this moment.
+    pub fn process(&self) -> Process {
+        Process::read()
     }
 
     /// Counters for one more reactor.
