@@ -3,21 +3,26 @@
 import { h, s } from "./dom.js";
 import { time } from "./format.js";
 
-const EDGE = { left: 64, right: 12, top: 12, bottom: 26 };
+const EDGE = { left: 72, right: 12, top: 12, bottom: 26 };
 
-/** The smallest of 1, 2, 5, 10, 20, … that is not below `value`. */
-function round(value) {
+/** Full heights of a chart of times, in milliseconds, whose halves can be read too. */
+const TIMES = [1, 2, 4, 10, 20, 60, 120, 240, 600, 1_200, 3_600, 7_200, 14_400, 43_200, 86_400].map((seconds) => seconds * 1_000);
+
+/** The least full height that is not below `value`: a time, or one of 1, 2, 5, 10, 20, … */
+function round(value, isTime) {
+  const time = isTime && TIMES.find((limit) => limit >= value);
+  if (time) return time;
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
   return [1, 2, 5, 10].map((factor) => factor * power).find((limit) => limit >= value);
 }
 
 /**
  * A curve of `points` (`[time, value]`, null where nothing is known) from `from` to `to`. `text` writes a value,
- * `unit` is the least full height of the chart.
+ * `isTime` says that values are milliseconds.
  */
-export function curve({ label, points, from, to, width, height = 190, text, unit = 1 }) {
+export function curve({ label, points, from, to, width, height = 190, text, isTime }) {
   const known = points.filter(([, value]) => value !== null);
-  const top = round(Math.max(unit, ...known.map(([, value]) => value)) / unit) * unit;
+  const top = round(Math.max(1, ...known.map(([, value]) => value)), isTime);
   const x = (at) => EDGE.left + (Math.max(at, from) - from) / Math.max(1, to - from) * (width - EDGE.left - EDGE.right);
   const y = (value) => height - EDGE.bottom - value / top * (height - EDGE.top - EDGE.bottom);
   const line = known.map(([at, value], place) => `${place ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`).join("");

@@ -59,7 +59,7 @@ function one(group, state, change) {
     card("Lag over the last hour", charts(group, state.width)),
     card("Partitions", table("Partitions", [
       { name: "Topic", wide: true, of: (partition) => h("a", { href: topicLink(partition.topic) }, partition.topic) },
-      { name: "Partition", number: true, of: (partition) => partition.partition },
+      { name: "Partition", of: (partition) => partition.partition },
       { name: "Committed", number: true, of: (partition) => count(partition.committed) },
       { name: "End", number: true, of: (partition) => count(partition.end_offset) },
       { name: "Records behind", number: true, of: (partition) => [count(partition.lag_records), bar((partition.lag_records ?? 0) / largest)] },
@@ -80,10 +80,10 @@ function charts(group, width) {
   const points = group.history.points, to = group.now_ms;
   // A young curve fills the chart; later the chart is the last hour.
   const from = Math.max(to - HOUR_MS, Math.min(points[0][0], to - 60_000));
-  const both = { from, to, width: Math.max(320, Math.min(width - 44, 1_400)) };
+  const both = { from, to, width: Math.max(320, Math.min(width - 38, 1_400)) };
   return [
     curve({ ...both, label: "Records behind", points: points.map(([at, records]) => [at, records]), text: compact }),
-    curve({ ...both, label: "Age of the oldest unread record", points: points.map(([at, , age]) => [at, age]), text: duration, unit: 1_000, height: 150 }),
+    curve({ ...both, label: "Age of the oldest unread record", points: points.map(([at, , age]) => [at, age]), text: duration, isTime: true, height: 150 }),
   ];
 }
 

@@ -31,9 +31,9 @@ export function draw(cluster, state) {
       { name: "Partitions", number: true, of: (one) => count(one.partitions) },
       { name: "Records behind", number: true, of: (one) => compact(one.lag_records) },
       { name: "Oldest unread", number: true, of: (one) => duration(one.lag_ms) },
-    ], cluster.most_behind, { link: (one) => groupLink(one.group), empty: "Every group has read everything." })),
+    ], cluster.most_behind, { link: (one) => groupLink(one.group), empty: "No group is behind." })),
     card("Brokers", table("Brokers", [
-      { name: "Id", number: true, of: (broker) => broker.broker_id },
+      { name: "Id", of: (broker) => broker.broker_id },
       { name: "Endpoints", wide: true, of: (broker) => broker.endpoints.join(", ") },
       { name: "Rack", of: (broker) => broker.rack ?? "–" },
       { name: "State", of: (broker) => (broker.is_active ? badge("active", "good") : badge("fenced", "bad")) },

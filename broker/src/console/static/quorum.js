@@ -17,16 +17,16 @@ export function draw(quorum) {
       tile("High watermark", count(quorum.high_watermark)),
       tile("Snapshot", quorum.snapshot_end_offset === null ? NONE : `below ${count(quorum.snapshot_end_offset)}`)),
     card("Voters", table("Voters", [
-      { name: "Node", number: true, of: (voter) => voter.node_id },
+      { name: "Node", of: (voter) => voter.node_id },
       { name: "Role", of: (voter) => (voter.is_leader ? badge("leader", "good") : badge("follower")) },
       { name: "Log end offset", number: true, of: (voter) => count(voter.log_end_offset) },
       { name: "Lag", number: true, of: (voter) => count(voter.lag) },
       { name: "Directory id", wide: true, of: (voter) => h("code", {}, voter.directory_id) },
     ], quorum.voters)),
     card("Observers", table("Observers", [
-      { name: "Broker", number: true, of: (observer) => observer.node_id },
+      { name: "Broker", of: (observer) => observer.node_id },
       { name: "Published offset", number: true, of: (observer) => count(observer.published_offset) },
-      { name: "Lag", wide: true, number: true, of: (observer) => count(observer.lag) },
+      { name: "Lag", number: true, of: (observer) => count(observer.lag) },
     ], quorum.observers)),
   ];
 }

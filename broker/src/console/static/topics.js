@@ -58,8 +58,8 @@ function one(topic, state, change) {
       tile("Written", perSecond === null ? "measuring…" : `${compact(perSecond)}/s`),
       tile("Size", bytes(sum((partition) => partition.size_bytes)))),
     card("Partitions", table("Partitions", [
-      { name: "Partition", number: true, of: (partition) => partition.partition },
-      { name: "Leader", number: true, of: (partition) => partition.leader_id ?? badge("none", "bad") },
+      { name: "Partition", of: (partition) => partition.partition },
+      { name: "Leader", of: (partition) => partition.leader_id ?? badge("none", "bad") },
       { name: "Epoch", number: true, of: (partition) => partition.leader_epoch },
       { name: "In sync", of: (partition) => [partition.isr.join(", "), partition.isr.length < partition.replicas.length && badge(`of ${partition.replicas.join(", ")}`, "bad")] },
       { name: "Start", number: true, of: (partition) => count(partition.log_start_offset) },
