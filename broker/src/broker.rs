@@ -122,8 +122,8 @@ impl Broker {
             cluster_id: lifecycle.cluster_id().into(),
             fetch_sessions: Sessions::new(fetch_session_slots, Arc::clone(&metrics)),
             producer_ids: Arc::clone(lifecycle.producer_ids()),
-            groups: Arc::default(),
             lags: Lags::default(),
+            groups: Arc::clone(lifecycle.groups()),
             metrics,
             background: background.handle().clone(),
         });
@@ -218,6 +218,8 @@ impl Broker {
                 let _ = acceptor.await;
             }
         });
+        // Joins may wait for minutes; nobody else would answer them before the reactors are done.
+        node.groups.stop();
         if let Ok(reactors) = Arc::try_unwrap(reactors).map_err(|_| debug_assert!(false, "acceptors ended")) {
             reactors.stop();
         }

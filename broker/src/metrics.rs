@@ -5,6 +5,7 @@
 //! process) is read when somebody scrapes. `definitions` is the table that `docs/metrics.md` is made from.
 
 pub mod definitions;
+mod groups;
 mod process;
 mod requests;
 mod scrape;
@@ -55,6 +56,8 @@ pub enum Limit {
     HttpConnections,
     /// Lags of groups by partition: further ones are neither kept nor shown.
     GroupLags,
+    /// Requests that wait for one group coordinator: the request is refused.
+    GroupRequests,
 }
 
 /// Why a request got no proper answer.
@@ -71,7 +74,7 @@ pub enum Failure {
 }
 
 impl Limit {
-    const ALL: [Limit; 16] = [
+    const ALL: [Limit; 17] = [
         Limit::Connections,
         Limit::ConnectionsPerIp,
         Limit::Descriptors,
@@ -88,6 +91,7 @@ impl Limit {
         Limit::ControllerMailbox,
         Limit::HttpConnections,
         Limit::GroupLags,
+        Limit::GroupRequests,
     ];
 
     /// Value of the label `limit`.
@@ -109,6 +113,7 @@ impl Limit {
             Limit::ControllerMailbox => "controller_mailbox",
             Limit::HttpConnections => "http_connections",
             Limit::GroupLags => "group_lags",
+            Limit::GroupRequests => "group_requests",
         }
     }
 }
@@ -142,6 +147,7 @@ pub struct Metrics {
     raft_committed_index: IntGauge,
     raft_applied_index: IntGauge,
     log_directories_offline: IntGauge,
+    groups: groups::Counters,
 }
 
 impl Default for Metrics {
@@ -166,6 +172,7 @@ impl Metrics {
             raft_committed_index: gauge(&definitions::RAFT_COMMITTED_INDEX),
             raft_applied_index: gauge(&definitions::RAFT_APPLIED_INDEX),
             log_directories_offline: gauge(&definitions::LOG_DIRECTORIES_OFFLINE),
+            groups: groups::Counters::new(),
         }
     }
 
@@ -218,6 +225,7 @@ impl Metrics {
             self.raft_committed_index.collect(),
             self.raft_applied_index.collect(),
             self.log_directories_offline.collect(),
+            self.groups.collect(),
         ]
         .concat()
     }

@@ -48,7 +48,7 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
-mod topic_id;
+pub(crate) mod topic_id;
 mod topic_metadata;
 pub mod unregister_broker;
 pub mod update_features;

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::broker::now_ms;
+use crate::coordinator::Coordinators;
 use crate::partition::directories::{SYNCING_THREADS, in_parallel};
 use crate::partition::table::{Slot, Topic};
 use crate::partition::{Directories, Myself, Partition, Table};
@@ -34,6 +35,7 @@ pub struct Publisher {
     is_catching_up: bool,
     table: Arc<Table>,
     directories: Arc<Directories>,
+    groups: Arc<Coordinators>,
 }
 
 impl Publisher {
@@ -42,6 +44,7 @@ impl Publisher {
         incarnation_id: Uuid,
         table: Arc<Table>,
         directories: Arc<Directories>,
+        groups: Arc<Coordinators>,
     ) -> Self {
         let defaults = shared(settings.topic.clone(), &settings);
         Self {
@@ -53,6 +56,7 @@ impl Publisher {
             is_catching_up: true,
             table,
             directories,
+            groups,
         }
     }
 
@@ -119,6 +123,7 @@ impl Publisher {
         for id in configured {
             self.configure(image, id, myself);
         }
+        self.groups.publish(image, delta);
     }
 
     /// Whether our registration has come into the image with this change.

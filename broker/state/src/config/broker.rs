@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::broker_check;
+use super::coordinator::GroupCoordinator;
 use super::definition::{Acts, ConfigError, Definition, Update, find, list, parse_bool, unknown};
 use super::listener::Listener;
 use super::{rows, topic};
@@ -33,6 +34,8 @@ pub const OWN_DEFAULTS: &[(&str, &str)] = &[
     ("listeners", "PLAINTEXT://127.0.0.1:9092"),
     ("controller.listener.names", "CONTROLLER"),
     ("log.dirs", "./data"),
+    // As in the file that Kafka ships for one node: with its built-in 3 no group would ever find a coordinator there.
+    ("offsets.topic.replication.factor", "1"),
 ];
 
 /// Properties that Kafka changes while it runs and Milena by a restart only: sockets and reactors are made once.
@@ -87,6 +90,7 @@ pub struct Settings {
     /// Defaults for topics: the `log.*` properties and their like.
     pub topic: topic::Settings,
     pub internal_topics: InternalTopics,
+    pub group_coordinator: GroupCoordinator,
 
     pub log_retention_check_interval_ms: u64,
     pub log_flush_offset_checkpoint_interval_ms: u64,
@@ -324,6 +328,7 @@ impl Values<'_> {
             max_request_partition_size_limit: self.number("max.request.partition.size.limit")?,
             topic: self.topic_defaults()?,
             internal_topics: self.internal_topics()?,
+            group_coordinator: self.group_coordinator()?,
             log_retention_check_interval_ms: self.number("log.retention.check.interval.ms")?,
             log_flush_offset_checkpoint_interval_ms: self
                 .number("log.flush.offset.checkpoint.interval.ms")?,
