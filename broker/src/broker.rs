@@ -28,6 +28,7 @@ use crate::partition::{Directories, Table};
 use crate::server::budget::Budget;
 use crate::server::limits::{Connections, Limits};
 use crate::server::listener::{Acceptor, Listener, SocketOptions};
+use crate::server::quota::Quotas;
 use crate::server::reactor::{self, Reactors};
 use crate::server::session::Sessions;
 use crate::system;
@@ -52,6 +53,7 @@ pub struct Node {
     pub controller: Client,
     pub cluster_id: Arc<str>,
     pub fetch_sessions: Sessions,
+    pub quotas: Arc<Quotas>,
     pub producer_ids: Arc<ProducerIds>,
     pub groups: Arc<Coordinators>,
     pub lags: Lags,
@@ -121,6 +123,7 @@ impl Broker {
             controller: lifecycle.controller().clone(),
             cluster_id: lifecycle.cluster_id().into(),
             fetch_sessions: Sessions::new(fetch_session_slots, Arc::clone(&metrics)),
+            quotas: Arc::clone(&lifecycle.quotas),
             producer_ids: Arc::clone(lifecycle.producer_ids()),
             lags: Lags::default(),
             groups: Arc::clone(lifecycle.groups()),

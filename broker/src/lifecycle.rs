@@ -33,6 +33,7 @@ use crate::metadata::publish::{self, Publisher};
 use crate::metrics::Metrics;
 use crate::partition::directories::{OpenError, SYNCING_THREADS, in_parallel};
 use crate::partition::{Directories, Partition, Table, upkeep};
+use crate::server::quota::Quotas;
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,6 +42,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Lifecycle {
     settings: Arc<Settings>,
     in_force: watch::Receiver<Arc<Settings>>,
+    pub(crate) quotas: Arc<Quotas>,
     metadata: Arc<Metadata>,
     partitions: Arc<Table>,
     directories: Arc<Directories>,
@@ -164,7 +166,7 @@ impl Lifecycle {
         if source.is_complete(&image) {
             publisher = publisher.caught_up().await?;
         }
-        let in_force = publisher.in_force();
+        let (in_force, quotas) = (publisher.in_force(), publisher.quotas());
         let index = image.applied().index;
         metadata.publish(image, index);
 
@@ -183,6 +185,7 @@ impl Lifecycle {
         Ok(Self {
             settings,
             in_force,
+            quotas,
             metadata,
             partitions,
             directories,

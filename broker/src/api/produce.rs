@@ -42,6 +42,7 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
         }),
     };
     if request.acks == 0 {
+        cx.throttle_produce();
         let failed = response.responses.iter().flat_map(|topic| &topic.partition_responses);
         return if failed.into_iter().any(|partition| partition.error_code != 0) {
             Reply::Close
@@ -54,6 +55,7 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
         await_acknowledged(&mut response, waits, deadline).await;
     }
     name_leaders(cx, &mut response);
+    response.throttle_time_ms = cx.throttle_produce();
     cx.reply(&response)
 }
 

@@ -11,6 +11,7 @@ use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
 use milena_state::config::topic;
 use milena_state::metadata::{self, ConfigResource, Delta, Image, ResourceKind};
+use milena_state::quota;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -19,6 +20,7 @@ use crate::coordinator::Coordinators;
 use crate::partition::directories::{SYNCING_THREADS, in_parallel};
 use crate::partition::table::{Slot, Topic};
 use crate::partition::{Directories, Myself, Partition, Table};
+use crate::server::quota::Quotas;
 
 /// Keeps the partition table in step with the image.
 pub struct Publisher {
@@ -27,6 +29,7 @@ pub struct Publisher {
     in_force: watch::Sender<Arc<Settings>>,
     /// Topic defaults as they are in force; shared by all topics that set nothing.
     defaults: (Arc<topic::Settings>, Arc<Config>),
+    quotas: Arc<Quotas>,
     incarnation_id: Uuid,
     /// The image has our own registration: from then on it may make us a leader.
     is_registered: bool,
@@ -49,6 +52,7 @@ impl Publisher {
         let defaults = shared(settings.topic.clone(), &settings);
         Self {
             in_force: watch::Sender::new(Arc::clone(&settings)),
+            quotas: Arc::new(Quotas::new(&settings)),
             settings,
             defaults,
             incarnation_id,
@@ -63,6 +67,11 @@ impl Publisher {
     /// The settings as they are in force, and every change of them.
     pub fn in_force(&self) -> watch::Receiver<Arc<Settings>> {
         self.in_force.subscribe()
+    }
+
+    /// The quotas of clients as they are in force.
+    pub fn quotas(&self) -> Arc<Quotas> {
+        Arc::clone(&self.quotas)
     }
 
     /// Opens everything that the first image gives to this broker.
@@ -91,6 +100,9 @@ impl Publisher {
     ///
     /// Errors: the work panicked, and nobody knows what it left undone.
     pub async fn apply(mut self, image: Arc<Image>, delta: Delta) -> Result<Self, Ended> {
+        if delta.client_quotas_changed {
+            self.quotas.replace(quota::Limits::of(&image));
+        }
         if delta.topics_changed.is_empty()
             && delta.topics_removed.is_empty()
             && delta.configs_changed.is_empty()

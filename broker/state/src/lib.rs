@@ -12,3 +12,4 @@ pub mod group;
 pub mod lag;
 pub mod metadata;
 pub mod partition;
+pub mod quota;

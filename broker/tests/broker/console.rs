@@ -17,7 +17,7 @@ fn send(running: &Running, request: &str) -> (u16, String, String) {
     (status, head.to_lowercase(), body.to_owned())
 }
 
-fn with_topics(names: &[&str]) -> Running {
+pub fn with_topics(names: &[&str]) -> Running {
     let running = Running::start();
     let topics = names.iter().map(|name| CreatableTopic {
         name: (*name).into(),
@@ -31,7 +31,7 @@ fn with_topics(names: &[&str]) -> Running {
     running
 }
 
-fn get(running: &Running, path: &str) -> (u16, serde_json::Value) {
+pub fn get(running: &Running, path: &str) -> (u16, serde_json::Value) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let (status, _, body) = send(running, &request);
     (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}")))

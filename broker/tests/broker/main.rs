@@ -3,6 +3,7 @@
 mod admin;
 mod console;
 mod harness;
+mod lag;
 mod program;
 mod server;
 mod versions;

@@ -13,6 +13,7 @@ use super::coordinator::GroupCoordinator;
 use super::definition::{Acts, ConfigError, Definition, Update, find, list, parse_bool, unknown};
 use super::listener::Listener;
 use super::{rows, topic};
+use crate::quota::Window;
 
 /// Rows of all broker properties; each slice is sorted by name.
 pub const TABLE: &[&[Definition]] = &[
@@ -77,6 +78,10 @@ pub struct Settings {
     pub queued_max_request_bytes: Option<u64>,
     /// None keeps idle connections for ever.
     pub connections_max_idle_ms: Option<u64>,
+    /// What rates of clients are measured in: `quota.window.*`.
+    pub quota_window: Window,
+    /// As `quota_window`, for changes of topics and partitions.
+    pub controller_quota_window: Window,
     pub max_connections: usize,
     pub max_connections_per_ip: usize,
 
@@ -265,6 +270,11 @@ impl Values<'_> {
         if number < 0 { Ok(None) } else { self.number(name).map(Some) }
     }
 
+    fn window(&self, num: &str, size_seconds: &str) -> Result<Window, ConfigError> {
+        let seconds: i64 = self.number(size_seconds)?;
+        Ok(Window { samples_max: self.number(num)?, sample_ms: seconds.saturating_mul(1000) })
+    }
+
     fn bool(&self, name: &str) -> bool {
         self.get(name).and_then(parse_bool).unwrap_or(false)
     }
@@ -317,6 +327,9 @@ impl Values<'_> {
             socket_listen_backlog_size: self.number("socket.listen.backlog.size")?,
             queued_max_request_bytes: self.limit("queued.max.request.bytes")?,
             connections_max_idle_ms: self.limit("connections.max.idle.ms")?,
+            quota_window: self.window("quota.window.num", "quota.window.size.seconds")?,
+            controller_quota_window: self
+                .window("controller.quota.window.num", "controller.quota.window.size.seconds")?,
             max_connections: self.number("max.connections")?,
             max_connections_per_ip: self.number("max.connections.per.ip")?,
             auto_create_topics: self.bool("auto.create.topics.enable"),
