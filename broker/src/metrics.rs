@@ -18,6 +18,7 @@ use prometheus::core::Collector as _;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
 use definitions::Definition;
+pub use process::Process;
 pub use requests::Shard;
 pub use scrape::render;
 
@@ -54,6 +55,8 @@ pub enum Limit {
     ControllerMailbox,
     /// Connections of the HTTP port: accepting waits.
     HttpConnections,
+    /// Lags of groups by partition: further ones are neither kept nor shown.
+    GroupLags,
     /// Requests that wait for one group coordinator: the request is refused.
     GroupRequests,
 }
@@ -72,7 +75,7 @@ pub enum Failure {
 }
 
 impl Limit {
-    const ALL: [Limit; 16] = [
+    const ALL: [Limit; 17] = [
         Limit::Connections,
         Limit::ConnectionsPerIp,
         Limit::Descriptors,
@@ -88,6 +91,7 @@ impl Limit {
         Limit::WaitTime,
         Limit::ControllerMailbox,
         Limit::HttpConnections,
+        Limit::GroupLags,
         Limit::GroupRequests,
     ];
 
@@ -109,6 +113,7 @@ impl Limit {
             Limit::WaitTime => "wait_time",
             Limit::ControllerMailbox => "controller_mailbox",
             Limit::HttpConnections => "http_connections",
+            Limit::GroupLags => "group_lags",
             Limit::GroupRequests => "group_requests",
         }
     }
@@ -173,6 +178,15 @@ impl Metrics {
             groups: groups::Counters::new(),
             cleaning: cleaning::Cleaning::default(),
         }
+    }
+
+    pub fn uptime(&self) -> std::time::Duration {
+        self.started.elapsed().unwrap_or_default()
+    }
+
+    /// The process as the kernel sees it at this moment.
+    pub fn process(&self) -> Process {
+        Process::read()
     }
 
     /// Counters for one more reactor.

@@ -63,6 +63,12 @@ definitions! {
         "Offset below which every in-sync replica holds the records.";
     PARTITIONS = "milena_partitions" Gauge []
         "Partitions with a replica on this broker.";
+    GROUP_LAG_RECORDS = "milena_group_lag_records" Gauge ["group", "topic", "partition"]
+        "Offsets from what a group has committed, or the log start, to the high watermark; none without a commit.";
+    GROUP_LAG_SECONDS = "milena_group_lag_seconds" Gauge ["group", "topic", "partition"]
+        "Age of the oldest record that a group has not consumed, 0 when there is none.";
+    GROUP_LAGS_LEFT_OUT = "milena_group_lags_left_out" Gauge []
+        "Lags that are not told: at most 10000 are, in the order of group, topic and partition.";
     LOG_DIRECTORIES_OFFLINE = "milena_log_directories_offline" Gauge []
         "Data directories that failed and are not used until the next start.";
     GROUPS = "milena_groups" Gauge ["state"]

@@ -2,6 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
+use milena_state::lag::Lag;
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
@@ -26,12 +27,20 @@ pub fn render(node: &Node, connections: usize, signs: Signs) -> Result<String, p
     families.extend(groups(node));
     families.extend(health(signs));
     families.extend(partitions(node));
+    families.extend(lags(node));
     families.extend(process(&node.metrics));
     families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new().encode_to_string(&families)
 }
 
 impl Metrics {
+    /// Bytes that clients have sent and received.
+    pub fn bytes(&self) -> (u64, u64) {
+        let shards = self.shards.lock().clone();
+        let sum = |of: fn(&Shard) -> u64| shards.iter().map(|shard| of(shard)).sum();
+        (sum(Shard::received_bytes), sum(Shard::sent_bytes))
+    }
+
     /// The sums of all shards, and what is told per shard.
     fn requests(&self) -> Vec<MetricFamily> {
         let shards = self.shards.lock().clone();
@@ -115,6 +124,20 @@ fn partitions(node: &Node) -> Vec<MetricFamily> {
         each(&table::LOG_START_OFFSET, |partition| partition.log_start_offset() as f64),
         each(&table::LOG_END_OFFSET, |partition| partition.log_end_offset().get() as f64),
         each(&table::HIGH_WATERMARK, |partition| partition.high_watermark().get() as f64),
+    ]
+}
+
+fn lags(node: &Node) -> [MetricFamily; 3] {
+    let current = node.lags.current();
+    let labels = |lag: &Lag| {
+        vec![lag.commit.group.to_string(), lag.commit.topic.to_string(), lag.commit.partition.to_string()]
+    };
+    let records = current.lags.iter().map(|lag| (labels(lag), lag.records as f64));
+    let seconds = current.lags.iter().filter_map(|lag| Some((labels(lag), lag.age_ms? as f64 / 1e3)));
+    [
+        family(&table::GROUP_LAG_RECORDS, records),
+        family(&table::GROUP_LAG_SECONDS, seconds),
+        plain(&table::GROUP_LAGS_LEFT_OUT, current.left_out as f64),
     ]
 }
 

@@ -1,7 +1,9 @@
 //! A whole broker in this process, seen from its sockets.
 
 mod admin;
+mod console;
 mod harness;
+mod lag;
 mod program;
 mod server;
 mod versions;
