@@ -2,6 +2,7 @@
 
 mod admin;
 mod console;
+mod groups;
 mod harness;
 mod lag;
 mod program;
