@@ -5,7 +5,8 @@
 //!
 //! Keys of transactions and of share groups have no coordinator here. COORDINATOR_NOT_AVAILABLE, which Kafka says
 //! while one is on its way, makes clients ask for ever; INVALID_REQUEST ends a producer at once, with an error that
-//! names the coordinator it asked for (ADR 42). A key type that nobody knows is an UNKNOWN_SERVER_ERROR, as Kafka's.
+//! names the coordinator it asked for (ADR 42). It is also what Kafka says to a key type that nobody
+//! knows.
 //!
 //! v1 brings key types, v4 several keys at once (KIP-699), v6 share groups (KIP-932).
 
@@ -17,8 +18,6 @@ use milena_protocol::messages::find_coordinator_response::{Coordinator, FindCoor
 use crate::server::{Reply, RequestContext};
 
 const GROUP: i8 = 0;
-const TRANSACTION: i8 = 1;
-const SHARE: i8 = 2;
 
 const BATCHED_FROM: i16 = 4;
 
@@ -71,7 +70,9 @@ fn apart(found: Result<Node, ErrorCode>) -> (Node, ErrorCode) {
 
 fn message(error: ErrorCode) -> &'static str {
     match error {
-        ErrorCode::InvalidRequest => "this broker coordinates no transactions and no share groups",
+        ErrorCode::InvalidRequest => {
+            "this broker coordinates groups of consumers, and neither transactions nor share groups"
+        }
         _ => "",
     }
 }
@@ -82,8 +83,8 @@ async fn find(cx: &RequestContext, key_type: i8, key: &str) -> Result<Node, Erro
             cx.node.groups.ensure_topic().await?;
             endpoint(cx, cx.node.groups.coordinator_of(key)?)
         }
-        TRANSACTION | SHARE => Err(ErrorCode::InvalidRequest),
-        _ => Err(ErrorCode::UnknownServerError),
+        // Transactions and share groups too.
+        _ => Err(ErrorCode::InvalidRequest),
     }
 }
 

@@ -80,6 +80,10 @@ pub struct Route {
     /// The first version that ApiVersions names. Differs for Produce only: librdkafka takes a broker whose
     /// Produce begins above 0 for one without compression, so Apache Kafka says 0 and serves from 3.
     pub advertised_first: i16,
+    /// Nothing behind it on the connection begins before it is answered, as with Apache Kafka, which takes the requests
+    /// of a connection one by one. Set where the answer may take minutes and changes what those behind it mean: a
+    /// heartbeat that ran ahead of its member's join would report a rebalance that is over when the client reads of it.
+    pub holds_the_line: bool,
     pub run: fn(RequestContext) -> Running,
 }
 
@@ -89,6 +93,7 @@ macro_rules! route {
             key: ApiKey::$key,
             versions: ($first, $last),
             advertised_first: $first,
+            holds_the_line: false,
             run: |cx| {
                 Box::pin(async move {
                     let request = decode_exact(cx.body(), cx.version)?;
@@ -108,10 +113,10 @@ pub static ROUTES: &[Route] = &[
     route!(OffsetCommit, 2..=10, offset_commit::handle),
     route!(OffsetFetch, 1..=10, offset_fetch::handle),
     route!(FindCoordinator, 0..=6, find_coordinator::handle),
-    route!(JoinGroup, 0..=9, join_group::handle),
+    Route { holds_the_line: true, ..route!(JoinGroup, 0..=9, join_group::handle) },
     route!(Heartbeat, 0..=4, heartbeat::handle),
     route!(LeaveGroup, 0..=5, leave_group::handle),
-    route!(SyncGroup, 0..=5, sync_group::handle),
+    Route { holds_the_line: true, ..route!(SyncGroup, 0..=5, sync_group::handle) },
     route!(DescribeGroups, 0..=6, describe_groups::handle),
     route!(ListGroups, 0..=5, list_groups::handle),
     route!(ApiVersions, 0..=4, api_versions::handle),

@@ -262,7 +262,7 @@ impl Classic {
         step.cancel_timer(TimerKey::Member { group: self.id.clone(), member: old_id.clone() });
         let error = ErrorCode::FencedInstanceId;
         if let Some(token) = old.join {
-            step.reply(token, Reply::Join(JoinReply::refused(old_id.clone(), error)));
+            step.reply(token, Reply::Join(JoinReply::error(old_id.clone(), error)));
         }
         if let Some(token) = old.sync {
             step.reply(token, Reply::Sync(SyncReply::error(error)));

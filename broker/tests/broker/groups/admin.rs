@@ -49,7 +49,8 @@ fn group_that_is_not_there_is_dead_and_an_error_from_version_6_on() {
     let mut stream = place.connect();
     let absent = unique("absent");
     for version in 0..=6 {
-        for id in [&*absent, ""] {
+        // Other tests commit to the group without a name, if it is the same broker.
+        for id in [&*absent, ""].into_iter().take(if place.is_judge() { 1 } else { 2 }) {
             let group = describe(&mut stream, version, id);
             let error = if version < 6 { NONE } else { code(ErrorCode::GroupIdNotFound) };
             assert_eq!((group.error_code, &*group.group_state), (error, "Dead"), "{version}");
@@ -66,9 +67,15 @@ fn group_shows_each_state_as_it_passes() {
     let place = Place::start();
     let mut client = place.client();
     let join = Join::of(&unique("states"));
+    // Apache Kafka shows a new state a moment after the answer that goes with it.
     let state = |expected: &str| {
         let mut stream = place.connect();
-        let group = describe(&mut stream, 6, &join.group);
+        let mut group = describe(&mut stream, 6, &join.group);
+        let began = std::time::Instant::now();
+        while place.is_judge() && group.group_state != expected && began.elapsed() < crate::harness::PATIENCE
+        {
+            group = describe(&mut stream, 6, &join.group);
+        }
         assert_eq!(&*group.group_state, expected);
         (group.protocol_type.into_owned(), group.protocol_data.into_owned(), group.members.len())
     };
