@@ -247,6 +247,20 @@ fn deletion_answers_for_each_name_and_id() {
 }
 
 #[test]
+fn topic_that_stands_twice_is_not_deleted() {
+    let image = image_with_topics(&[1], &["a", "b"]);
+    let id = TopicRef::Id(image.topic_by_name("b").unwrap().id);
+    let name = TopicRef::Name("a".to_owned());
+    let topics = vec![name.clone(), id.clone(), name, id];
+    let settings = settings();
+    let decision = delete(&image, &DeleteTopics { topics }, Context { now_ms: 0, settings: &settings });
+    let Reply::DeleteTopics(answers) = decision.reply else { panic!("{:?}", decision.reply) };
+    let codes = answers.iter().map(|answer| answer.result.as_ref().map_err(|error| error.code));
+    assert_eq!(codes.collect::<Vec<_>>(), [Err(ErrorCode::InvalidRequest); 2]);
+    assert!(decision.records.is_empty());
+}
+
+#[test]
 fn topics_grow_and_never_shrink() {
     let image = image_with_topics(&[1, 2], &["t"]);
     let check = |count, assignments: Option<Vec<Vec<i32>>>, expected: Result<usize, (ErrorCode, &str)>| {
