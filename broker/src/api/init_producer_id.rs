@@ -12,9 +12,15 @@ use milena_protocol::messages::init_producer_id_response::InitProducerIdResponse
 
 use crate::server::{Reply, RequestContext};
 
+/// The producer has no id, or no epoch.
+const NONE: i64 = -1;
+
 pub async fn handle(cx: &RequestContext, request: InitProducerIdRequest<'_>) -> Reply {
+    // An id without an epoch, or an epoch without an id, names nobody.
+    let is_half = (request.producer_id == NONE) != (i64::from(request.producer_epoch) == NONE);
     let allocated = match request.transactional_id {
         Some(_) => Err(ErrorCode::InvalidRequest),
+        None if is_half => Err(ErrorCode::InvalidRequest),
         None => cx.node.producer_ids.next().await,
     };
     cx.reply(&match allocated {

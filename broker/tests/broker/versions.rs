@@ -268,6 +268,13 @@ fn init_producer_id(stream: &mut TcpStream, version: i16) {
     let response = ask(stream, version, &request);
     assert_eq!((response.error_code, response.producer_epoch), (NONE, 0), "{version}");
     assert!(response.producer_id >= 0, "{version}");
+    if version >= 3 {
+        for (producer_id, producer_epoch) in [(7, -1), (-1, 0)] {
+            let half = InitProducerIdRequest { producer_id, producer_epoch, ..request.clone() };
+            let refused = ErrorCode::InvalidRequest.as_i16();
+            assert_eq!(ask(stream, version, &half).error_code, refused, "{version}");
+        }
+    }
 }
 
 fn offset_for_leader_epoch(stream: &mut TcpStream, version: i16) {

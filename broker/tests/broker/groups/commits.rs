@@ -273,11 +273,10 @@ fn group_without_a_name_may_commit_and_fetch() {
     }
 }
 
-pub fn delete(
-    stream: &mut TcpStream,
-    group: &str,
-    asked: &[(&str, i32)],
-) -> (i16, Vec<(String, Vec<(i32, i16)>)>) {
+/// A topic, and the error code of each of its partitions.
+pub type Codes = (String, Vec<(i32, i16)>);
+
+pub fn delete(stream: &mut TcpStream, group: &str, asked: &[(&str, i32)]) -> (i16, Vec<Codes>) {
     let topics = asked.iter().map(|(name, index)| offset_delete_request::OffsetDeleteRequestTopic {
         name: (*name).to_owned().into(),
         partitions: vec![offset_delete_request::OffsetDeleteRequestPartition { partition_index: *index }],
