@@ -4,7 +4,7 @@
 //! request brings into being.
 //!
 //! Keys of transactions and of share groups have no coordinator here. COORDINATOR_NOT_AVAILABLE, which Kafka says
-//! while one is on its way, makes clients ask for ever; INVALID_REQUEST ends a producer at once, with an error that
+//! while one is on its way, makes clients ask for ever; INVALID_REQUEST ends a Java producer at once, with an error that
 //! names the coordinator it asked for (ADR 42). It is also what Kafka says to a key type that nobody
 //! knows.
 //!

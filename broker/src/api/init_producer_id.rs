@@ -4,7 +4,7 @@
 //! (KIP-98, KIP-360): nothing is fenced by it. Ids come from blocks that the controller hands out (KIP-730).
 //!
 //! Transactions need a coordinator, which this broker does not have: FindCoordinator already says so with INVALID_REQUEST
-//! (ADR 42), and so does this to a client that asks all the same. No client retries it.
+//! (ADR 42), and so does this to a client that asks all the same.
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::init_producer_id_request::InitProducerIdRequest;
