@@ -77,7 +77,7 @@ pub fn bootstrap(image: &Image, context: Context<'_>) -> Decision {
     Decision::new(records, Reply::Bootstrap)
 }
 
-/// All updates or none. Errors: `FEATURE_UPDATE_FAILED`.
+/// All updates or none. Errors: `INVALID_UPDATE_VERSION`.
 pub fn update(image: &Image, command: &UpdateFeatures, context: Context<'_>) -> Decision {
     let mut records = Vec::new();
     for update in &command.updates {
