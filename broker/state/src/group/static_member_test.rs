@@ -262,3 +262,23 @@ fn members_that_stand_twice_in_a_record_are_loaded_once() {
     scene.leave(&[("", Some("a")), ("", Some("b"))]);
     assert_eq!(scene.joined(newcomer).members.len(), 1);
 }
+
+/// Found by a random history.
+#[test]
+fn two_restarts_that_cannot_be_stored_are_taken_back_to_who_was_there() {
+    let (mut scene, a, b) = pair();
+    scene.commits = false;
+    scene.refuses = Some(ErrorCode::NotEnoughReplicas);
+    join(&mut scene, "a");
+    join(&mut scene, "a");
+    scene.store_next(Ok(()));
+    scene.store_next(Ok(()));
+    scene.refuses = None;
+    scene.commits = true;
+    assert_eq!(scene.heartbeat(&a, 1), ErrorCode::None);
+    assert_eq!(scene.heartbeat(&b, 1), ErrorCode::None);
+    let newcomer = scene.join("");
+    assert!(scene.waits(newcomer), "the leader has to join again");
+    scene.leave(&[(&a, None), (&b, None)]);
+    assert_eq!(scene.joined(newcomer).members.len(), 1);
+}
