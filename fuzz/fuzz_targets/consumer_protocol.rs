@@ -49,7 +49,7 @@ fuzz_target!(|input: &[u8]| {
     }
     keep_offsets(&mut coordinator, &leader, blobs[0].len() + blobs[1].len());
     leave(&mut coordinator, &[&leader, &follower]);
-    coordinator.fire_all();
+    coordinator.pass_time();
 });
 
 fn blob<'a>(rest: &mut &'a [u8]) -> &'a [u8] {

@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     }
     coordinator.loaded();
     look(&coordinator);
-    coordinator.fire_all();
+    coordinator.pass_time();
     look(&coordinator);
     expire(&mut coordinator);
 });

@@ -5,7 +5,10 @@ use milena_state::group::request::Token;
 use milena_state::group::{Command, CommandReply, Config, Effects, Event, Groups, TimerChange, TimerKey};
 
 /// More than any input of a target sets in motion; a machine that goes on for longer never comes to rest.
-const STEPS_MAX: usize = 10_000;
+const STEPS_MAX: usize = 100_000;
+
+/// How long a group is watched. A log may claim sessions of weeks, in which nothing happens but rounds of waiting.
+const WATCHED_MS: i64 = 300_000;
 
 pub struct Coordinator {
     pub groups: Groups,
@@ -45,9 +48,9 @@ impl Coordinator {
         decision.reply
     }
 
-    /// Fires every timer in the order of their deadlines, until none is set.
-    pub fn fire_all(&mut self) {
-        self.fire(i64::MAX);
+    /// Lets some minutes pass: fires timers in the order of their deadlines.
+    pub fn pass_time(&mut self) {
+        self.fire(self.now_ms + WATCHED_MS);
     }
 
     fn fire(&mut self, until_ms: i64) {
