@@ -9,21 +9,12 @@
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use milena_protocol::messages::init_producer_id_response::InitProducerIdResponse;
+use milena_state::metadata::producer_ids::check_former;
 
 use crate::server::{Reply, RequestContext};
 
-/// The producer has no id, or no epoch.
-const NONE: i64 = -1;
-
 pub async fn handle(cx: &RequestContext, request: InitProducerIdRequest<'_>) -> Reply {
-    // An id without an epoch, or an epoch without an id, names nobody.
-    let is_half = (request.producer_id == NONE) != (i64::from(request.producer_epoch) == NONE);
-    let allocated = match request.transactional_id {
-        Some(_) => Err(ErrorCode::InvalidRequest),
-        None if is_half => Err(ErrorCode::InvalidRequest),
-        None => cx.node.producer_ids.next().await,
-    };
-    cx.reply(&match allocated {
+    cx.reply(&match allocate(cx, &request).await {
         Ok(producer_id) => InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() },
         Err(error) => InitProducerIdResponse {
             error_code: error.into(),
@@ -32,4 +23,12 @@ pub async fn handle(cx: &RequestContext, request: InitProducerIdRequest<'_>) -> 
             ..Default::default()
         },
     })
+}
+
+async fn allocate(cx: &RequestContext, request: &InitProducerIdRequest<'_>) -> Result<i64, ErrorCode> {
+    if request.transactional_id.is_some() {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    check_former(request.producer_id, request.producer_epoch)?;
+    cx.node.producer_ids.next().await
 }

@@ -1,4 +1,4 @@
-//! Blocks of producer ids: each is given to one broker once.
+//! Blocks of producer ids: each is given to one broker once. And what a producer that asks for an id may say of itself.
 
 use milena_protocol::ErrorCode;
 
@@ -21,6 +21,17 @@ pub struct AllocateProducerIds {
 pub struct Block {
     pub first: i64,
     pub count: i32,
+}
+
+/// In requests: the producer has no id, or no epoch.
+const NONE: i64 = -1;
+
+/// A producer that asks for an id names the one it had, or none.
+///
+/// Errors: `INVALID_REQUEST` for an id without an epoch and the reverse, which name nobody.
+pub fn check_former(producer_id: i64, producer_epoch: i16) -> Result<(), ErrorCode> {
+    let is_half = (producer_id == NONE) != (i64::from(producer_epoch) == NONE);
+    if is_half { Err(ErrorCode::InvalidRequest) } else { Ok(()) }
 }
 
 /// Errors: `STALE_BROKER_EPOCH`, `BROKER_ID_NOT_REGISTERED`, `UNKNOWN_SERVER_ERROR` when no id is left.
@@ -70,6 +81,16 @@ mod tests {
             panic!("a block past the end was given out");
         };
         assert_eq!(error.code, ErrorCode::UnknownServerError);
+    }
+
+    #[test]
+    fn a_former_id_comes_with_its_epoch_or_not_at_all() {
+        for whole in [(-1, -1), (0, 0), (7, 3), (-2, -2)] {
+            assert_eq!(check_former(whole.0, whole.1), Ok(()), "{whole:?}");
+        }
+        for half in [(7, -1), (-1, 0), (-1, 3)] {
+            assert_eq!(check_former(half.0, half.1), Err(ErrorCode::InvalidRequest), "{half:?}");
+        }
     }
 
     #[test]
