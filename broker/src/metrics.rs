@@ -184,11 +184,6 @@ impl Metrics {
         self.started.elapsed().unwrap_or_default()
     }
 
-    /// The process as the kernel sees it at this moment.
-    pub fn process(&self) -> Process {
-        Process::read()
-    }
-
     /// Counters for one more reactor.
     pub fn shard(&self) -> Arc<Shard> {
         let shard = Arc::new(Shard::new());

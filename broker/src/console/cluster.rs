@@ -9,6 +9,7 @@ use super::groups::Sum;
 use crate::admin::Admin;
 use crate::broker::now_ms;
 use crate::lag::Snapshot;
+use crate::metrics::Process;
 
 #[derive(Serialize)]
 struct Cluster<'a> {
@@ -56,7 +57,7 @@ pub async fn answer(State(admin): State<Admin>) -> Response {
     let image = node.metadata.image_arc();
     let partitions = node.partitions.all();
     let (received_bytes_total, sent_bytes_total) = node.metrics.bytes();
-    let process = node.metrics.process();
+    let process = Process::read();
     let brokers = image.brokers().map(|broker| Broker {
         broker_id: broker.broker_id,
         endpoints: broker
