@@ -149,7 +149,8 @@ impl Lifecycle {
         let (directories, metadata_directory) = opened.await.expect("opening directories does not panic")?;
         let directories = Arc::new(directories);
         let quorum = start_quorum(&settings, files, &metadata_directory).await?;
-        let controller = writer::start(quorum.clone(), Arc::clone(&settings), Some(settings.node_id));
+        let controller =
+            writer::start(quorum.clone(), Arc::clone(&settings), Some(settings.node_id), metrics);
         bootstrap(&quorum, &controller).await?;
 
         let incarnation_id = new_id();

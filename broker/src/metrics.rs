@@ -200,6 +200,11 @@ impl Metrics {
         self.limits[limit as usize].inc();
     }
 
+    #[cfg(test)]
+    pub(crate) fn refusals(&self, limit: Limit) -> u64 {
+        self.limits[limit as usize].get()
+    }
+
     pub fn request_failed(&self, failure: Failure) {
         self.failures[failure as usize].inc();
     }

@@ -8,7 +8,6 @@ use milena_state::metadata::{Command, Reply};
 
 use crate::controller::SubmitError;
 use crate::controller::client::SUBMIT_TIMEOUT;
-use crate::metrics::Limit;
 use crate::server::RequestContext;
 
 /// The longest that a request may make us wait, whatever it says.
@@ -40,14 +39,11 @@ async fn decide_within(cx: &RequestContext, command: Command, timeout: Duration)
 }
 
 /// The answer when the controller took no decision.
-pub fn refused(cx: &RequestContext, error: SubmitError) -> ErrorCode {
-    if error == SubmitError::Overloaded {
-        cx.node.metrics.refused(Limit::ControllerMailbox);
-        if !knows_throttling(cx.api, cx.version) {
-            return ErrorCode::RequestTimedOut;
-        }
+fn refused(cx: &RequestContext, error: SubmitError) -> ErrorCode {
+    match error {
+        SubmitError::Overloaded if !knows_throttling(cx.api, cx.version) => ErrorCode::RequestTimedOut,
+        _ => error.code(),
     }
-    error.code()
 }
 
 /// Whether clients of that version know THROTTLING_QUOTA_EXCEEDED and try again (KIP-599).

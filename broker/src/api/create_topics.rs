@@ -13,7 +13,8 @@ use milena_state::config::describe;
 use milena_state::metadata::topics::{CreateTopics, CreatedTopic, NewTopic, TopicOutcome, check_name};
 use milena_state::metadata::{Command, Image, Reply as Decided};
 
-use super::{controller_call, topic_id};
+use super::controller_call;
+use crate::controller::topic_id;
 use crate::server::{Reply, RequestContext};
 
 /// The first version whose clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).

@@ -63,7 +63,6 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
-pub(crate) mod topic_id;
 mod topic_metadata;
 pub mod unregister_broker;
 pub mod update_features;

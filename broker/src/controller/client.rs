@@ -1,10 +1,13 @@
 //! The handle through which the rest of the broker asks the controller for a decision.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use milena_protocol::ErrorCode;
 use milena_state::metadata::{Command, Reply};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::metrics::{Limit, Metrics};
 
 /// Commands that may wait for the writer; one more is refused, so that a burst costs an error and not memory.
 pub const MAILBOX_COMMANDS_MAX: usize = 1_024;
@@ -59,11 +62,12 @@ pub(super) struct Submission {
 #[derive(Clone)]
 pub struct Client {
     mailbox: mpsc::Sender<Submission>,
+    metrics: Arc<Metrics>,
 }
 
 impl Client {
-    pub(super) fn new(mailbox: mpsc::Sender<Submission>) -> Self {
-        Self { mailbox }
+    pub(super) fn new(mailbox: mpsc::Sender<Submission>, metrics: Arc<Metrics>) -> Self {
+        Self { mailbox, metrics }
     }
 
     /// Has `command` decided and committed, in at most [`SUBMIT_TIMEOUT`]. Dropping the future does not take the
@@ -76,7 +80,10 @@ impl Client {
     pub async fn submit_within(&self, command: Command, timeout: Duration) -> Result<Committed, SubmitError> {
         let (answer, answered) = oneshot::channel();
         self.mailbox.try_send(Submission { command, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SubmitError::Overloaded,
+            mpsc::error::TrySendError::Full(_) => {
+                self.metrics.refused(Limit::ControllerMailbox);
+                SubmitError::Overloaded
+            }
             mpsc::error::TrySendError::Closed(_) => SubmitError::NotController,
         })?;
         match tokio::time::timeout(timeout, answered).await {
@@ -84,5 +91,27 @@ impl Client {
             Ok(Err(_)) => Err(SubmitError::NotController),
             Err(_) => Err(SubmitError::TimedOut),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn command_that_finds_the_mailbox_full_is_refused_and_counted() {
+        let (mailbox, _submissions) = mpsc::channel(1);
+        let metrics = Arc::new(Metrics::new());
+        let client = Client::new(mailbox, Arc::clone(&metrics));
+        let timed_out = client.submit_within(Command::Bootstrap, Duration::ZERO).await;
+        assert_eq!(
+            (timed_out.err(), metrics.refusals(Limit::ControllerMailbox)),
+            (Some(SubmitError::TimedOut), 0)
+        );
+        let refused = client.submit_within(Command::Bootstrap, Duration::ZERO).await;
+        assert_eq!(
+            (refused.err(), metrics.refusals(Limit::ControllerMailbox)),
+            (Some(SubmitError::Overloaded), 1)
+        );
     }
 }

@@ -4,9 +4,11 @@
 //! everything that is queued against one image, proposes the records as one Raft entry and answers each command
 //! when the entry is applied. What the rules are is `milena_state::metadata`; what is kept on disk is [`raft`].
 
+mod auto_create;
 pub mod client;
 pub mod producer_ids;
 pub mod raft;
+pub mod topic_id;
 pub mod writer;
 
 pub use client::{Client, Committed, SubmitError};

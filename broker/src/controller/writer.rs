@@ -19,6 +19,7 @@ use super::client::{Client, Committed, MAILBOX_COMMANDS_MAX, Submission, SubmitE
 use super::raft::quorum::{ProposeError, Quorum};
 use super::raft::types::LeaderId;
 use crate::broker::now_ms;
+use crate::metrics::Metrics;
 
 /// Commands decided for one entry; more wait for the next.
 const ENTRY_COMMANDS_MAX: usize = 256;
@@ -39,7 +40,12 @@ struct Writer {
 }
 
 /// Starts the writer on the current runtime. It ends when the last client is dropped.
-pub fn start(quorum: Quorum, settings: Arc<Settings>, local_broker: Option<i32>) -> Client {
+pub fn start(
+    quorum: Quorum,
+    settings: Arc<Settings>,
+    local_broker: Option<i32>,
+    metrics: &Arc<Metrics>,
+) -> Client {
     let (mailbox, submissions) = mpsc::channel(MAILBOX_COMMANDS_MAX);
     let writer = Writer {
         quorum,
@@ -50,7 +56,7 @@ pub fn start(quorum: Quorum, settings: Arc<Settings>, local_broker: Option<i32>)
         leaving_since: BTreeMap::new(),
     };
     tokio::spawn(writer.run(submissions));
-    Client::new(mailbox)
+    Client::new(mailbox, Arc::clone(metrics))
 }
 
 /// Records decided and not committed yet, and who waits for them.

@@ -6,12 +6,8 @@ use std::time::Duration;
 
 use milena_protocol::ErrorCode;
 use milena_state::config::broker::Settings;
-use milena_state::metadata::command::ApiError;
-use milena_state::metadata::topics::{self, CreateTopics};
-use milena_state::metadata::{Command, Reply};
 
 use super::OFFSETS_TOPIC;
-use crate::api::topic_id;
 use crate::broker::now_ms;
 use crate::controller::Client;
 use crate::metadata::Metadata;
@@ -65,9 +61,8 @@ impl Maker {
         }
         let _attempt = Attempt(&self.is_making);
         // Dropped with its request, the command goes on, and the next attempt finds its topic.
-        let made = tokio::time::timeout(CREATE_TIME_MAX, self.make()).await;
-        if let Ok(Err(refused)) = made {
-            self.log(&refused);
+        if let Err(reason) = self.make().await {
+            self.log(&reason);
         }
         if self.exists() { Ok(()) } else { Err(ErrorCode::CoordinatorNotAvailable) }
     }
@@ -77,17 +72,12 @@ impl Maker {
     }
 
     async fn make(&self) -> Result<(), String> {
-        let topic = topics::auto_created(OFFSETS_TOPIC, topic_id::random(), &self.settings);
-        let command = Command::CreateTopics(CreateTopics { topics: vec![topic], validate_only: false });
-        let committed = self
-            .controller
-            .submit_within(command, CREATE_TIME_MAX)
-            .await
-            .map_err(|error| error.to_string())?;
-        if let Some(error) = refusal(committed.reply) {
-            return Err(error.message);
+        let names = [OFFSETS_TOPIC];
+        let made = self.controller.auto_create(&self.metadata, &self.settings, &names, CREATE_TIME_MAX).await;
+        match made.map_err(|error| error.to_string())?.pop() {
+            Some((_, refused)) => Err(refused.message),
+            None => Ok(()),
         }
-        self.metadata.reached(committed.index).await.map_err(|gone| gone.to_string())
     }
 
     fn log(&self, reason: &str) {
@@ -101,11 +91,4 @@ impl Maker {
             );
         }
     }
-}
-
-/// Why there is no topic now; none when there is, whoever was faster.
-fn refusal(reply: Reply) -> Option<ApiError> {
-    let Reply::CreateTopics(outcomes) = reply else { return None };
-    let refused = outcomes.into_iter().find_map(|outcome| outcome.result.err())?;
-    (refused.code != ErrorCode::TopicAlreadyExists).then_some(refused)
 }
