@@ -25,10 +25,10 @@ use crate::lifecycle::Lifecycle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::partition::{Directories, Table};
+use crate::quota::Quotas;
 use crate::server::budget::Budget;
 use crate::server::limits::{Connections, Limits};
 use crate::server::listener::{Acceptor, Listener, SocketOptions};
-use crate::server::quota::Quotas;
 use crate::server::reactor::{self, Reactors};
 use crate::server::session::Sessions;
 use crate::system;
@@ -123,7 +123,7 @@ impl Broker {
             controller: lifecycle.controller().clone(),
             cluster_id: lifecycle.cluster_id().into(),
             fetch_sessions: Sessions::new(fetch_session_slots, Arc::clone(&metrics)),
-            quotas: Arc::clone(&lifecycle.quotas),
+            quotas: Arc::clone(lifecycle.quotas()),
             producer_ids: Arc::clone(lifecycle.producer_ids()),
             lags: Lags::default(),
             groups: Arc::clone(lifecycle.groups()),

@@ -18,6 +18,7 @@ pub mod lifecycle;
 pub mod metadata;
 pub mod metrics;
 pub mod partition;
+pub mod quota;
 #[cfg(test)]
 mod reference;
 pub mod server;

@@ -38,7 +38,7 @@ use crate::metadata::publish::{self, Publisher};
 use crate::metrics::Metrics;
 use crate::partition::directories::{OpenError, SYNCING_THREADS, in_parallel};
 use crate::partition::{Cleaner, Directories, Partition, Table, upkeep};
-use crate::server::quota::Quotas;
+use crate::quota::Quotas;
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Lifecycle {
     settings: Arc<Settings>,
     in_force: watch::Receiver<Arc<Settings>>,
-    pub(crate) quotas: Arc<Quotas>,
+    quotas: Arc<Quotas>,
     metadata: Arc<Metadata>,
     partitions: Arc<Table>,
     directories: Arc<Directories>,
@@ -131,6 +131,10 @@ impl Lifecycle {
         &self.producer_ids
     }
 
+    pub fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
+    }
+
     pub fn groups(&self) -> &Arc<Coordinators> {
         &self.groups
     }
@@ -165,18 +169,20 @@ impl Lifecycle {
             Arc::clone(&settings),
             Arc::clone(metrics),
         );
+        let quotas = Arc::new(Quotas::new(&settings));
         let publisher = Publisher::new(
             Arc::clone(&settings),
             incarnation_id,
             Arc::clone(&partitions),
             Arc::clone(&directories),
             Arc::clone(&groups),
+            Arc::clone(&quotas),
         );
         let mut publisher = publisher.first(Arc::clone(&image)).await?;
         if source.is_complete(&image) {
             publisher = publisher.caught_up().await?;
         }
-        let (in_force, quotas) = (publisher.in_force(), publisher.quotas());
+        let in_force = publisher.in_force();
         let index = image.applied().index;
         metadata.publish(image, index);
 

@@ -205,7 +205,8 @@ fn only_a_complete_image_sets_partitions_aside() {
     let publisher = |table: &Arc<Table>| {
         let (directories, _) = open_directories(&settings, Arc::new(RealFiles)).expect("opens");
         let (table, groups) = (Arc::clone(table), Arc::clone(&groups));
-        Publisher::new(Arc::clone(&settings), new_id(), table, Arc::new(directories), groups)
+        let quotas = Arc::new(Quotas::new(&settings));
+        Publisher::new(Arc::clone(&settings), new_id(), table, Arc::new(directories), groups, quotas)
     };
     let strays = || {
         let names = std::fs::read_dir(directory.path()).expect("is there").flatten();

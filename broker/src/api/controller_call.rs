@@ -47,7 +47,7 @@ fn refused(cx: &RequestContext, error: SubmitError) -> ErrorCode {
 }
 
 /// Whether clients of that version know THROTTLING_QUOTA_EXCEEDED and try again (KIP-599).
-fn knows_throttling(key: ApiKey, version: i16) -> bool {
+pub fn knows_throttling(key: ApiKey, version: i16) -> bool {
     match key {
         ApiKey::CreateTopics => version >= 6,
         ApiKey::DeleteTopics => version >= 5,

@@ -7,42 +7,23 @@ use milena_protocol::ErrorCode;
 use milena_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use milena_protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 use milena_state::metadata::topics::{DeleteTopics, DeletedTopic, TopicRef};
-use milena_state::metadata::{Command, Image, Reply as Decided};
+use milena_state::metadata::{Command, Mutation, Reply as Decided};
 
-use super::controller_call;
+use super::mutations;
 use crate::server::{Reply, RequestContext};
-
-/// The first version whose clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
-const STRICT_SINCE: i16 = 5;
 
 pub async fn handle(cx: &RequestContext, request: DeleteTopicsRequest<'_>) -> Reply {
     let (topics, mut responses) = wanted(cx.version, &request);
-    let mut mutations = cx.mutations(STRICT_SINCE);
-    let image = cx.node.metadata.image_arc();
-    let (topics, refused): (Vec<_>, Vec<_>) =
-        topics.into_iter().partition(|topic| mutations.admit(partitions_count(&image, topic)).is_ok());
-    let throttle_time_ms = mutations.throttle();
-    responses.extend(refused.iter().map(|topic| failed(topic, ErrorCode::ThrottlingQuotaExceeded)));
-    if !topics.is_empty() {
-        let command = Command::DeleteTopics(DeleteTopics { topics: topics.clone() });
-        match controller_call::decide(cx, command, request.timeout_ms).await {
-            Ok(Decided::DeleteTopics(deleted)) => responses.extend(deleted.into_iter().map(result)),
-            Ok(_) => {
-                responses.extend(topics.iter().map(|topic| failed(topic, ErrorCode::UnknownServerError)))
-            }
-            Err(error) => responses.extend(topics.iter().map(|topic| failed(topic, error))),
-        }
-    }
-    cx.reply(&DeleteTopicsResponse { throttle_time_ms, responses })
-}
-
-/// What it takes of the quota on changes; nothing when it is not there.
-fn partitions_count(image: &Image, topic: &TopicRef) -> Option<usize> {
-    let found = match topic {
-        TopicRef::Name(name) => image.topic_by_name(name),
-        TopicRef::Id(topic_id) => image.topic(*topic_id),
+    let admitted = mutations::admit(cx, topics, |topic| Mutation::Delete(topic));
+    let command = |topics| Command::DeleteTopics(DeleteTopics { topics });
+    let outcomes = |reply| match reply {
+        Decided::DeleteTopics(deleted) => Some(deleted),
+        _ => None,
     };
-    found.map(|topic| topic.partitions.len())
+    let decided = admitted.decide(cx, request.timeout_ms, command, outcomes).await;
+    responses.extend(decided.outcomes.into_iter().map(result));
+    responses.extend(decided.refused.into_iter().map(|(topic, error)| failed(topic, error)));
+    cx.reply(&DeleteTopicsResponse { throttle_time_ms: decided.throttle_time_ms, responses })
 }
 
 /// What to delete, and the answers to what cannot be understood.
@@ -89,10 +70,10 @@ fn result(deleted: DeletedTopic) -> DeletableTopicResult<'static> {
     }
 }
 
-fn failed(topic: &TopicRef, error: ErrorCode) -> DeletableTopicResult<'static> {
+fn failed(topic: TopicRef, error: ErrorCode) -> DeletableTopicResult<'static> {
     let result = DeletableTopicResult { error_code: error.into(), ..Default::default() };
     match topic {
-        TopicRef::Name(name) => DeletableTopicResult { name: Some(name.clone().into()), ..result },
-        TopicRef::Id(topic_id) => DeletableTopicResult { topic_id: *topic_id, ..result },
+        TopicRef::Name(name) => DeletableTopicResult { name: Some(name.into()), ..result },
+        TopicRef::Id(topic_id) => DeletableTopicResult { topic_id, ..result },
     }
 }

@@ -25,21 +25,24 @@ use tokio::time::Instant;
 use super::current_leader;
 use crate::broker::now_ms;
 use crate::partition::{Isolation, Mark, Missing, Partition, Read, ReadError, Readout, WaitAny};
+use crate::server::quota::FetchQuota;
 use crate::server::session::{Ask, Begun, Said, TopicKey, Want};
 use crate::server::{FileSlice, Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
     let by_id = cx.version >= 13;
-    let bounds = Bounds::of(cx, &request);
+    let replica_id = if cx.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
+    let quota = if replica_id < 0 { cx.fetch_quota() } else { None };
+    let quota_bytes_max = quota.as_ref().and_then(FetchQuota::bytes_max);
+    let bounds = Bounds::of(cx, &request, replica_id, quota_bytes_max);
     let deadline = cx.deadline(request.max_wait_ms);
     let begun = match cx.node.fetch_sessions.begin(ask(cx.version, request), now_ms()) {
         Ok(begun) => begun,
         Err(error) => return cx.reply(&FetchResponse { error_code: error.into(), ..Default::default() }),
     };
     let results = read_until_enough(cx, &begun.wants, &bounds, deadline).await;
-    if bounds.replica_id < 0 {
-        let bytes = results.iter().flatten().map(|(_, readout)| readout.bytes()).sum();
-        let throttle_time_ms = cx.throttle_fetch(bytes);
+    if let Some(quota) = quota {
+        let throttle_time_ms = quota.throttle(bytes(&results));
         if throttle_time_ms > 0 {
             // Nothing was said about any partition, so a session stays where it was.
             let session_id = begun.session_id();
@@ -61,12 +64,15 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn of(cx: &RequestContext, request: &FetchRequest<'_>) -> Self {
-        let replica_id = if cx.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
+    fn of(
+        cx: &RequestContext,
+        request: &FetchRequest<'_>,
+        replica_id: i32,
+        quota_bytes_max: Option<i32>,
+    ) -> Self {
         let isolation = Isolation::of(replica_id, request.isolation_level);
         let bytes_max = request.max_bytes.min(cx.node.settings.fetch_max_bytes);
-        let quota = if replica_id < 0 { cx.fetch_bytes_max() } else { None };
-        let bytes_max = quota.map_or(bytes_max, |quota| quota.min(bytes_max));
+        let bytes_max = quota_bytes_max.map_or(bytes_max, |quota| quota.min(bytes_max));
         let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
         // More than fits into the answer can never be waited for.
         let bytes_min = size(request.min_bytes.min(bytes_max));
@@ -165,8 +171,11 @@ fn mark(isolation: Isolation) -> Mark {
 
 fn is_enough(results: &[Found], bytes_min: usize) -> bool {
     let is_notice = |found: &Found| found.as_ref().map_or(true, |(_, readout)| readout.diverging.is_some());
-    let bytes: usize = results.iter().flatten().map(|(_, readout)| readout.bytes()).sum();
-    bytes >= bytes_min || results.iter().any(is_notice)
+    bytes(results) >= bytes_min || results.iter().any(is_notice)
+}
+
+fn bytes(results: &[Found]) -> usize {
+    results.iter().flatten().map(|(_, readout)| readout.bytes()).sum()
 }
 
 fn read_all(cx: &RequestContext, wants: &[Want], bounds: &Bounds) -> Vec<Found> {

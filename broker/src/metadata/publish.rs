@@ -1,4 +1,5 @@
-//! Acts on what changed between two images: creates, assigns, configures and removes the partitions of this broker.
+//! Acts on what changed between two images: creates, assigns, configures and removes the partitions of this broker,
+//! puts dynamic settings and quotas in force, and tells the group coordinators.
 //!
 //! Runs before the image is published, so that whoever sees a topic in the image can use it. The work blocks on the
 //! disk and runs on the blocking pool; logs are opened by a few threads at once.
@@ -20,7 +21,7 @@ use crate::coordinator::Coordinators;
 use crate::partition::directories::{SYNCING_THREADS, in_parallel};
 use crate::partition::table::{Slot, Topic};
 use crate::partition::{Directories, Myself, Partition, Table};
-use crate::server::quota::Quotas;
+use crate::quota::Quotas;
 
 /// Keeps the partition table in step with the image.
 pub struct Publisher {
@@ -48,11 +49,12 @@ impl Publisher {
         table: Arc<Table>,
         directories: Arc<Directories>,
         groups: Arc<Coordinators>,
+        quotas: Arc<Quotas>,
     ) -> Self {
         let defaults = shared(settings.topic.clone(), &settings);
         Self {
             in_force: watch::Sender::new(Arc::clone(&settings)),
-            quotas: Arc::new(Quotas::new(&settings)),
+            quotas,
             settings,
             defaults,
             incarnation_id,
@@ -67,11 +69,6 @@ impl Publisher {
     /// The settings as they are in force, and every change of them.
     pub fn in_force(&self) -> watch::Receiver<Arc<Settings>> {
         self.in_force.subscribe()
-    }
-
-    /// The quotas of clients as they are in force.
-    pub fn quotas(&self) -> Arc<Quotas> {
-        Arc::clone(&self.quotas)
     }
 
     /// Opens everything that the first image gives to this broker.

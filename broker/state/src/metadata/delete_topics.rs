@@ -1,6 +1,7 @@
 //! Topics: deleting them, by name or id.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
@@ -18,6 +19,15 @@ pub struct DeleteTopics {
 pub enum TopicRef {
     Name(String),
     Id(Uuid),
+}
+
+impl TopicRef {
+    pub(super) fn find<'a>(&self, image: &'a Image) -> Option<&'a Arc<Topic>> {
+        match self {
+            TopicRef::Name(name) => image.topic_by_name(name),
+            TopicRef::Id(id) => image.topic(*id),
+        }
+    }
 }
 
 /// Name and id as far as they are known.
@@ -40,10 +50,7 @@ pub fn delete(image: &Image, command: &DeleteTopics, context: Context<'_>) -> De
         .map(|(wanted, _)| refused_as_repeated(wanted))
         .collect();
     for wanted in command.topics.iter().filter(|wanted| times[wanted] == 1) {
-        let found = match wanted {
-            TopicRef::Name(name) => image.topic_by_name(name),
-            TopicRef::Id(id) => image.topic(*id),
-        };
+        let found = wanted.find(image);
         let (name, topic_id) = match (wanted, found) {
             (_, Some(topic)) => (Some(topic.name.to_string()), topic.id),
             (TopicRef::Name(name), None) => (Some(name.clone()), Uuid::ZERO),

@@ -17,6 +17,7 @@ pub mod delta;
 mod entities;
 pub mod features;
 pub mod image;
+pub mod mutation;
 mod partition_change;
 pub mod partitions;
 pub mod placement;
@@ -29,6 +30,7 @@ pub use batch_size::{BatchSize, steps};
 pub use command::{ApiError, Command, Context, Decision, Reply, decide};
 pub use delta::Delta;
 pub use image::{Applied, Broker, ConfigResource, Image, Partition, ResourceKind, Topic};
+pub use mutation::Mutation;
 pub use record::{DecodeError, Record, decode_batch, encode_batch};
 
 #[cfg(test)]

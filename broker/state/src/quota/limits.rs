@@ -25,21 +25,54 @@ pub struct Bucket {
     pub client_id: Option<String>,
 }
 
-/// Every quota that is set, by what it bounds.
+/// Every quota of users and client ids, by what it bounds. Those of addresses act on connections and are not in here.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Limits {
-    by_key: BTreeMap<Key, BTreeMap<Entity, f64>>,
+    by_key: BTreeMap<Key, Kind>,
+}
+
+/// The quotas of one kind.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Kind {
+    users: BTreeMap<String, Scope>,
+    default_user: Scope,
+    /// Of client ids alone, whoever the user is.
+    any_user: Scope,
+}
+
+/// The quotas of one user, of the default user, or of none.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Scope {
+    clients: BTreeMap<String, f64>,
+    default_client: Option<f64>,
+    /// Of all clients together.
+    whole: Option<f64>,
 }
 
 impl Limits {
     pub fn of(image: &Image) -> Self {
         let mut limits = Self::default();
         for (entity, quotas) in image.client_quotas() {
-            for (key, value) in quotas {
-                limits.by_key.entry(*key).or_default().insert(entity.clone(), value.get());
-            }
+            quotas.iter().for_each(|(key, value)| limits.set(*key, entity, value.get()));
         }
         limits
+    }
+
+    fn set(&mut self, key: Key, entity: &Entity, limit: f64) {
+        if entity.user.is_none() && entity.client_id.is_none() {
+            return;
+        }
+        let kind = self.by_key.entry(key).or_default();
+        let scope = match &entity.user {
+            Some(Name::Exactly(user)) => kind.users.entry(user.clone()).or_default(),
+            Some(Name::Default) => &mut kind.default_user,
+            None => &mut kind.any_user,
+        };
+        match &entity.client_id {
+            Some(Name::Exactly(client_id)) => _ = scope.clients.insert(client_id.clone(), limit),
+            Some(Name::Default) => scope.default_client = Some(limit),
+            None => scope.whole = Some(limit),
+        }
     }
 
     /// Whether anybody has a quota of that kind.
@@ -47,39 +80,32 @@ impl Limits {
         self.by_key.contains_key(&key)
     }
 
-    /// The quota of that kind that acts on `subject`, and who shares it.
+    /// The quota of that kind that acts on `subject`, and who shares it. Allocates only when there is one.
     pub fn find(&self, key: Key, subject: Subject<'_>) -> Option<(f64, Bucket)> {
-        let set = self.by_key.get(&key)?;
-        let user = || Name::exactly(subject.user);
-        let client_id = || Name::exactly(subject.client_id);
-        let both = |user: Name, client_id: Name| Entity::user_and_client_id(user, client_id);
-        let candidates: [&dyn Fn() -> Entity; 8] = [
-            &|| both(user(), client_id()),
-            &|| both(user(), Name::Default),
-            &|| Entity::user(user()),
-            &|| both(Name::Default, client_id()),
-            &|| both(Name::Default, Name::Default),
-            &|| Entity::user(Name::Default),
-            &|| Entity::client_id(client_id()),
-            &|| Entity::client_id(Name::Default),
-        ];
-        let named = |entity: &Entity| entity.client_id.is_none() || !subject.client_id.is_empty();
-        let mut candidates = candidates.into_iter().map(|candidate| candidate()).filter(named);
-        candidates.find_map(|entity| Some((*set.get(&entity)?, subject.bucket(&entity))))
+        let kind = self.by_key.get(&key)?;
+        let of_user = |scope: &Scope| scope.find(subject.client_id).map(|found| (true, found));
+        let of_anybody = || kind.any_user.find(subject.client_id).map(|found| (false, found));
+        let by_name = kind.users.get(subject.user).and_then(of_user);
+        let found = by_name.or_else(|| of_user(&kind.default_user)).or_else(of_anybody)?;
+        let (by_user, (limit, by_client)) = found;
+        Some((limit, subject.bucket(by_user, by_client)))
     }
+}
 
-    /// The quotas of addresses by their names; the default is nobody's name.
-    pub fn addresses(&self) -> impl Iterator<Item = (&Name, f64)> {
-        let set = self.by_key.get(&Key::ConnectionCreationRate).into_iter().flatten();
-        set.filter_map(|(entity, limit)| Some((entity.ip.as_ref()?, *limit)))
+impl Scope {
+    /// The quota that acts on a client, and whether it is the client's own.
+    fn find(&self, client_id: &str) -> Option<(f64, bool)> {
+        let own = || self.clients.get(client_id).copied().or(self.default_client);
+        let own = if client_id.is_empty() { None } else { own() };
+        own.map(|limit| (limit, true)).or(self.whole.map(|limit| (limit, false)))
     }
 }
 
 impl Subject<'_> {
-    fn bucket(self, entity: &Entity) -> Bucket {
+    fn bucket(self, by_user: bool, by_client: bool) -> Bucket {
         Bucket {
-            user: entity.user.as_ref().map(|_| self.user.to_owned()),
-            client_id: entity.client_id.as_ref().map(|_| self.client_id.to_owned()),
+            user: by_user.then(|| self.user.to_owned()),
+            client_id: by_client.then(|| self.client_id.to_owned()),
         }
     }
 }
@@ -89,8 +115,11 @@ mod tests {
     use super::*;
 
     fn limits(entities: &[Entity]) -> Limits {
-        let set = entities.iter().enumerate().map(|(at, entity)| (entity.clone(), at as f64));
-        Limits { by_key: [(Key::ProducerByteRate, set.collect())].into() }
+        let mut limits = Limits::default();
+        for (at, entity) in entities.iter().enumerate() {
+            limits.set(Key::ProducerByteRate, entity, at as f64);
+        }
+        limits
     }
 
     const SUBJECT: Subject<'static> = Subject { user: ANONYMOUS, client_id: "c" };
@@ -140,5 +169,13 @@ mod tests {
         let by_user = limits(&[Entity::user(Name::Default)]);
         let bucket = Bucket { user: Some(ANONYMOUS.to_owned()), client_id: None };
         assert_eq!(by_user.find(Key::ProducerByteRate, nameless), Some((0.0, bucket)));
+    }
+
+    #[test]
+    fn quotas_of_addresses_bound_no_client() {
+        let mut limits = limits(&[]);
+        limits.set(Key::ConnectionCreationRate, &Entity::ip(Name::Default), 1.0);
+        assert!(!limits.has(Key::ConnectionCreationRate));
+        assert_eq!(limits.find(Key::ConnectionCreationRate, SUBJECT), None);
     }
 }

@@ -47,10 +47,6 @@ impl<M: Default> Usage<M> {
         &mut tracked.measure
     }
 
-    pub fn count(&self) -> usize {
-        self.clients.len()
-    }
-
     /// Those that have been idle the longest go, many at once: looking for them each time would cost whoever comes next.
     fn forget_half(&mut self) {
         let mut used: Vec<i64> = self.clients.values().map(|tracked| tracked.used_ms).collect();
@@ -88,7 +84,7 @@ mod tests {
         *usage.of(client("a"), 0) = 1;
         *usage.of(client("b"), IDLE_MS_MAX - 1) = 1;
         assert_eq!(*usage.of(client("b"), IDLE_MS_MAX), 1);
-        assert_eq!(usage.count(), 1);
+        assert_eq!(usage.clients.len(), 1);
     }
 
     #[test]
@@ -96,7 +92,7 @@ mod tests {
         let mut usage = Usage::<i32> { clients_max: 100, ..Usage::default() };
         for n in 0..10_000 {
             *usage.of(client(n), i64::from(n) / 7) = n;
-            assert!(usage.count() <= 100, "{}", usage.count());
+            assert!(usage.clients.len() <= 100, "{}", usage.clients.len());
         }
         assert_eq!(*usage.of(client(9_999), 10_000), 9_999);
     }
