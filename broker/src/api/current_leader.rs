@@ -33,7 +33,7 @@ pub fn of(cx: &RequestContext, topic: &TopicKey, partition: i32, error: ErrorCod
     Some((known.leader.unwrap_or(-1), known.leader_epoch))
 }
 
-/// The endpoints of the brokers among `node_ids`, each once.
+/// The endpoints of the brokers among `node_ids` that are neither fenced nor leaving, each once.
 pub fn endpoints(cx: &RequestContext, node_ids: impl Iterator<Item = i32>) -> Vec<NodeEndpoint> {
     let mut wanted: Vec<i32> = node_ids.filter(|id| *id >= 0).collect();
     if wanted.is_empty() {
@@ -42,7 +42,7 @@ pub fn endpoints(cx: &RequestContext, node_ids: impl Iterator<Item = i32>) -> Ve
     wanted.sort_unstable();
     wanted.dedup();
     let image = cx.node.metadata.image();
-    let brokers = wanted.into_iter().filter_map(|id| image.broker(id));
+    let brokers = wanted.into_iter().filter_map(|id| image.broker(id)).filter(|broker| broker.is_active());
     brokers
         .filter_map(|broker| {
             let endpoint = broker.endpoint(&cx.peer.listener)?;

@@ -10,35 +10,29 @@
 //!
 //! v1 brings key types, v4 several keys at once (KIP-699), v6 share groups (KIP-932).
 
-use futures_util::future::join_all;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use milena_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 
+use super::current_leader::{self, NodeEndpoint};
 use crate::server::{Reply, RequestContext};
 
 const GROUP: i8 = 0;
 
 const BATCHED_FROM: i16 = 4;
 
-/// Where to connect to.
-struct Node {
-    id: i32,
-    host: String,
-    port: i32,
-}
-
 pub async fn handle(cx: &RequestContext, request: FindCoordinatorRequest<'_>) -> Reply {
     if cx.version < BATCHED_FROM {
         return one(cx, &request).await;
     }
-    let finding = request.coordinator_keys.iter().map(|key| find(cx, request.key_type, key));
-    let found = join_all(finding).await;
-    let coordinators = request.coordinator_keys.iter().zip(found).map(|(key, found)| {
-        let (node, error) = apart(found);
+    let keys = &request.coordinator_keys;
+    // Once for all keys: a second attempt beside the first is refused. Without keys nobody needs the topic.
+    let prepared = if keys.is_empty() { Ok(()) } else { prepare(cx, request.key_type).await };
+    let coordinators = keys.iter().map(|key| {
+        let (node, error) = apart(prepared.and_then(|()| find(cx, key)));
         Coordinator {
             key: (&**key).into(),
-            node_id: node.id,
+            node_id: node.node_id,
             host: node.host.into(),
             port: node.port,
             error_code: error.into(),
@@ -49,22 +43,23 @@ pub async fn handle(cx: &RequestContext, request: FindCoordinatorRequest<'_>) ->
 }
 
 async fn one(cx: &RequestContext, request: &FindCoordinatorRequest<'_>) -> Reply {
-    let (node, error) = apart(find(cx, request.key_type, &request.key).await);
+    let prepared = prepare(cx, request.key_type).await;
+    let (node, error) = apart(prepared.and_then(|()| find(cx, &request.key)));
     let message = if error == ErrorCode::None { "NONE" } else { message(error) };
     cx.reply(&FindCoordinatorResponse {
         error_code: error.into(),
         error_message: Some(message.into()),
-        node_id: node.id,
+        node_id: node.node_id,
         host: node.host.into(),
         port: node.port,
         ..Default::default()
     })
 }
 
-fn apart(found: Result<Node, ErrorCode>) -> (Node, ErrorCode) {
+fn apart(found: Result<NodeEndpoint, ErrorCode>) -> (NodeEndpoint, ErrorCode) {
     match found {
         Ok(node) => (node, ErrorCode::None),
-        Err(error) => (Node { id: -1, host: String::new(), port: -1 }, error),
+        Err(error) => (NodeEndpoint { node_id: -1, host: String::new(), port: -1, rack: None }, error),
     }
 }
 
@@ -77,22 +72,18 @@ fn message(error: ErrorCode) -> &'static str {
     }
 }
 
-async fn find(cx: &RequestContext, key_type: i8, key: &str) -> Result<Node, ErrorCode> {
+/// Sees to it that keys of that type can have a coordinator.
+async fn prepare(cx: &RequestContext, key_type: i8) -> Result<(), ErrorCode> {
     match key_type {
-        GROUP => {
-            cx.node.groups.ensure_topic().await?;
-            endpoint(cx, cx.node.groups.coordinator_of(key)?)
-        }
+        GROUP => cx.node.groups.ensure_topic().await,
         // Transactions and share groups too.
         _ => Err(ErrorCode::InvalidRequest),
     }
 }
 
-/// The broker as the listener shows it that the client came in by.
-fn endpoint(cx: &RequestContext, id: i32) -> Result<Node, ErrorCode> {
-    let image = cx.node.metadata.image_arc();
-    let broker = image.broker(id).filter(|broker| broker.is_active());
-    let endpoint = broker.and_then(|broker| broker.endpoint(&cx.peer.listener));
-    let endpoint = endpoint.ok_or(ErrorCode::CoordinatorNotAvailable)?;
-    Ok(Node { id, host: endpoint.host.clone(), port: i32::from(endpoint.port) })
+/// The coordinator of a group.
+fn find(cx: &RequestContext, group: &str) -> Result<NodeEndpoint, ErrorCode> {
+    let id = cx.node.groups.coordinator_of(group)?;
+    let endpoint = current_leader::endpoints(cx, std::iter::once(id)).pop();
+    endpoint.ok_or(ErrorCode::CoordinatorNotAvailable)
 }

@@ -1,9 +1,23 @@
 //! One member from its first join to its last word.
 
 use milena_protocol::ErrorCode;
+use milena_protocol::messages::FindCoordinatorRequest;
 
 use super::client::{Join, Joined};
 use super::{NONE, Place, code, unique};
+use crate::harness::{Running, ask};
+
+#[test]
+fn every_key_of_the_first_search_has_a_coordinator() {
+    let running = Running::start();
+    let keys = ["a", "b", "c"].map(Into::into).to_vec();
+    let request = FindCoordinatorRequest { coordinator_keys: keys, ..Default::default() };
+    let found = ask(&mut running.connect(), 6, &request).coordinators;
+    let port = i32::from(running.broker().address().port());
+    let places: Vec<_> =
+        found.iter().map(|found| (&*found.key, found.error_code, found.node_id, found.port)).collect();
+    assert_eq!(places, ["a", "b", "c"].map(|key| (key, NONE, 1, port)));
+}
 
 #[test]
 fn member_joins_syncs_beats_and_leaves_in_every_version() {
