@@ -2,14 +2,14 @@
 
 use milena_log::memory_files::{Fault, Loss, MemoryFiles, Operation};
 use milena_protocol::ErrorCode;
-use milena_protocol::records::Builder;
+use milena_protocol::records::{Batches, Builder};
 use milena_state::group::reply::Reply as GroupReply;
 use milena_state::group::request::{Commit, CommitPartition};
 use milena_state::group::{Command as GroupCommand, CommandReply};
 use milena_state::metadata::topics::{DeleteTopics, TopicRef};
 
 use super::group_scene::{GROUP, commit, node};
-use super::test_node::{Node, eventually};
+use super::test_node::{Node, eventually, read};
 use super::*;
 use crate::broker::now_ms;
 use crate::coordinator::OFFSETS_TOPIC;
@@ -204,6 +204,38 @@ fn a_commit_is_one_batch_and_a_deletion_as_many_as_it_takes() {
     let after = node(&files, &[]);
     assert_eq!((after.committed(GROUP, "orders", 59), after.state(GROUP)), (-1, "Dead"));
     after.stop();
+}
+
+#[test]
+fn groups_are_deleted_by_one_batch_for_each_coordinator_and_answered_in_order() {
+    let files = MemoryFiles::new();
+    let node = node(&files, &[]);
+    let mut groups: Vec<Arc<str>> = (0..20).map(|number| format!("group-{number}").into()).collect();
+    groups.iter().for_each(|group| _ = node.commit(commit(group, "orders", 0, 1)).expect("committed"));
+    node.stable(GROUP);
+    groups.insert(3, GROUP.into());
+    groups.insert(7, "nobody".into());
+    let partitions = [0, 1].map(|index| {
+        let partition = node.lifecycle.partitions().by_name(OFFSETS_TOPIC, index).expect("is here");
+        let end = partition.log_end_offset().get();
+        (partition, end)
+    });
+    let outcomes = node.run(node.lifecycle.groups().delete_groups(&groups));
+    for (group, outcome) in groups.iter().zip(&outcomes) {
+        let expected = match &**group {
+            GROUP => ErrorCode::NonEmptyGroup,
+            "nobody" => ErrorCode::GroupIdNotFound,
+            _ => ErrorCode::None,
+        };
+        assert_eq!(*outcome, expected, "{group}");
+    }
+    assert_eq!(outcomes.len(), groups.len());
+    for (partition, end) in partitions {
+        let readout = partition.read(read(end)).expect("reads");
+        let bytes = readout.records.expect("tombstones").read().expect("reads");
+        assert_eq!(Batches::new(&bytes).count(), 1, "of partition {}", partition.index());
+    }
+    node.stop();
 }
 
 #[test]

@@ -5,32 +5,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-use milena_protocol::ErrorCode;
 use milena_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use milena_protocol::messages::delete_groups_response::{DeletableGroupResult, DeleteGroupsResponse};
-use milena_state::group::{Command, CommandReply};
 
 use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: DeleteGroupsRequest<'_>) -> Reply {
     let mut seen = BTreeSet::new();
-    let ids: Vec<&str> = request.groups_names.iter().map(|id| &**id).filter(|id| seen.insert(*id)).collect();
-    let deleted = join_all(ids.iter().map(|id| delete(cx, id))).await;
-    let results = ids
+    let names = request.groups_names.iter().map(|name| &**name).filter(|name| seen.insert(*name));
+    let groups: Vec<Arc<str>> = names.map(Arc::from).collect();
+    let deleted = cx.node.groups.delete_groups(&groups).await;
+    let results = groups
         .iter()
         .zip(deleted)
-        .map(|(id, error)| DeletableGroupResult { group_id: (*id).into(), error_code: error.into() });
+        .map(|(group, error)| DeletableGroupResult { group_id: (&**group).into(), error_code: error.into() });
     cx.reply(&DeleteGroupsResponse { results: results.collect(), ..Default::default() })
-}
-
-async fn delete(cx: &RequestContext, id: &str) -> ErrorCode {
-    let command = Command::DeleteGroups(vec![Arc::from(id)]);
-    match cx.node.groups.command(id, command).await {
-        Ok(CommandReply::DeleteGroups(outcomes)) => {
-            outcomes.first().map_or(ErrorCode::GroupIdNotFound, |(_, error)| *error)
-        }
-        Ok(other) => panic!("a deletion of groups is answered by {other:?}"),
-        Err(error) => error,
-    }
 }

@@ -13,21 +13,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use milena_protocol::messages::join_group_request::JoinGroupRequest;
 use milena_protocol::messages::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
-use milena_state::group::Event;
-use milena_state::group::reply::{self, JoinReply};
+use milena_state::group::reply::JoinReply;
 use milena_state::group::request::{Join, Protocol, Token};
 
 use super::client_host;
 use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: JoinGroupRequest<'_>) -> Reply {
-    let answer =
-        cx.node.groups.event(&request.group_id, |token| Event::Join(join(cx, &request, token))).await;
-    let joined = match answer {
-        Ok(reply::Reply::Join(joined)) => joined,
-        Ok(other) => panic!("a join is answered by {other:?}"),
-        Err(error) => JoinReply::error("".into(), error),
-    };
+    let joined = cx.node.groups.join(&request.group_id, |token| join(cx, &request, token)).await;
+    let joined = joined.unwrap_or_else(|error| JoinReply::error("".into(), error));
     // Version 7 is the first in which the name may be null.
     let nameless = if cx.version < 7 { Some(Cow::Borrowed("")) } else { None };
     cx.reply(&JoinGroupResponse {

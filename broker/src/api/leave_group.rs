@@ -7,8 +7,7 @@
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::leave_group_request::LeaveGroupRequest;
 use milena_protocol::messages::leave_group_response::{LeaveGroupResponse, MemberResponse};
-use milena_state::group::Event;
-use milena_state::group::reply::{self, LeaveReply, Left};
+use milena_state::group::reply::{LeaveReply, Left};
 use milena_state::group::request::{Leave, Leaver};
 
 use crate::server::{Reply, RequestContext};
@@ -16,15 +15,12 @@ use crate::server::{Reply, RequestContext};
 const BATCHED_FROM: i16 = 3;
 
 pub async fn handle(cx: &RequestContext, request: LeaveGroupRequest<'_>) -> Reply {
-    let event = |token| {
+    let leave = |token| {
         let members = leavers(cx.version, &request);
-        Event::Leave(Leave { token, group: (&*request.group_id).into(), members })
+        Leave { token, group: (&*request.group_id).into(), members }
     };
-    let left = match cx.node.groups.event(&request.group_id, event).await {
-        Ok(reply::Reply::Leave(left)) => left,
-        Ok(other) => panic!("a leave is answered by {other:?}"),
-        Err(error) => LeaveReply { error, members: Vec::new() },
-    };
+    let left = cx.node.groups.leave(&request.group_id, leave).await;
+    let left = left.unwrap_or_else(|error| LeaveReply { error, members: Vec::new() });
     let batched = cx.version >= BATCHED_FROM;
     cx.reply(&LeaveGroupResponse {
         error_code: if batched { left.error } else { only_error(&left) }.into(),

@@ -15,10 +15,8 @@ use milena_protocol::messages::offset_commit_request::{
 use milena_protocol::messages::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use milena_protocol::types::Uuid;
 use milena_state::group::reply::{Outcomes, TopicOutcome};
 use milena_state::group::request::{Commit, CommitPartition, CommitTopic};
-use milena_state::group::{Command, CommandReply};
 use milena_state::metadata::Image;
 use milena_state::metadata::image::Topic;
 
@@ -50,7 +48,7 @@ async fn commit(cx: &RequestContext, request: &OffsetCommitRequest<'_>) -> Resul
     if topics.is_empty() {
         return Ok(refused.followed_by(Vec::new()));
     }
-    let command = Command::Commit(Commit {
+    let commit = Commit {
         group: (&*request.group_id).into(),
         generation: request.generation_id_or_member_epoch,
         member_id: (&*request.member_id).into(),
@@ -58,11 +56,8 @@ async fn commit(cx: &RequestContext, request: &OffsetCommitRequest<'_>) -> Resul
         retention_time_ms: request.retention_time_ms,
         knows_group_id_not_found: cx.version >= 9,
         topics,
-    });
-    match cx.node.groups.command(&request.group_id, command).await? {
-        CommandReply::Commit(outcomes) => Ok(refused.followed_by(outcomes?)),
-        other => panic!("a commit is answered by {other:?}"),
-    }
+    };
+    Ok(refused.followed_by(cx.node.groups.commit(commit).await?))
 }
 
 /// What the coordinator is asked, and what is refused without it.
@@ -96,7 +91,7 @@ fn sort_out(cx: &RequestContext, request: &OffsetCommitRequest<'_>) -> (Vec<Comm
 
 fn find<'a>(image: &'a Image, asked: &OffsetCommitRequestTopic<'_>, version: i16) -> Option<&'a Arc<Topic>> {
     match version {
-        BY_ID_FROM.. => image.topic(asked.topic_id).filter(|_| asked.topic_id != Uuid::ZERO),
+        BY_ID_FROM.. => image.topic(asked.topic_id),
         _ => image.topic_by_name(&asked.name),
     }
 }

@@ -14,7 +14,7 @@ use milena_protocol::messages::offset_delete_response::{
 use milena_protocol::types::Uuid;
 use milena_state::group::reply::Outcomes;
 use milena_state::group::request::DeleteOffsets;
-use milena_state::group::{Command, CommandReply};
+use milena_state::metadata::Image;
 
 use super::group_topics::{Collected, has_partition};
 use crate::server::{Reply, RequestContext};
@@ -44,25 +44,22 @@ pub async fn handle(cx: &RequestContext, request: OffsetDeleteRequest<'_>) -> Re
 
 async fn delete(cx: &RequestContext, request: &OffsetDeleteRequest<'_>) -> Result<Outcomes, ErrorCode> {
     let mut refused = Collected::default();
-    let topics: Vec<_> =
-        request.topics.iter().filter_map(|topic| existing(cx, topic, &mut refused)).collect();
+    let image = cx.node.metadata.image_arc();
+    let existing = request.topics.iter().filter_map(|topic| existing(&image, topic, &mut refused));
+    let topics: Vec<_> = existing.collect();
     if topics.is_empty() {
         return Ok(refused.followed_by(Vec::new()));
     }
-    let command = Command::DeleteOffsets(DeleteOffsets { group: (&*request.group_id).into(), topics });
-    match cx.node.groups.command(&request.group_id, command).await? {
-        CommandReply::DeleteOffsets(outcomes) => Ok(refused.followed_by(outcomes?)),
-        other => panic!("a deletion of offsets is answered by {other:?}"),
-    }
+    let delete = DeleteOffsets { group: (&*request.group_id).into(), topics };
+    Ok(refused.followed_by(cx.node.groups.delete_offsets(delete).await?))
 }
 
 /// The partitions of a topic that exist, if any do.
 fn existing(
-    cx: &RequestContext,
+    image: &Image,
     asked: &OffsetDeleteRequestTopic<'_>,
     refused: &mut Collected,
 ) -> Option<(Arc<str>, Vec<i32>)> {
-    let image = cx.node.metadata.image_arc();
     let topic = image.topic_by_name(&asked.name);
     let indexes = asked.partitions.iter().map(|partition| partition.partition_index);
     let (known, unknown): (Vec<i32>, Vec<i32>) =

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::sync_group_request::SyncGroupRequest;
 use milena_protocol::messages::sync_group_response::SyncGroupResponse;
-use milena_state::group::Event;
-use milena_state::group::reply::{self, SyncReply};
+use milena_state::group::reply::SyncReply;
 use milena_state::group::request::{Sync, Token};
 
 use crate::server::{Reply, RequestContext};
@@ -31,10 +30,7 @@ async fn sync(cx: &RequestContext, request: &SyncGroupRequest<'_>) -> Result<Syn
     if cx.version >= 5 && !names_protocol {
         return Err(ErrorCode::InconsistentGroupProtocol);
     }
-    match cx.node.groups.event(&request.group_id, |token| Event::Sync(taken(request, token))).await? {
-        reply::Reply::Sync(synced) => Ok(synced),
-        other => panic!("a sync is answered by {other:?}"),
-    }
+    cx.node.groups.sync(&request.group_id, |token| taken(request, token)).await
 }
 
 fn taken(request: &SyncGroupRequest<'_>, token: Token) -> Sync {

@@ -17,6 +17,7 @@
 //! [`coordinator`], beyond which the answer is COORDINATOR_NOT_AVAILABLE.
 
 mod board;
+mod calls;
 mod census;
 #[allow(
     clippy::module_inception,
@@ -114,11 +115,12 @@ impl Coordinators {
 
     /// Puts an event with a token of its own to the machine and returns the answer when it is due, which may be
     /// as late as the rebalance timeout. Dropping the future forgets the answer and nothing else.
-    pub async fn event(&self, group: &str, event: impl FnOnce(Token) -> Event) -> Result<Reply, ErrorCode> {
-        let coordinator = match self.serving(group) {
-            Ok(coordinator) => coordinator,
-            Err(error) => return unserved(event(Token(0)), error),
-        };
+    pub(crate) async fn event(
+        &self,
+        group: &str,
+        event: impl FnOnce(Token) -> Event,
+    ) -> Result<Reply, ErrorCode> {
+        let coordinator = self.serving(group)?;
         match coordinator.event(event, now_ms())? {
             Answer::Now(reply) => Ok(reply),
             Answer::Later(reply) => reply.await.map_err(|_| ErrorCode::NotCoordinator),
@@ -198,13 +200,5 @@ impl Coordinators {
             Slot::Loading(_) => Err(ErrorCode::CoordinatorLoadInProgress),
             Slot::Elsewhere | Slot::Failed { .. } => Err(ErrorCode::NotCoordinator),
         }
-    }
-}
-
-/// Nobody is thrown out for being alive while the coordinator reads up.
-fn unserved(event: Event, error: ErrorCode) -> Result<Reply, ErrorCode> {
-    match (event, error) {
-        (Event::Heartbeat(_), ErrorCode::CoordinatorLoadInProgress) => Ok(Reply::Heartbeat(ErrorCode::None)),
-        _ => Err(error),
     }
 }
