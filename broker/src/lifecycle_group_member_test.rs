@@ -90,6 +90,15 @@ fn a_member_that_falls_silent_is_out_after_its_session() {
 }
 
 #[test]
+fn a_group_has_as_many_members_as_the_property_allows() {
+    let files = MemoryFiles::new();
+    let node = node(&files, &[("group.max.size", "1")]);
+    node.stable(GROUP);
+    assert_eq!(error_of(node.answer(node.joining(GROUP, ""))), ErrorCode::GroupMaxSizeReached);
+    node.stop();
+}
+
+#[test]
 fn those_that_wait_hear_of_it_when_another_broker_leads() {
     let files = MemoryFiles::new();
     let node = node(&files, &[WAITS]);

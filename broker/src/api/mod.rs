@@ -63,6 +63,7 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+mod room;
 pub mod sync_group;
 mod topic_metadata;
 pub mod unregister_broker;
