@@ -1,0 +1,124 @@
+//! What may differ between any two brokers, as named rules. Everything else must be equal.
+
+use serde_json::{Value, json};
+
+struct Rule {
+    name: &'static str,
+    fields: &'static [&'static str],
+    hides: fn(&Value) -> bool,
+}
+
+/// Any time of this century in milliseconds; small numbers are offsets or what a scenario chose.
+const TIME_FIRST: i64 = 1_600_000_000_000;
+
+fn is_time(value: &Value) -> bool {
+    value.as_i64().is_some_and(|number| (TIME_FIRST..4 * TIME_FIRST).contains(&number))
+}
+
+fn is_positive(value: &Value) -> bool {
+    value.as_i64().is_some_and(|number| number > 0)
+}
+
+fn is_id(value: &Value) -> bool {
+    value
+        .as_str()
+        .is_some_and(|text| !text.is_empty() && text != "AAAAAAAAAAAAAAAAAAAAAA" && !text.starts_with('$'))
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        name: "<time>",
+        fields: &[
+            "Timestamp",
+            "LogAppendTimeMs",
+            "LastTimestamp",
+            "MaxTimestamp",
+            "LastFetchTimestamp",
+            "LastCaughtUpTimestamp",
+        ],
+        hides: is_time,
+    },
+    Rule {
+        name: "<id>",
+        fields: &["TopicId", "ClusterId", "MemberId", "Leader", "ReplicaDirectoryId", "LogDir"],
+        hides: is_id,
+    },
+    Rule {
+        name: "<number>",
+        fields: &["ProducerId", "SessionId"],
+        hides: |value| value.as_i64().is_some_and(|number| number >= 0 && number != 0),
+    },
+    Rule { name: "<port>", fields: &["Port"], hides: is_positive },
+    Rule {
+        name: "<size>",
+        fields: &["PartitionSize", "TotalBytes", "UsableBytes"],
+        hides: |value| value.as_i64().is_some_and(|size| size >= 0),
+    },
+    Rule { name: "<metadata log>", fields: &["FinalizedFeaturesEpoch"], hides: is_positive },
+];
+
+/// Answers that are read back from hash tables in Apache Kafka: their order means nothing.
+const UNORDERED: &[&str] =
+    &["Topics", "Configs", "Results", "Responses", "ConfigResources", "Groups", "ApiKeys", "Synonyms"];
+
+/// The answer without what may differ.
+pub fn mask(value: &Value) -> Value {
+    masked("", value)
+}
+
+fn masked(field: &str, value: &Value) -> Value {
+    let hidden = RULES.iter().find(|rule| rule.fields.contains(&field) && (rule.hides)(value));
+    if let Some(rule) = hidden {
+        return json!(rule.name);
+    }
+    match value {
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (name.clone(), masked(name, value))).collect())
+        }
+        Value::Array(elements) => {
+            let mut elements: Vec<Value> = elements.iter().map(|value| masked(field, value)).collect();
+            if UNORDERED.contains(&field) && field != "Synonyms" {
+                elements.sort_by_key(sort_key);
+            }
+            Value::Array(elements)
+        }
+        other => other.clone(),
+    }
+}
+
+/// What names an element; the rest must not decide, or one difference would move everything.
+fn sort_key(value: &Value) -> String {
+    let fields = [
+        "Name",
+        "Topic",
+        "TopicName",
+        "TopicId",
+        "ResourceType",
+        "ResourceName",
+        "GroupId",
+        "Feature",
+        "ErrorCode",
+    ];
+    fields.iter().map(|field| format!("{}\u{1}", value.get(*field).unwrap_or(&Value::Null))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_ids_are_hidden_but_not_their_absence() {
+        let answer =
+            json!({"Timestamp": 1_700_000_000_000_i64, "TopicId": "ASNFZ4mrze8BI0VniavN7w", "ErrorCode": 3});
+        assert_eq!(mask(&answer), json!({"Timestamp": "<time>", "TopicId": "<id>", "ErrorCode": 3}));
+        let absent =
+            json!({"Timestamp": -1, "TopicId": "AAAAAAAAAAAAAAAAAAAAAA", "ProducerId": -1, "Port": -1});
+        assert_eq!(mask(&absent), absent);
+    }
+
+    #[test]
+    fn order_is_kept_where_it_means_something() {
+        let answer = json!({"Topics": [{"Name": "b"}, {"Name": "a"}], "Partitions": [2, 1]});
+        assert_eq!(mask(&answer), json!({"Topics": [{"Name": "a"}, {"Name": "b"}], "Partitions": [2, 1]}));
+    }
+}
