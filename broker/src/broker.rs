@@ -27,6 +27,7 @@ use crate::partition::{Directories, Table};
 use crate::server::budget::Budget;
 use crate::server::limits::{Connections, Limits};
 use crate::server::listener::{Acceptor, Listener, SocketOptions};
+use crate::server::quota::Quotas;
 use crate::server::reactor::{self, Reactors};
 use crate::server::session::Sessions;
 use crate::system;
@@ -51,6 +52,7 @@ pub struct Node {
     pub controller: Client,
     pub cluster_id: Arc<str>,
     pub fetch_sessions: Sessions,
+    pub quotas: Arc<Quotas>,
     pub producer_ids: Arc<ProducerIds>,
     pub groups: Arc<Coordinators>,
     pub metrics: Arc<Metrics>,
@@ -118,8 +120,9 @@ impl Broker {
             controller: lifecycle.controller().clone(),
             cluster_id: lifecycle.cluster_id().into(),
             fetch_sessions: Sessions::new(fetch_session_slots, Arc::clone(&metrics)),
+            quotas: Arc::clone(&lifecycle.quotas),
             producer_ids: Arc::clone(lifecycle.producer_ids()),
-            groups: Arc::default(),
+            groups: Arc::clone(lifecycle.groups()),
             metrics,
             background: background.handle().clone(),
         });
@@ -213,6 +216,8 @@ impl Broker {
                 let _ = acceptor.await;
             }
         });
+        // Joins may wait for minutes; nobody else would answer them before the reactors are done.
+        node.groups.stop();
         if let Ok(reactors) = Arc::try_unwrap(reactors).map_err(|_| debug_assert!(false, "acceptors ended")) {
             reactors.stop();
         }

@@ -26,12 +26,14 @@ use crate::controller::raft::snapshot::Snapshots;
 use crate::controller::raft::state_machine::StateMachine;
 use crate::controller::raft::types::{VoterAddress, VoterId};
 use crate::controller::{Client, ProducerIds, SubmitError, writer};
+use crate::coordinator::Coordinators;
 use crate::metadata::Metadata;
 use crate::metadata::follow::{self, Source};
 use crate::metadata::publish::{self, Publisher};
 use crate::metrics::Metrics;
 use crate::partition::directories::{OpenError, SYNCING_THREADS, in_parallel};
 use crate::partition::{Directories, Partition, Table, upkeep};
+use crate::server::quota::Quotas;
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,12 +42,14 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Lifecycle {
     settings: Arc<Settings>,
     in_force: watch::Receiver<Arc<Settings>>,
+    pub(crate) quotas: Arc<Quotas>,
     metadata: Arc<Metadata>,
     partitions: Arc<Table>,
     directories: Arc<Directories>,
     controller: Client,
     quorum: Quorum,
     producer_ids: Arc<ProducerIds>,
+    groups: Arc<Coordinators>,
     incarnation_id: Uuid,
     broker_epoch: Arc<AtomicI64>,
     is_unfenced: Arc<AtomicBool>,
@@ -118,6 +122,10 @@ impl Lifecycle {
         &self.producer_ids
     }
 
+    pub fn groups(&self) -> &Arc<Coordinators> {
+        &self.groups
+    }
+
     /// Opens directories, metadata and partitions. When it returns, [`Metadata`] has its first image and the
     /// partitions of this broker are recovered, but lead nothing.
     async fn open(
@@ -139,18 +147,26 @@ impl Lifecycle {
         let partitions = Arc::new(Table::new());
         let source = Source::local(quorum.clone());
         let image = source.current();
+        let metadata = Arc::new(Metadata::new(Arc::clone(&image)));
+        let groups = Coordinators::new(
+            Arc::clone(&partitions),
+            Arc::clone(&metadata),
+            controller.clone(),
+            Arc::clone(&settings),
+            Arc::clone(metrics),
+        );
         let publisher = Publisher::new(
             Arc::clone(&settings),
             incarnation_id,
             Arc::clone(&partitions),
             Arc::clone(&directories),
+            Arc::clone(&groups),
         );
         let mut publisher = publisher.first(Arc::clone(&image)).await?;
         if source.is_complete(&image) {
             publisher = publisher.caught_up().await?;
         }
-        let in_force = publisher.in_force();
-        let metadata = Arc::new(Metadata::new(Arc::clone(&image)));
+        let (in_force, quotas) = (publisher.in_force(), publisher.quotas());
         let index = image.applied().index;
         metadata.publish(image, index);
 
@@ -169,12 +185,14 @@ impl Lifecycle {
         Ok(Self {
             settings,
             in_force,
+            quotas,
             metadata,
             partitions,
             directories,
             controller,
             quorum,
             producer_ids,
+            groups,
             incarnation_id,
             broker_epoch: Arc::new(AtomicI64::new(-1)),
             is_unfenced: Arc::default(),
@@ -228,6 +246,7 @@ impl Lifecycle {
 
     /// Leaves the cluster in order and closes the logs. Called when no request is under way any more.
     pub async fn stop(self) {
+        self.groups.stop();
         if tokio::time::timeout(LEAVE_TIMEOUT, self.give_up_leadership()).await.is_err() {
             tracing::warn!(timeout = ?LEAVE_TIMEOUT, "controlled shutdown took too long and was given up");
         }
@@ -461,3 +480,19 @@ mod fault_tests;
 #[cfg(test)]
 #[path = "lifecycle_partition_test.rs"]
 mod partition_tests;
+
+#[cfg(test)]
+#[path = "lifecycle_group_scene_test.rs"]
+mod group_scene;
+
+#[cfg(test)]
+#[path = "lifecycle_group_test.rs"]
+mod group_tests;
+
+#[cfg(test)]
+#[path = "lifecycle_group_member_test.rs"]
+mod group_member_tests;
+
+#[cfg(test)]
+#[path = "lifecycle_group_topic_test.rs"]
+mod group_topic_tests;

@@ -196,10 +196,16 @@ fn only_a_complete_image_sets_partitions_aside() {
     node.produce("events", "a");
     let (complete, settings) = (node.lifecycle.metadata().image_arc(), Arc::clone(&node.lifecycle.settings));
     node.stop();
+    // Those of another node, which has stopped: nothing is coordinated here.
+    let files = Arc::new(milena_log::memory_files::MemoryFiles::new());
+    let other = Node::start_on(files, &[("log.dirs", "/data")]).expect("starts");
+    let groups = Arc::clone(other.lifecycle.groups());
+    other.stop();
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     let publisher = |table: &Arc<Table>| {
         let (directories, _) = open_directories(&settings, Arc::new(RealFiles)).expect("opens");
-        Publisher::new(Arc::clone(&settings), new_id(), Arc::clone(table), Arc::new(directories))
+        let (table, groups) = (Arc::clone(table), Arc::clone(&groups));
+        Publisher::new(Arc::clone(&settings), new_id(), table, Arc::new(directories), groups)
     };
     let strays = || {
         let names = std::fs::read_dir(directory.path()).expect("is there").flatten();

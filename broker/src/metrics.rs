@@ -5,6 +5,7 @@
 //! process) is read when somebody scrapes. `definitions` is the table that `docs/metrics.md` is made from.
 
 pub mod definitions;
+mod groups;
 mod process;
 mod requests;
 mod scrape;
@@ -52,6 +53,8 @@ pub enum Limit {
     ControllerMailbox,
     /// Connections of the HTTP port: accepting waits.
     HttpConnections,
+    /// Requests that wait for one group coordinator: the request is refused.
+    GroupRequests,
 }
 
 /// Why a request got no proper answer.
@@ -68,7 +71,7 @@ pub enum Failure {
 }
 
 impl Limit {
-    const ALL: [Limit; 15] = [
+    const ALL: [Limit; 16] = [
         Limit::Connections,
         Limit::ConnectionsPerIp,
         Limit::Descriptors,
@@ -84,6 +87,7 @@ impl Limit {
         Limit::WaitTime,
         Limit::ControllerMailbox,
         Limit::HttpConnections,
+        Limit::GroupRequests,
     ];
 
     /// Value of the label `limit`.
@@ -104,6 +108,7 @@ impl Limit {
             Limit::WaitTime => "wait_time",
             Limit::ControllerMailbox => "controller_mailbox",
             Limit::HttpConnections => "http_connections",
+            Limit::GroupRequests => "group_requests",
         }
     }
 }
@@ -137,6 +142,7 @@ pub struct Metrics {
     raft_committed_index: IntGauge,
     raft_applied_index: IntGauge,
     log_directories_offline: IntGauge,
+    groups: groups::Counters,
 }
 
 impl Default for Metrics {
@@ -161,6 +167,7 @@ impl Metrics {
             raft_committed_index: gauge(&definitions::RAFT_COMMITTED_INDEX),
             raft_applied_index: gauge(&definitions::RAFT_APPLIED_INDEX),
             log_directories_offline: gauge(&definitions::LOG_DIRECTORIES_OFFLINE),
+            groups: groups::Counters::new(),
         }
     }
 
@@ -204,6 +211,7 @@ impl Metrics {
             self.raft_committed_index.collect(),
             self.raft_applied_index.collect(),
             self.log_directories_offline.collect(),
+            self.groups.collect(),
         ]
         .concat()
     }

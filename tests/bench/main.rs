@@ -8,8 +8,10 @@
 
 mod connections;
 mod contender;
+mod group_wire;
 mod load;
 mod measure;
+mod members;
 mod pages;
 mod report;
 mod runner;

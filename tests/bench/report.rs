@@ -21,6 +21,8 @@ pub struct Round {
     pub p999_us: Option<f64>,
     pub rss_mib: Option<f64>,
     pub start_ms: Option<f64>,
+    /// From the first JoinGroup until every group is stable.
+    pub stable_ms: Option<f64>,
     pub kib_per_connection: Option<f64>,
     /// An fdatasync alone at the same rate: median and 99th percentile.
     pub sync_p50_us: Option<f64>,
@@ -32,7 +34,7 @@ pub struct Round {
 type Get = fn(&Round) -> Option<f64>;
 
 /// Heading, digits after the point, and the field.
-const COLUMNS: [(&str, usize, Get); 14] = [
+const COLUMNS: [(&str, usize, Get); 15] = [
     ("records/s", 0, |r| r.records_per_s),
     ("MB/s", 0, |r| r.mb_per_s),
     ("CPU-s/GB", 3, |r| r.cpu_per_gb),
@@ -43,6 +45,7 @@ const COLUMNS: [(&str, usize, Get); 14] = [
     ("p99 µs", 0, |r| r.p99_us),
     ("p99.9 µs", 0, |r| r.p999_us),
     ("start ms", 1, |r| r.start_ms),
+    ("stable ms", 0, |r| r.stable_ms),
     ("RSS MiB", 1, |r| r.rss_mib),
     ("KiB/conn", 1, |r| r.kib_per_connection),
     ("sync p50 µs", 0, |r| r.sync_p50_us),

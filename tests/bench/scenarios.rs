@@ -1,6 +1,7 @@
 //! The scenarios P1 to P13 that a single broker has, one function each.
 
 mod cold_start;
+mod groups;
 mod idle;
 mod steady;
 mod throughput;
@@ -38,6 +39,7 @@ pub const ALL: &[Scenario] = &[
         what: "1,000 and 10,000 connections, a request per second each",
         run: idle::connections,
     },
+    Scenario { name: "P10", what: "1,000 groups of 10 members join at once, then commit", run: groups::run },
     Scenario {
         name: "P13",
         what: "steady state: retention deletes as much as arrives",

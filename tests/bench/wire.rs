@@ -8,7 +8,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(1);
 const CLIENT_ID: &str = "bench";
 
-fn request(key: i16, version: i16, correlation: i32, body: &[u8]) -> Vec<u8> {
+pub fn request(key: i16, version: i16, correlation: i32, body: &[u8]) -> Vec<u8> {
     let size = 2 + 2 + 4 + 2 + CLIENT_ID.len() + body.len();
     let mut out = Vec::with_capacity(4 + size);
     out.extend_from_slice(&(size as i32).to_be_bytes());
@@ -20,7 +20,7 @@ fn request(key: i16, version: i16, correlation: i32, body: &[u8]) -> Vec<u8> {
     out
 }
 
-fn string(out: &mut Vec<u8>, text: &str) {
+pub fn string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&(text.len() as i16).to_be_bytes());
     out.extend_from_slice(text.as_bytes());
 }

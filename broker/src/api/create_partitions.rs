@@ -11,21 +11,36 @@ use milena_protocol::messages::create_partitions_response::{
     CreatePartitionsResponse, CreatePartitionsTopicResult,
 };
 use milena_state::metadata::topics::{CreatePartitions, CreatedPartitions, MorePartitions};
-use milena_state::metadata::{Command, Reply as Decided};
+use milena_state::metadata::{Command, Image, Reply as Decided};
 
 use super::controller_call;
 use crate::server::{Reply, RequestContext};
 
+/// The first version whose clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const STRICT_SINCE: i16 = 3;
+
 pub async fn handle(cx: &RequestContext, request: CreatePartitionsRequest<'_>) -> Reply {
-    let topics = request.topics.iter().map(more_partitions).collect();
+    let mut mutations = cx.mutations(STRICT_SINCE);
+    let image = cx.node.metadata.image_arc();
+    let (wanted, refused): (Vec<_>, Vec<_>) =
+        request.topics.iter().partition(|asked| mutations.admit(partitions_count(&image, asked)).is_ok());
+    let throttle_time_ms = mutations.throttle();
+    let topics = wanted.iter().map(|asked| more_partitions(asked)).collect();
     let command =
         Command::CreatePartitions(CreatePartitions { topics, validate_only: request.validate_only });
-    let results = match controller_call::decide(cx, command, request.timeout_ms).await {
+    let mut results: Vec<_> = match controller_call::decide(cx, command, request.timeout_ms).await {
         Ok(Decided::CreatePartitions(grown)) => grown.into_iter().map(result).collect(),
-        Ok(_) => request.topics.iter().map(|topic| failed(topic, ErrorCode::UnknownServerError)).collect(),
-        Err(error) => request.topics.iter().map(|topic| failed(topic, error)).collect(),
+        Ok(_) => wanted.iter().map(|topic| failed(topic, ErrorCode::UnknownServerError)).collect(),
+        Err(error) => wanted.iter().map(|topic| failed(topic, error)).collect(),
     };
-    cx.reply(&CreatePartitionsResponse { results, ..Default::default() })
+    results.extend(refused.iter().map(|topic| failed(topic, ErrorCode::ThrottlingQuotaExceeded)));
+    cx.reply(&CreatePartitionsResponse { throttle_time_ms, results })
+}
+
+/// What it takes of the quota on changes; nothing when it cannot be done anyway.
+fn partitions_count(image: &Image, asked: &CreatePartitionsTopic<'_>) -> Option<usize> {
+    let present = image.topic_by_name(&asked.name)?.partitions.len();
+    usize::try_from(asked.count).ok()?.checked_sub(present).filter(|more| *more > 0)
 }
 
 fn more_partitions(asked: &CreatePartitionsTopic<'_>) -> MorePartitions {

@@ -10,24 +10,47 @@ use milena_protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
 };
 use milena_state::config::describe;
-use milena_state::metadata::topics::{CreateTopics, CreatedTopic, NewTopic, TopicOutcome};
+use milena_state::metadata::topics::{CreateTopics, CreatedTopic, NewTopic, TopicOutcome, check_name};
 use milena_state::metadata::{Command, Image, Reply as Decided};
 
 use super::{controller_call, topic_id};
 use crate::server::{Reply, RequestContext};
 
+/// The first version whose clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const STRICT_SINCE: i16 = 6;
+
 pub async fn handle(cx: &RequestContext, request: CreateTopicsRequest<'_>) -> Reply {
-    let topics = request.topics.iter().map(new_topic).collect();
+    let mut mutations = cx.mutations(STRICT_SINCE);
+    let image = cx.node.metadata.image_arc();
+    let admit = |asked: &CreatableTopic<'_>| mutations.admit(partitions_count(cx, &image, asked));
+    let admitted: Vec<bool> = request.topics.iter().map(admit).map(|admitted| admitted.is_ok()).collect();
+    let throttle_time_ms = mutations.throttle();
+    let (wanted, refused): (Vec<_>, Vec<_>) =
+        request.topics.iter().zip(admitted).partition(|(_, admitted)| *admitted);
+    let topics = wanted.iter().map(|(topic, _)| new_topic(topic)).collect();
     let command = Command::CreateTopics(CreateTopics { topics, validate_only: request.validate_only });
-    let topics = match controller_call::decide(cx, command, request.timeout_ms).await {
+    let mut topics: Vec<_> = match controller_call::decide(cx, command, request.timeout_ms).await {
         Ok(Decided::CreateTopics(outcomes)) => {
             let image = cx.node.metadata.image_arc();
             outcomes.into_iter().map(|outcome| result(cx, &image, outcome)).collect()
         }
-        Ok(_) => request.topics.iter().map(|topic| failed(topic, ErrorCode::UnknownServerError)).collect(),
-        Err(error) => request.topics.iter().map(|topic| failed(topic, error)).collect(),
+        Ok(_) => wanted.iter().map(|(topic, _)| failed(topic, ErrorCode::UnknownServerError)).collect(),
+        Err(error) => wanted.iter().map(|(topic, _)| failed(topic, error)).collect(),
     };
-    cx.reply(&CreateTopicsResponse { topics, ..Default::default() })
+    topics.extend(refused.iter().map(|(topic, _)| failed(topic, ErrorCode::ThrottlingQuotaExceeded)));
+    cx.reply(&CreateTopicsResponse { throttle_time_ms, topics })
+}
+
+/// What it takes of the quota on changes; nothing when it cannot be created anyway.
+fn partitions_count(cx: &RequestContext, image: &Image, asked: &CreatableTopic<'_>) -> Option<usize> {
+    if check_name(&asked.name).is_err() || image.topic_by_name(&asked.name).is_some() {
+        return None;
+    }
+    match (asked.assignments.len(), asked.num_partitions) {
+        (0, -1) => usize::try_from(cx.node.settings.num_partitions).ok(),
+        (0, count) => usize::try_from(count).ok(),
+        (count, _) => Some(count),
+    }
 }
 
 fn new_topic(asked: &CreatableTopic<'_>) -> NewTopic {

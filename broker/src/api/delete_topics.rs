@@ -7,13 +7,22 @@ use milena_protocol::ErrorCode;
 use milena_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use milena_protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 use milena_state::metadata::topics::{DeleteTopics, DeletedTopic, TopicRef};
-use milena_state::metadata::{Command, Reply as Decided};
+use milena_state::metadata::{Command, Image, Reply as Decided};
 
 use super::controller_call;
 use crate::server::{Reply, RequestContext};
 
+/// The first version whose clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const STRICT_SINCE: i16 = 5;
+
 pub async fn handle(cx: &RequestContext, request: DeleteTopicsRequest<'_>) -> Reply {
     let (topics, mut responses) = wanted(cx.version, &request);
+    let mut mutations = cx.mutations(STRICT_SINCE);
+    let image = cx.node.metadata.image_arc();
+    let (topics, refused): (Vec<_>, Vec<_>) =
+        topics.into_iter().partition(|topic| mutations.admit(partitions_count(&image, topic)).is_ok());
+    let throttle_time_ms = mutations.throttle();
+    responses.extend(refused.iter().map(|topic| failed(topic, ErrorCode::ThrottlingQuotaExceeded)));
     if !topics.is_empty() {
         let command = Command::DeleteTopics(DeleteTopics { topics: topics.clone() });
         match controller_call::decide(cx, command, request.timeout_ms).await {
@@ -24,7 +33,16 @@ pub async fn handle(cx: &RequestContext, request: DeleteTopicsRequest<'_>) -> Re
             Err(error) => responses.extend(topics.iter().map(|topic| failed(topic, error))),
         }
     }
-    cx.reply(&DeleteTopicsResponse { responses, ..Default::default() })
+    cx.reply(&DeleteTopicsResponse { throttle_time_ms, responses })
+}
+
+/// What it takes of the quota on changes; nothing when it is not there.
+fn partitions_count(image: &Image, topic: &TopicRef) -> Option<usize> {
+    let found = match topic {
+        TopicRef::Name(name) => image.topic_by_name(name),
+        TopicRef::Id(topic_id) => image.topic(*topic_id),
+    };
+    found.map(|topic| topic.partitions.len())
 }
 
 /// What to delete, and the answers to what cannot be understood.

@@ -37,6 +37,15 @@ pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
         Err(error) => return cx.reply(&FetchResponse { error_code: error.into(), ..Default::default() }),
     };
     let results = read_until_enough(cx, &begun.wants, &bounds, deadline).await;
+    if bounds.replica_id < 0 {
+        let bytes = results.iter().flatten().map(|(_, readout)| readout.bytes()).sum();
+        let throttle_time_ms = cx.throttle_fetch(bytes);
+        if throttle_time_ms > 0 {
+            // Nothing was said about any partition, so a session stays where it was.
+            let session_id = begun.session_id();
+            return cx.reply(&FetchResponse { throttle_time_ms, session_id, ..Default::default() });
+        }
+    }
     let said: Vec<Said> = results.iter().map(said).collect();
     let (session_id, include) = cx.node.fetch_sessions.finish(&begun, &said, by_id, now_ms());
     respond(cx, &begun, results, session_id, &include)
@@ -56,6 +65,8 @@ impl Bounds {
         let replica_id = if cx.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
         let isolation = Isolation::of(replica_id, request.isolation_level);
         let bytes_max = request.max_bytes.min(cx.node.settings.fetch_max_bytes);
+        let quota = if replica_id < 0 { cx.fetch_bytes_max() } else { None };
+        let bytes_max = quota.map_or(bytes_max, |quota| quota.min(bytes_max));
         let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
         // More than fits into the answer can never be waited for.
         let bytes_min = size(request.min_bytes.min(bytes_max));

@@ -24,6 +24,7 @@ use milena_protocol::{ApiKey, DecodeError, decode_exact};
 
 use crate::server::{Reply, RequestContext};
 
+pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod api_versions;
 mod authorized_operations;
@@ -34,6 +35,7 @@ pub mod create_topics;
 mod current_leader;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_log_dirs;
@@ -48,7 +50,7 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
-mod topic_id;
+pub(crate) mod topic_id;
 mod topic_metadata;
 pub mod unregister_broker;
 pub mod update_features;
@@ -101,6 +103,8 @@ pub static ROUTES: &[Route] = &[
     route!(DescribeLogDirs, 1..=5, describe_log_dirs::handle),
     route!(CreatePartitions, 0..=3, create_partitions::handle),
     route!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle),
+    route!(DescribeClientQuotas, 0..=1, describe_client_quotas::handle),
+    route!(AlterClientQuotas, 0..=1, alter_client_quotas::handle),
     route!(DescribeQuorum, 0..=2, describe_quorum::handle),
     route!(UpdateFeatures, 0..=2, update_features::handle),
     route!(DescribeCluster, 0..=2, describe_cluster::handle),

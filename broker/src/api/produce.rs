@@ -5,7 +5,7 @@
 //! the append, −1 (all) when the high watermark passes the last record, or fails with REQUEST_TIMED_OUT.
 //! acks=0 cannot carry an error: the connection is closed instead, so that the producer looks again.
 //!
-//! Topics of the coordinators are not for clients: INVALID_TOPIC_EXCEPTION. Transactional batches are refused: without
+//! Topics of the coordinators are not for clients, unless they call themselves `__admin_client`: INVALID_TOPIC_EXCEPTION. Transactional batches are refused: without
 //! a transactional id the whole request with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, else their partition with
 //! INVALID_PRODUCER_ID_MAPPING, as no id is known before there is a transaction coordinator. v5 log start offset, v8 errors per record
 //! (KIP-467), v10 current leader (KIP-951), v13 topic ids (KIP-516).
@@ -20,7 +20,9 @@ use milena_protocol::messages::produce_response::{
 };
 use milena_protocol::types::Records;
 use milena_state::partition::acks::{self, Awaited};
-use milena_state::partition::validate::{Origin, Rules, Verdict, may_be_transactional, may_write, validate};
+use milena_state::partition::validate::{
+    Origin, Rules, Verdict, may_be_transactional, may_produce, validate,
+};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -40,6 +42,7 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
         }),
     };
     if request.acks == 0 {
+        cx.throttle_produce();
         let failed = response.responses.iter().flat_map(|topic| &topic.partition_responses);
         return if failed.into_iter().any(|partition| partition.error_code != 0) {
             Reply::Close
@@ -52,6 +55,7 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
         await_acknowledged(&mut response, waits, deadline).await;
     }
     name_leaders(cx, &mut response);
+    response.throttle_time_ms = cx.throttle_produce();
     cx.reply(&response)
 }
 
@@ -144,7 +148,7 @@ fn append(
     } else {
         cx.node.partitions.by_name(&topic.name, data.index)?
     };
-    may_write(partition.topic())?;
+    may_produce(partition.topic(), cx.client_id())?;
     let Some(Records::Bytes(batches)) = &data.records else {
         return Err(ErrorCode::InvalidRecord.into());
     };

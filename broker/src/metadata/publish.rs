@@ -11,13 +11,16 @@ use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
 use milena_state::config::topic;
 use milena_state::metadata::{self, ConfigResource, Delta, Image, ResourceKind};
+use milena_state::quota;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::broker::now_ms;
+use crate::coordinator::Coordinators;
 use crate::partition::directories::{SYNCING_THREADS, in_parallel};
 use crate::partition::table::{Slot, Topic};
 use crate::partition::{Directories, Myself, Partition, Table};
+use crate::server::quota::Quotas;
 
 /// Keeps the partition table in step with the image.
 pub struct Publisher {
@@ -26,6 +29,7 @@ pub struct Publisher {
     in_force: watch::Sender<Arc<Settings>>,
     /// Topic defaults as they are in force; shared by all topics that set nothing.
     defaults: (Arc<topic::Settings>, Arc<Config>),
+    quotas: Arc<Quotas>,
     incarnation_id: Uuid,
     /// The image has our own registration: from then on it may make us a leader.
     is_registered: bool,
@@ -34,6 +38,7 @@ pub struct Publisher {
     is_catching_up: bool,
     table: Arc<Table>,
     directories: Arc<Directories>,
+    groups: Arc<Coordinators>,
 }
 
 impl Publisher {
@@ -42,10 +47,12 @@ impl Publisher {
         incarnation_id: Uuid,
         table: Arc<Table>,
         directories: Arc<Directories>,
+        groups: Arc<Coordinators>,
     ) -> Self {
         let defaults = shared(settings.topic.clone(), &settings);
         Self {
             in_force: watch::Sender::new(Arc::clone(&settings)),
+            quotas: Arc::new(Quotas::new(&settings)),
             settings,
             defaults,
             incarnation_id,
@@ -53,12 +60,18 @@ impl Publisher {
             is_catching_up: true,
             table,
             directories,
+            groups,
         }
     }
 
     /// The settings as they are in force, and every change of them.
     pub fn in_force(&self) -> watch::Receiver<Arc<Settings>> {
         self.in_force.subscribe()
+    }
+
+    /// The quotas of clients as they are in force.
+    pub fn quotas(&self) -> Arc<Quotas> {
+        Arc::clone(&self.quotas)
     }
 
     /// Opens everything that the first image gives to this broker.
@@ -87,6 +100,9 @@ impl Publisher {
     ///
     /// Errors: the work panicked, and nobody knows what it left undone.
     pub async fn apply(mut self, image: Arc<Image>, delta: Delta) -> Result<Self, Ended> {
+        if delta.client_quotas_changed {
+            self.quotas.replace(quota::Limits::of(&image));
+        }
         if delta.topics_changed.is_empty()
             && delta.topics_removed.is_empty()
             && delta.configs_changed.is_empty()
@@ -119,6 +135,7 @@ impl Publisher {
         for id in configured {
             self.configure(image, id, myself);
         }
+        self.groups.publish(image, delta);
     }
 
     /// Whether our registration has come into the image with this change.

@@ -65,6 +65,26 @@ definitions! {
         "Partitions with a replica on this broker.";
     LOG_DIRECTORIES_OFFLINE = "milena_log_directories_offline" Gauge []
         "Data directories that failed and are not used until the next start.";
+    GROUPS = "milena_groups" Gauge ["state"]
+        "Groups that this broker coordinates, by their state.";
+    GROUP_OFFSETS = "milena_group_offsets" Gauge []
+        "Committed offsets of those groups.";
+    GROUP_REBALANCES = "milena_group_rebalances_total" Counter []
+        "Rebalances that ended with an assignment.";
+    GROUP_OFFSET_COMMITS = "milena_group_offset_commits_total" Counter []
+        "Offsets that were committed, one for each partition that a request names.";
+    GROUP_OFFSET_EXPIRATIONS = "milena_group_offset_expirations_total" Counter []
+        "Offsets that were taken away because nobody used them for `offsets.retention.minutes`.";
+    GROUP_OFFSET_DELETIONS = "milena_group_offset_deletions_total" Counter []
+        "Offsets that were taken away by a request, with their group or with their topic.";
+    GROUP_LOADS = "milena_group_loads_total" Counter []
+        "Partitions of `__consumer_offsets` that were loaded because this broker became their leader.";
+    GROUP_LOAD_SECONDS = "milena_group_load_seconds_total" Counter []
+        "Time that these loads took; divided by their number, the average.";
+    GROUP_LOAD_SECONDS_MAX = "milena_group_load_seconds_max" Gauge []
+        "Time that the longest of them took.";
+    GROUP_RECORDS_SKIPPED = "milena_group_records_skipped_total" Counter []
+        "Records of `__consumer_offsets` that could not be read and were skipped.";
     RAFT_TERM = "milena_raft_term" Gauge []
         "Term of the metadata quorum as this node knows it.";
     RAFT_COMMITTED_INDEX = "milena_raft_committed_index" Gauge []

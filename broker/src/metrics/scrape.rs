@@ -22,6 +22,7 @@ pub fn render(node: &Node, connections: usize, signs: Signs) -> Result<String, p
     let cached_partitions = node.fetch_sessions.cached_partitions();
     families.push(plain(&table::FETCH_SESSION_PARTITIONS, cached_partitions as f64));
     families.push(plain(&table::METADATA_PUBLISHED_INDEX, node.metadata.published_index() as f64));
+    families.extend(groups(node));
     families.extend(health(signs));
     families.extend(partitions(node));
     families.extend(process(&node.metrics));
@@ -92,6 +93,12 @@ fn health(signs: Signs) -> [MetricFamily; 3] {
         is(&table::QUORUM_MEMBER_RUNNING, signs.quorum_runs),
         is(&table::METADATA_FOLLOWED, signs.metadata_is_followed),
     ]
+}
+
+fn groups(node: &Node) -> [MetricFamily; 2] {
+    let census = node.groups.census();
+    let by_state = census.by_state().map(|(state, count)| (vec![state.to_owned()], count as f64));
+    [family(&table::GROUPS, by_state), plain(&table::GROUP_OFFSETS, census.offsets as f64)]
 }
 
 fn partitions(node: &Node) -> Vec<MetricFamily> {

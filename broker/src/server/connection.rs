@@ -6,14 +6,16 @@
 //! before those ahead of it waits for them.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use super::budget::{Permit, Waiter};
 use super::dispatch::{self, Malformed, Started};
@@ -74,6 +76,8 @@ pub struct Busy {
     paused: bool,
     /// Nothing is read before something was answered or written.
     full: bool,
+    /// The end of the time in which nothing is read because of a quota.
+    muted: Option<Pin<Box<Sleep>>>,
 }
 
 struct InFlight {
@@ -132,7 +136,13 @@ impl Busy {
             if self.closing || self.reading_ended {
                 return Ok(Poll::Pending);
             }
+            if self.poll_muted(cx, connection).is_pending() {
+                return Ok(Poll::Pending);
+            }
             if self.start_requests(cx, connection) {
+                continue;
+            }
+            if connection.peer.muted_until.get().is_some() {
                 continue;
             }
             if self.paused || self.is_full() {
@@ -160,6 +170,21 @@ impl Busy {
         let over = (self.closing && self.output.is_empty())
             || (answered && (self.reading_ended || connection.reactor.is_draining()));
         over.then_some(End::Closed)
+    }
+
+    /// Waits until the connection may be read again.
+    fn poll_muted(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<()> {
+        let Some(until) = connection.peer.muted_until.get() else { return Poll::Ready(()) };
+        let until = tokio::time::Instant::from_std(until);
+        let sleep = self.muted.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        // Another request in flight may have asked for more.
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        std::task::ready!(sleep.as_mut().poll(cx));
+        self.muted = None;
+        connection.peer.muted_until.set(None);
+        Poll::Ready(())
     }
 
     fn is_full(&self) -> bool {
@@ -224,7 +249,11 @@ impl Busy {
         let size_max = reactor.limits.request_bytes_max as usize;
         let mut started = false;
         let was_paused = std::mem::take(&mut self.paused);
-        while !self.is_full() && !self.closing && !self.reading_ended {
+        while !self.is_full()
+            && !self.closing
+            && !self.reading_ended
+            && connection.peer.muted_until.get().is_none()
+        {
             let waiter = Waiter { connection_id: connection.peer.connection_id, waker: cx.waker() };
             match self.input.next(size_max, reactor.budget.as_ref(), waiter) {
                 Ok(Next::Frame(frame, permit)) => {
@@ -276,7 +305,7 @@ impl Busy {
 
     fn report(&self, connection: &Connection, moved: &Moved, now: Instant) {
         connection.reactor.shard.moved(moved.read as u64, moved.written);
-        let reads_on = !self.reading_ended && !self.paused && !self.is_full();
+        let reads_on = !self.reading_ended && !self.paused && !self.is_full() && self.muted.is_none();
         let waits = !self.output.is_empty() || self.reading_ended;
         connection.vitals.note(Turn {
             now,

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod listener;
 mod output;
 pub mod quiet;
+pub mod quota;
 pub mod reactor;
 mod reply;
 mod request;

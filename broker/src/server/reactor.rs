@@ -189,7 +189,8 @@ impl Reactor {
             Ok(stream) => stream,
             Err(error) => return tracing::warn!(peer = %address, %error, "connection cannot be registered"),
         };
-        let peer = Rc::new(Peer { address, local_address, listener, connection_id });
+        let muted_until = Cell::new(None);
+        let peer = Rc::new(Peer { address, local_address, listener, connection_id, muted_until });
         let vitals = Rc::new(Vitals::new(Instant::now()));
         let connection = Connection {
             reactor: Rc::clone(self),

@@ -1,5 +1,6 @@
 //! What a handler knows about the request that it answers, and how it answers.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -25,6 +26,15 @@ pub struct Peer {
     pub listener: Arc<str>,
     /// Increases by one with every accepted connection of this process.
     pub connection_id: u64,
+    /// Nothing is read before then: a quota was exceeded.
+    pub(super) muted_until: Cell<Option<std::time::Instant>>,
+}
+
+impl Peer {
+    /// Has nothing read from the connection until then, or for as long as something else asked for.
+    pub(super) fn mute_until(&self, time: std::time::Instant) {
+        self.muted_until.set(self.muted_until.get().max(Some(time)));
+    }
 }
 
 /// One request: where it came from, its header, and the node that serves it.

@@ -72,6 +72,16 @@ struct Share {
     total: Arc<AtomicUsize>,
 }
 
+impl Begun {
+    /// The session that goes on, 0 when there is none yet.
+    pub fn session_id(&self) -> i32 {
+        match &self.kind {
+            Kind::Incremental { session_id, .. } => *session_id,
+            Kind::Full | Kind::Sessionless => 0,
+        }
+    }
+}
+
 impl Sessions {
     pub fn new(slots_max: usize, metrics: Arc<Metrics>) -> Self {
         // Ids start at a number that differs between runs, so that a client that outlives a restart is not taken

@@ -11,3 +11,4 @@ pub mod fetch_session;
 pub mod group;
 pub mod metadata;
 pub mod partition;
+pub mod quota;

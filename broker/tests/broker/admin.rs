@@ -47,6 +47,43 @@ pub fn alter_configs(stream: &mut TcpStream, version: i16) {
     assert_eq!(codes, [NONE, ErrorCode::InvalidRequest.as_i16()], "{version}");
 }
 
+pub fn alter_client_quotas(stream: &mut TcpStream, version: i16) {
+    let entry = |entity_type: &str, value| alter_client_quotas_request::EntryData {
+        entity: vec![alter_client_quotas_request::EntityData {
+            entity_type: entity_type.to_owned().into(),
+            entity_name: Some("versions".into()),
+        }],
+        ops: vec![alter_client_quotas_request::OpData {
+            key: "producer_byte_rate".into(),
+            value,
+            remove: false,
+        }],
+    };
+    let entries = vec![entry("client-id", 1e9), entry("group", 1e9), entry("user", -1.0)];
+    let response = ask(stream, version, &AlterClientQuotasRequest { entries, validate_only: false });
+    let codes: Vec<_> = response.entries.iter().map(|entry| entry.error_code).collect();
+    let invalid = ErrorCode::InvalidRequest.as_i16();
+    assert_eq!(codes, [NONE, invalid, invalid], "{version}");
+}
+
+pub fn describe_client_quotas(stream: &mut TcpStream, version: i16) {
+    alter_client_quotas(stream, version);
+    let component = |match_type, name: Option<&str>| describe_client_quotas_request::ComponentData {
+        entity_type: "client-id".into(),
+        match_type,
+        r#match: name.map(|name| name.to_owned().into()),
+    };
+    let mut request =
+        DescribeClientQuotasRequest { components: vec![component(0, Some("versions"))], strict: true };
+    let response = ask(stream, version, &request);
+    let found = response.entries.as_ref().expect("entries");
+    assert_eq!((response.error_code, found[0].values[0].value), (NONE, 1e9), "{version}");
+    request.components = vec![component(1, Some("versions"))];
+    let refused = ask(stream, version, &request);
+    assert_eq!(refused.error_code, ErrorCode::InvalidRequest.as_i16(), "{version}");
+    assert!(refused.entries.is_none(), "{version}");
+}
+
 pub fn describe_log_dirs(stream: &mut TcpStream, version: i16) {
     let topic = |name: &str, partitions| describe_log_dirs_request::DescribableLogDirTopic {
         topic: name.to_owned().into(),

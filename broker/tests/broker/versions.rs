@@ -51,6 +51,8 @@ fn check(stream: &mut TcpStream, route: &Route, version: i16, topic: &Topic) {
         ApiKey::CreatePartitions => create_partitions(stream, version),
         ApiKey::DescribeCluster => describe_cluster(stream, version),
         ApiKey::DescribeTopicPartitions => describe_topic_partitions(stream, version),
+        ApiKey::DescribeClientQuotas => admin::describe_client_quotas(stream, version),
+        ApiKey::AlterClientQuotas => admin::alter_client_quotas(stream, version),
         ApiKey::AlterConfigs => admin::alter_configs(stream, version),
         ApiKey::IncrementalAlterConfigs => admin::incremental_alter_configs(stream, version),
         ApiKey::DescribeLogDirs => admin::describe_log_dirs(stream, version),

@@ -10,5 +10,6 @@ mod fetch_sessions;
 mod node;
 mod offsets;
 mod produce;
+mod quotas;
 mod topics;
 mod transactions;

@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::broker_check;
+use super::coordinator::GroupCoordinator;
 use super::definition::{Acts, ConfigError, Definition, Update, find, list, parse_bool, unknown};
 use super::listener::Listener;
 use super::{rows, topic};
+use crate::quota::Window;
 
 /// Rows of all broker properties; each slice is sorted by name.
 pub const TABLE: &[&[Definition]] = &[
@@ -33,6 +35,8 @@ pub const OWN_DEFAULTS: &[(&str, &str)] = &[
     ("listeners", "PLAINTEXT://127.0.0.1:9092"),
     ("controller.listener.names", "CONTROLLER"),
     ("log.dirs", "./data"),
+    // As in the file that Kafka ships for one node: with its built-in 3 no group would ever find a coordinator there.
+    ("offsets.topic.replication.factor", "1"),
 ];
 
 /// Properties that Kafka changes while it runs and Milena by a restart only: sockets and reactors are made once.
@@ -74,6 +78,10 @@ pub struct Settings {
     pub queued_max_request_bytes: Option<u64>,
     /// None keeps idle connections for ever.
     pub connections_max_idle_ms: Option<u64>,
+    /// What rates of clients are measured in: `quota.window.*`.
+    pub quota_window: Window,
+    /// As `quota_window`, for changes of topics and partitions.
+    pub controller_quota_window: Window,
     pub max_connections: usize,
     pub max_connections_per_ip: usize,
 
@@ -87,6 +95,7 @@ pub struct Settings {
     /// Defaults for topics: the `log.*` properties and their like.
     pub topic: topic::Settings,
     pub internal_topics: InternalTopics,
+    pub group_coordinator: GroupCoordinator,
 
     pub log_retention_check_interval_ms: u64,
     pub log_flush_offset_checkpoint_interval_ms: u64,
@@ -261,6 +270,11 @@ impl Values<'_> {
         if number < 0 { Ok(None) } else { self.number(name).map(Some) }
     }
 
+    fn window(&self, num: &str, size_seconds: &str) -> Result<Window, ConfigError> {
+        let seconds: i64 = self.number(size_seconds)?;
+        Ok(Window { samples_max: self.number(num)?, sample_ms: seconds.saturating_mul(1000) })
+    }
+
     fn bool(&self, name: &str) -> bool {
         self.get(name).and_then(parse_bool).unwrap_or(false)
     }
@@ -313,6 +327,9 @@ impl Values<'_> {
             socket_listen_backlog_size: self.number("socket.listen.backlog.size")?,
             queued_max_request_bytes: self.limit("queued.max.request.bytes")?,
             connections_max_idle_ms: self.limit("connections.max.idle.ms")?,
+            quota_window: self.window("quota.window.num", "quota.window.size.seconds")?,
+            controller_quota_window: self
+                .window("controller.quota.window.num", "controller.quota.window.size.seconds")?,
             max_connections: self.number("max.connections")?,
             max_connections_per_ip: self.number("max.connections.per.ip")?,
             auto_create_topics: self.bool("auto.create.topics.enable"),
@@ -324,6 +341,7 @@ impl Values<'_> {
             max_request_partition_size_limit: self.number("max.request.partition.size.limit")?,
             topic: self.topic_defaults()?,
             internal_topics: self.internal_topics()?,
+            group_coordinator: self.group_coordinator()?,
             log_retention_check_interval_ms: self.number("log.retention.check.interval.ms")?,
             log_flush_offset_checkpoint_interval_ms: self
                 .number("log.flush.offset.checkpoint.interval.ms")?,

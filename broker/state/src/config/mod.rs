@@ -8,6 +8,7 @@
 pub mod broker;
 mod broker_check;
 pub mod client_metrics;
+pub mod coordinator;
 pub mod definition;
 pub mod describe;
 pub mod group;

@@ -84,6 +84,8 @@ mod machine_test;
 #[cfg(test)]
 mod scene_test;
 #[cfg(test)]
+mod simulation_test;
+#[cfg(test)]
 mod state_table_test;
 #[cfg(test)]
 mod static_member_test;

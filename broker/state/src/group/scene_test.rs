@@ -176,6 +176,11 @@ impl Scene {
         token
     }
 
+    /// Below this the log is committed: nothing that waits stands there.
+    pub(super) fn high_watermark(&self) -> usize {
+        self.starts.values().min().copied().unwrap_or(self.log.len())
+    }
+
     pub(super) fn heartbeat(&mut self, member_id: &str, generation: i32) -> ErrorCode {
         let token = self.token();
         self.send(Event::Heartbeat(Heartbeat {

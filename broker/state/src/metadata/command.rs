@@ -8,7 +8,7 @@ use milena_protocol::ErrorCode;
 
 use super::image::Image;
 use super::record::Record;
-use super::{brokers, configs, features, partitions, producer_ids, topics};
+use super::{brokers, client_quotas, configs, features, partitions, producer_ids, topics};
 use crate::config::broker::Settings;
 
 /// What a caller asks of the controller.
@@ -29,6 +29,7 @@ pub enum Command {
     IncrementalAlterConfigs(configs::IncrementalAlterConfigs),
     /// Replaces all values of a resource.
     AlterConfigs(configs::AlterConfigs),
+    AlterClientQuotas(client_quotas::AlterClientQuotas),
     UpdateFeatures(features::UpdateFeatures),
     /// The first entry of an empty cluster: its feature levels and the minimum ISR.
     Bootstrap,
@@ -73,6 +74,7 @@ pub enum Reply {
     AllocateProducerIds(Result<producer_ids::Block, ApiError>),
     IncrementalAlterConfigs(configs::Outcomes),
     AlterConfigs(configs::Outcomes),
+    AlterClientQuotas(client_quotas::Outcomes),
     UpdateFeatures(Result<(), ApiError>),
     Bootstrap,
 }
@@ -106,6 +108,7 @@ pub fn decide(image: &Image, command: &Command, context: Context<'_>) -> Decisio
         Command::AllocateProducerIds(c) => producer_ids::allocate(image, c),
         Command::IncrementalAlterConfigs(c) => configs::incremental_alter(image, c, context),
         Command::AlterConfigs(c) => configs::alter(image, c, context),
+        Command::AlterClientQuotas(c) => client_quotas::alter(image, c),
         Command::UpdateFeatures(c) => features::update(image, c, context),
         Command::Bootstrap => features::bootstrap(image, context),
     }

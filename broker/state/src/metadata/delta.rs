@@ -23,6 +23,7 @@ pub struct Delta {
     pub brokers_changed: BTreeSet<i32>,
     /// Resources with a changed configuration.
     pub configs_changed: BTreeSet<ConfigResource>,
+    pub client_quotas_changed: bool,
     pub features_changed: bool,
     pub producer_ids_changed: bool,
 }
@@ -48,6 +49,7 @@ impl Delta {
                 delta.configs_changed.insert(resource);
             }
         }
+        delta.client_quotas_changed = !old.client_quotas().eq(new.client_quotas());
         delta.features_changed = old.features() != new.features();
         delta.producer_ids_changed = old.next_producer_id() != new.next_producer_id();
         delta

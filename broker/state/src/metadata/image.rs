@@ -14,9 +14,11 @@ use super::cow_map::CowMap;
 use super::delta::Delta;
 pub use super::entities::{Broker, ConfigResource, Partition, ResourceKind, Topic, is_internal_topic};
 use super::record::{
-    BrokerRegistrationChange, ConfigRecord, FeatureLevel, PartitionChange, PartitionRecord, ProducerIds,
-    Record, RegisterBroker, TopicRecord,
+    BrokerRegistrationChange, ClientQuotaRecord, ConfigRecord, FeatureLevel, PartitionChange,
+    PartitionRecord, ProducerIds, Record, RegisterBroker, TopicRecord,
 };
+
+use crate::quota::{Entity, Key, Value};
 
 /// The entry of the metadata log that an image stands at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -43,6 +45,7 @@ pub enum Misfit {
 }
 
 type Configs = Arc<BTreeMap<String, String>>;
+type Quotas = Arc<BTreeMap<Key, Value>>;
 
 /// The metadata of the cluster.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,6 +55,7 @@ pub struct Image {
     topic_ids: CowMap<Arc<str>, Uuid>,
     brokers: CowMap<i32, Arc<Broker>>,
     configs: CowMap<ConfigResource, Configs>,
+    client_quotas: CowMap<Entity, Quotas>,
     features: Arc<BTreeMap<String, i16>>,
     next_producer_id: i64,
 }
@@ -132,6 +136,17 @@ impl Image {
         self.configs.iter().map(|(resource, values)| (resource, &**values))
     }
 
+    /// The quotas of an entity, empty when it has none.
+    pub fn client_quota(&self, entity: &Entity) -> &BTreeMap<Key, Value> {
+        static EMPTY: BTreeMap<Key, Value> = BTreeMap::new();
+        self.client_quotas.get(entity).map_or(&EMPTY, |quotas| quotas)
+    }
+
+    /// Every entity with quotas, ordered.
+    pub fn client_quotas(&self) -> impl Iterator<Item = (&Entity, &BTreeMap<Key, Value>)> {
+        self.client_quotas.iter().map(|(entity, quotas)| (entity, &**quotas))
+    }
+
     /// The finalized level of every feature that has one.
     pub fn features(&self) -> &BTreeMap<String, i16> {
         &self.features
@@ -192,6 +207,7 @@ impl Image {
             Record::PartitionChange(r) => self.apply_partition_change(r, delta)?,
             Record::RemoveTopic(r) => self.apply_remove_topic(r.topic_id, delta)?,
             Record::Config(r) => self.apply_config(r, delta)?,
+            Record::ClientQuota(r) => self.apply_client_quota(r, delta),
             Record::FeatureLevel(r) => self.apply_feature(r, delta),
             Record::ProducerIds(r) => self.apply_producer_ids(r, delta),
             Record::NoOp => {}
@@ -309,6 +325,20 @@ impl Image {
         Ok(())
     }
 
+    fn apply_client_quota(&mut self, r: &ClientQuotaRecord, delta: &mut Delta) {
+        let mut quotas = self.client_quotas.get(&r.entity).cloned().unwrap_or_default();
+        match r.value {
+            Some(value) => Arc::make_mut(&mut quotas).insert(r.key, value),
+            None => Arc::make_mut(&mut quotas).remove(&r.key),
+        };
+        if quotas.is_empty() {
+            self.client_quotas.remove(&r.entity);
+        } else {
+            self.client_quotas.insert(r.entity.clone(), quotas);
+        }
+        delta.client_quotas_changed = true;
+    }
+
     fn apply_feature(&mut self, r: &FeatureLevel, delta: &mut Delta) {
         let features = Arc::make_mut(&mut self.features);
         if r.level == 0 {
@@ -359,13 +389,22 @@ impl Image {
         let configs = self.configs().flat_map(|(resource, values)| {
             values.iter().map(|(name, value)| resource.record(name, Some(value.clone())))
         });
+        let client_quotas = self.client_quotas().flat_map(|(entity, quotas)| {
+            quotas.iter().map(|(key, value)| {
+                Record::ClientQuota(ClientQuotaRecord {
+                    entity: entity.clone(),
+                    key: *key,
+                    value: Some(*value),
+                })
+            })
+        });
         let producer_ids = Record::ProducerIds(ProducerIds {
             broker_id: -1,
             broker_epoch: -1,
             next_producer_id: self.next_producer_id,
         });
         let producer_ids = (self.next_producer_id > 0).then_some(producer_ids);
-        features.chain(brokers).chain(topics).chain(configs).chain(producer_ids)
+        features.chain(brokers).chain(topics).chain(configs).chain(client_quotas).chain(producer_ids)
     }
 
     /// The image that a snapshot taken at `applied` describes.

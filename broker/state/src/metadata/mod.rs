@@ -6,6 +6,7 @@
 
 mod batch_size;
 pub mod brokers;
+pub mod client_quotas;
 mod codec;
 pub mod command;
 pub mod configs;

@@ -6,6 +6,7 @@
 use milena_protocol::types::Uuid;
 
 pub use super::record_codec::{decode_batch, encode_batch};
+use crate::quota::{Entity, Key, Value};
 
 /// Records that one batch may carry: an entry is applied in one step and must stay small.
 pub const BATCH_RECORDS_MAX: usize = 10_000;
@@ -23,6 +24,7 @@ pub enum Record {
     PartitionChange(PartitionChange),
     RemoveTopic(RemoveTopic),
     FeatureLevel(FeatureLevel),
+    ClientQuota(ClientQuotaRecord),
     ProducerIds(ProducerIds),
     BrokerRegistrationChange(BrokerRegistrationChange),
     NoOp,
@@ -151,6 +153,14 @@ pub struct FeatureLevel {
     pub name: String,
     /// 0 removes the feature.
     pub level: i16,
+}
+
+/// One quota of an entity; `None` removes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientQuotaRecord {
+    pub entity: Entity,
+    pub key: Key,
+    pub value: Option<Value>,
 }
 
 /// A block of producer ids was given to a broker; `next_producer_id` starts the next block.

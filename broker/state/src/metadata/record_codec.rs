@@ -15,10 +15,13 @@
 
 use super::codec::{Decoder, Encoder};
 use super::record::{
-    BATCH_RECORDS_MAX, BrokerRegistrationChange, ClearElr, ConfigRecord, DecodeError, Endpoint, FeatureLevel,
-    PartitionChange, PartitionRecord, ProducerIds, Record, RecoveryState, RegisterBroker, RemoveTopic,
-    SupportedFeature, TopicRecord, UnregisterBroker,
+    BATCH_RECORDS_MAX, BrokerRegistrationChange, ClearElr, ClientQuotaRecord, ConfigRecord, DecodeError,
+    Endpoint, FeatureLevel, PartitionChange, PartitionRecord, ProducerIds, Record, RecoveryState,
+    RegisterBroker, RemoveTopic, SupportedFeature, TopicRecord, UnregisterBroker,
 };
+
+use crate::quota::entity::EntityType;
+use crate::quota::{Entity, Key, Name, Value};
 
 /// First byte of a batch.
 const BATCH_FORMAT: u8 = 1;
@@ -65,6 +68,7 @@ impl Record {
             Record::PartitionChange(_) => 5,
             Record::RemoveTopic(_) => 9,
             Record::FeatureLevel(_) => 12,
+            Record::ClientQuota(_) => 14,
             Record::ProducerIds(_) => 15,
             Record::BrokerRegistrationChange(_) => 17,
             Record::NoOp => 20,
@@ -100,6 +104,7 @@ impl Record {
                 e.string(&r.name);
                 e.i16(r.level);
             }
+            Record::ClientQuota(r) => r.encode(&mut e),
             Record::ProducerIds(r) => {
                 e.i32(r.broker_id);
                 e.i64(r.broker_epoch);
@@ -134,6 +139,7 @@ impl Record {
             5 => Record::PartitionChange(PartitionChange::decode(&mut d)?),
             9 => Record::RemoveTopic(RemoveTopic { topic_id: d.uuid()? }),
             12 => Record::FeatureLevel(FeatureLevel { name: d.string()?, level: d.i16()? }),
+            14 => Record::ClientQuota(ClientQuotaRecord::decode(&mut d)?),
             15 => Record::ProducerIds(ProducerIds {
                 broker_id: d.i32()?,
                 broker_epoch: d.i64()?,
@@ -205,6 +211,30 @@ impl Endpoint {
 impl SupportedFeature {
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         Ok(Self { name: d.string()?, min: d.i16()?, max: d.i16()? })
+    }
+}
+
+impl ClientQuotaRecord {
+    fn encode(&self, e: &mut Encoder) {
+        for entity_type in EntityType::ALL {
+            e.option(self.entity.part(entity_type), |e, name| e.option(name.as_option(), Encoder::string));
+        }
+        e.u8(self.key as u8);
+        e.option(self.value, |e, value| e.i64(value.get().to_bits() as i64));
+    }
+
+    fn decode(d: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let mut entity = Entity::default();
+        for entity_type in EntityType::ALL {
+            if let Some(name) = d.option(|d| d.option(Decoder::string))? {
+                entity.set_part(entity_type, Name::of(name.as_deref()));
+            }
+        }
+        let number = d.u8()?;
+        let unknown = DecodeError::Field { what: "the key of a quota", value: i64::from(number) };
+        let key = Key::from_number(number).ok_or(unknown)?;
+        let value = d.option(Decoder::i64)?.map(|bits| Value::new(f64::from_bits(bits as u64)));
+        Ok(Self { entity, key, value })
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::quota::{Entity, Key, Name, Value};
 
 fn uuid() -> impl Strategy<Value = Uuid> {
     any::<u128>().prop_map(Uuid::from_u128)
@@ -104,6 +105,15 @@ fn partition_change() -> impl Strategy<Value = Record> {
         })
 }
 
+fn client_quota() -> impl Strategy<Value = Record> {
+    let name = || prop::option::of(prop_oneof![Just(Name::Default), text().prop_map(Name::Exactly)]);
+    let key = prop::sample::select(Key::ALL.to_vec());
+    let entity = (name(), name(), name()).prop_map(|(client_id, ip, user)| Entity { client_id, ip, user });
+    (entity, key, prop::option::of(any::<f64>())).prop_map(|(entity, key, value)| {
+        Record::ClientQuota(ClientQuotaRecord { entity, key, value: value.map(Value::new) })
+    })
+}
+
 pub(in crate::metadata) fn any_record() -> impl Strategy<Value = Record> {
     let change = (
         any::<(i32, i64)>(),
@@ -139,6 +149,7 @@ pub(in crate::metadata) fn any_record() -> impl Strategy<Value = Record> {
         any::<(i32, i64, i64)>().prop_map(|(broker_id, broker_epoch, next_producer_id)| {
             Record::ProducerIds(ProducerIds { broker_id, broker_epoch, next_producer_id })
         }),
+        client_quota(),
         change,
         Just(Record::NoOp),
         text().prop_map(|topic_name| Record::ClearElr(ClearElr { topic_name })),
@@ -255,6 +266,14 @@ fn golden() -> Vec<(Record, &'static str)> {
         ),
         (Record::RemoveTopic(RemoveTopic { topic_id: id }), "0900 0102030405060708090a0b0c0d0e0f10"),
         (Record::FeatureLevel(FeatureLevel { name: "f".to_owned(), level: 7 }), "0c00 0166 0007"),
+        (
+            Record::ClientQuota(ClientQuotaRecord {
+                entity: Entity::user_and_client_id(Name::Default, Name::exactly("c")),
+                key: Key::ProducerByteRate,
+                value: Some(Value::new(2.0)),
+            }),
+            "0e00 01 01 0163 00 01 00 03 01 4000000000000000",
+        ),
         (
             Record::ProducerIds(ProducerIds { broker_id: 1, broker_epoch: 2, next_producer_id: 1000 }),
             "0f00 00000001 0000000000000002 00000000000003e8",

@@ -462,3 +462,17 @@ fn topics_of_the_coordinators_are_not_for_clients() {
     assert_eq!(may_write("__consumer_offsets"), Err(ErrorCode::InvalidTopicException));
     assert_eq!(may_write("__transaction_state"), Err(ErrorCode::InvalidTopicException));
 }
+
+#[test]
+fn only_an_admin_client_produces_into_topics_of_the_coordinators() {
+    for (topic, client_id, allowed) in [
+        ("orders", "a", true),
+        ("orders", "__admin_client", true),
+        ("__consumer_offsets", "__admin_client", true),
+        ("__consumer_offsets", "__admin_client2", false),
+        ("__consumer_offsets", "", false),
+        ("__transaction_state", "a", false),
+    ] {
+        assert_eq!(may_produce(topic, client_id).is_ok(), allowed, "{topic} {client_id}");
+    }
+}

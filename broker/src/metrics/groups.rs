@@ -1,0 +1,94 @@
+//! What the group coordinators count.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus::core::Collector as _;
+use prometheus::proto::MetricFamily;
+use prometheus::{Counter, Gauge, IntCounter};
+
+use super::definitions as table;
+use super::{Metrics, counter, options};
+
+/// Counters of the coordinators of this process.
+#[derive(Debug)]
+pub(super) struct Counters {
+    rebalances: IntCounter,
+    offset_commits: IntCounter,
+    offset_expirations: IntCounter,
+    offset_deletions: IntCounter,
+    loads: IntCounter,
+    load_seconds: Counter,
+    load_seconds_max: Gauge,
+    longest_load: Mutex<Duration>,
+    records_skipped: IntCounter,
+}
+
+impl Counters {
+    pub(super) fn new() -> Self {
+        Self {
+            rebalances: counter(&table::GROUP_REBALANCES),
+            offset_commits: counter(&table::GROUP_OFFSET_COMMITS),
+            offset_expirations: counter(&table::GROUP_OFFSET_EXPIRATIONS),
+            offset_deletions: counter(&table::GROUP_OFFSET_DELETIONS),
+            loads: counter(&table::GROUP_LOADS),
+            load_seconds: Counter::with_opts(options(&table::GROUP_LOAD_SECONDS))
+                .expect("names in the table are valid"),
+            load_seconds_max: Gauge::with_opts(options(&table::GROUP_LOAD_SECONDS_MAX))
+                .expect("names in the table are valid"),
+            longest_load: Mutex::default(),
+            records_skipped: counter(&table::GROUP_RECORDS_SKIPPED),
+        }
+    }
+
+    pub(super) fn collect(&self) -> Vec<MetricFamily> {
+        [
+            self.rebalances.collect(),
+            self.offset_commits.collect(),
+            self.offset_expirations.collect(),
+            self.offset_deletions.collect(),
+            self.loads.collect(),
+            self.load_seconds.collect(),
+            self.load_seconds_max.collect(),
+            self.records_skipped.collect(),
+        ]
+        .concat()
+    }
+}
+
+impl Metrics {
+    /// A rebalance ended with an assignment.
+    pub fn group_rebalanced(&self) {
+        self.groups.rebalances.inc();
+    }
+
+    pub fn offsets_committed(&self, count: u64) {
+        self.groups.offset_commits.inc_by(count);
+    }
+
+    /// Offsets went because nobody used them.
+    pub fn offsets_expired(&self, count: u64) {
+        self.groups.offset_expirations.inc_by(count);
+    }
+
+    /// Offsets went because somebody said so.
+    pub fn offsets_deleted(&self, count: u64) {
+        self.groups.offset_deletions.inc_by(count);
+    }
+
+    /// A partition of `__consumer_offsets` was loaded; so many of its records could not be read.
+    pub fn groups_loaded(&self, took: Duration, skipped: u64) {
+        let groups = &self.groups;
+        groups.loads.inc();
+        groups.load_seconds.inc_by(took.as_secs_f64());
+        groups.records_skipped.inc_by(skipped);
+        let mut longest = groups.longest_load.lock();
+        *longest = took.max(*longest);
+        groups.load_seconds_max.set(longest.as_secs_f64());
+    }
+
+    /// Records of groups that could not be read so far.
+    pub fn group_records_skipped(&self) -> u64 {
+        self.groups.records_skipped.get()
+    }
+}
