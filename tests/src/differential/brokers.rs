@@ -10,6 +10,8 @@ use milena_tests::{ports, process};
 const BOTH: &[(&str, &str)] = &[
     ("offsets.topic.num.partitions", "3"),
     ("offsets.topic.replication.factor", "1"),
+    ("transaction.state.log.replication.factor", "1"),
+    ("transaction.state.log.min.isr", "1"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("group.min.session.timeout.ms", "100"),
 ];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::mask::mask;
+use crate::mask::{NAMING, mask};
 use crate::run::Exchange;
 
 /// One difference, in all the versions that show it.
@@ -43,6 +43,13 @@ pub fn compare(kafka: &[Exchange], milena: &[Exchange]) -> Vec<Difference> {
 fn walk(path: &str, kafka: &Value, milena: &Value, out: &mut Vec<(String, String, String)>) {
     match (kafka, milena) {
         (Value::Object(one), Value::Object(other)) => {
+            // Where one refuses and the other does not, all the rest follows from that.
+            let code = |fields: &serde_json::Map<String, Value>| fields.get("ErrorCode").cloned();
+            if let (Some(kafka), Some(milena)) = (code(one), code(other))
+                && kafka != milena
+            {
+                return out.push((format!("{path}.ErrorCode"), kafka.to_string(), milena.to_string()));
+            }
             let names: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
             for name in names {
                 let absent = Value::String("absent".into());
@@ -58,8 +65,35 @@ fn walk(path: &str, kafka: &Value, milena: &Value, out: &mut Vec<(String, String
             }
         }
         (one, other) if one == other => {}
+        (Value::Array(one), Value::Array(other))
+            if let (Some(one), Some(other)) = (by_name(one), by_name(other)) =>
+        {
+            let names: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+            for name in names {
+                match (one.get(name), other.get(name)) {
+                    (Some(one), Some(other)) => walk(path, one, other, out),
+                    (one, _) => {
+                        let told = |there: bool| if there { "present" } else { "absent" }.to_owned();
+                        out.push((format!("{path}[{name}]"), told(one.is_some()), told(one.is_none())));
+                    }
+                }
+            }
+        }
         (one, other) => out.push((path.to_owned(), one.to_string(), other.to_string())),
     }
+}
+
+/// The elements of a list by what names each, where all have such a name and no two the same.
+fn by_name(elements: &[Value]) -> Option<BTreeMap<String, &Value>> {
+    let mut out = BTreeMap::new();
+    for element in elements {
+        let name = NAMING.iter().find_map(|field| element.get(*field))?;
+        let name = name.as_str().map_or_else(|| name.to_string(), str::to_owned);
+        if out.insert(name, element).is_some() {
+            return None;
+        }
+    }
+    Some(out)
 }
 
 #[cfg(test)]
@@ -96,5 +130,18 @@ mod tests {
         let [kafka, milena] = ["ASNFZ4mrze8BI0VniavN7w", "BSNFZ4mrze8BI0VniavN7w"]
             .map(|id| [exchange(1, json!({"TopicId": id}))]);
         assert!(compare(&kafka, &milena).is_empty());
+    }
+
+    #[test]
+    fn element_that_only_one_has_is_named() {
+        let kafka = [exchange(1, json!({"Topics": [{"Name": "a", "ErrorCode": 1}, {"Name": "b"}]}))];
+        let milena = [exchange(1, json!({"Topics": [{"Name": "a", "ErrorCode": 2}]}))];
+        let found = compare(&kafka, &milena);
+        let told: Vec<_> =
+            found.iter().map(|one| (one.field.as_str(), one.kafka.as_str(), one.milena.as_str())).collect();
+        assert_eq!(
+            told,
+            [("Metadata.Topics.ErrorCode", "1", "2"), ("Metadata.Topics[b]", "present", "absent")]
+        );
     }
 }

@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use catalogue::Catalogue;
 use compare::{Difference, compare};
@@ -68,17 +69,24 @@ fn main() -> ExitCode {
 
 /// The answers of both brokers, which run side by side.
 fn both(catalogue: &Catalogue, scripts: &[Script]) -> (Vec<Exchange>, Vec<Exchange>) {
+    let milena = brokers::milena().expect("Milena starts");
+    let kafka = brokers::ApacheKafka::start().expect("Apache Kafka starts");
     std::thread::scope(|scope| {
-        let kafka = scope.spawn(|| {
-            let broker = brokers::ApacheKafka::start().expect("Apache Kafka starts");
-            let mut runner = Runner::new(catalogue, &broker.address, true);
-            scripts.iter().flat_map(|script| runner.run(script)).collect::<Vec<_>>()
-        });
-        let broker = brokers::milena().expect("Milena starts");
-        let mut runner = Runner::new(catalogue, &broker.bootstrap(), false);
-        let milena = scripts.iter().flat_map(|script| runner.run(script)).collect();
+        let kafka =
+            scope.spawn(|| answers("Apache Kafka", Runner::new(catalogue, &kafka.address, true), scripts));
+        let milena = answers("Milena", Runner::new(catalogue, &milena.bootstrap(), false), scripts);
         (kafka.join().expect("the other thread ends well"), milena)
     })
+}
+
+fn answers(broker: &str, mut runner: Runner<'_>, scripts: &[Script]) -> Vec<Exchange> {
+    let mut out = Vec::new();
+    for script in scripts {
+        let began = Instant::now();
+        out.extend(runner.run(script));
+        eprintln!("{broker}: {} in {:.1} s", script.name, began.elapsed().as_secs_f32());
+    }
+    out
 }
 
 fn judge(found: &[Difference], page: &str, whole: bool) -> Vec<String> {

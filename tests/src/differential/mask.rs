@@ -19,6 +19,10 @@ fn is_positive(value: &Value) -> bool {
     value.as_i64().is_some_and(|number| number > 0)
 }
 
+fn is_text(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !text.is_empty() && text != "NONE")
+}
+
 fn is_id(value: &Value) -> bool {
     value
         .as_str()
@@ -46,8 +50,10 @@ const RULES: &[Rule] = &[
     Rule {
         name: "<number>",
         fields: &["ProducerId", "SessionId"],
-        hides: |value| value.as_i64().is_some_and(|number| number >= 0 && number != 0),
+        hides: |value| value.as_i64().is_some_and(|number| number >= 0),
     },
+    // Sentences are our own. Whether there is one, and on which element, must be equal.
+    Rule { name: "<message>", fields: &["ErrorMessage", "BatchIndexErrorMessage"], hides: is_text },
     Rule { name: "<port>", fields: &["Port"], hides: is_positive },
     Rule {
         name: "<size>",
@@ -59,7 +65,7 @@ const RULES: &[Rule] = &[
 
 /// Answers that are read back from hash tables in Apache Kafka: their order means nothing.
 const UNORDERED: &[&str] =
-    &["Topics", "Configs", "Results", "Responses", "ConfigResources", "Groups", "ApiKeys", "Synonyms"];
+    &["Topics", "Partitions", "Configs", "Results", "Responses", "ConfigResources", "Groups", "ApiKeys"];
 
 /// The answer without what may differ.
 pub fn mask(value: &Value) -> Value {
@@ -77,7 +83,7 @@ fn masked(field: &str, value: &Value) -> Value {
         }
         Value::Array(elements) => {
             let mut elements: Vec<Value> = elements.iter().map(|value| masked(field, value)).collect();
-            if UNORDERED.contains(&field) && field != "Synonyms" {
+            if UNORDERED.contains(&field) {
                 elements.sort_by_key(sort_key);
             }
             Value::Array(elements)
@@ -86,20 +92,24 @@ fn masked(field: &str, value: &Value) -> Value {
     }
 }
 
+/// Fields that name an element of a list.
+pub const NAMING: &[&str] = &[
+    "Name",
+    "Topic",
+    "TopicName",
+    "ResourceName",
+    "GroupId",
+    "Feature",
+    "ApiKey",
+    "PartitionIndex",
+    "Partition",
+];
+
 /// What names an element; the rest must not decide, or one difference would move everything.
 fn sort_key(value: &Value) -> String {
-    let fields = [
-        "Name",
-        "Topic",
-        "TopicName",
-        "TopicId",
-        "ResourceType",
-        "ResourceName",
-        "GroupId",
-        "Feature",
-        "ErrorCode",
-    ];
-    fields.iter().map(|field| format!("{}\u{1}", value.get(*field).unwrap_or(&Value::Null))).collect()
+    let more = ["TopicId", "ResourceType", "ErrorCode"];
+    let fields = NAMING.iter().chain(&more);
+    fields.map(|field| format!("{}\u{1}", value.get(*field).unwrap_or(&Value::Null))).collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::script::{Act, Request, Script};
 use crate::wire::Wire;
 
 /// Longer than any wait that a scenario asks for.
-const ANSWER_LIMIT: Duration = Duration::from_secs(12);
+const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 const UNTIL_LIMIT: Duration = Duration::from_secs(15);
 const PUBLISH_LIMIT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -117,7 +117,7 @@ impl<'c> Runner<'c> {
             }
             _ => self.receive(connection),
         });
-        if self.publishes_late && changes(request.api) {
+        if self.publishes_late && changes(request) {
             self.settle();
         }
         outcome(answer)
@@ -217,21 +217,18 @@ impl<'c> Runner<'c> {
     }
 }
 
-/// APIs whose answer may come before the change is seen.
-fn changes(api: ApiKey) -> bool {
+/// Whether the answer may come before the change is seen.
+fn changes(request: &Request) -> bool {
     use ApiKey::*;
-    matches!(
-        api,
-        Metadata
-            | CreateTopics
-            | DeleteTopics
-            | CreatePartitions
-            | AlterConfigs
-            | IncrementalAlterConfigs
-            | AlterClientQuotas
-            | UpdateFeatures
-            | FindCoordinator
-    )
+    let only_checks = request.body["ValidateOnly"] == true || request.body["validateOnly"] == true;
+    match request.api {
+        Metadata => request.body["AllowAutoTopicCreation"] != false,
+        CreateTopics | DeleteTopics | CreatePartitions => !only_checks,
+        AlterConfigs | IncrementalAlterConfigs | AlterClientQuotas => !only_checks,
+        UpdateFeatures => !only_checks,
+        FindCoordinator => true,
+        _ => false,
+    }
 }
 
 fn outcome(result: io::Result<Value>) -> Value {

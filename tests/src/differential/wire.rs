@@ -64,12 +64,11 @@ impl Wire<'_> {
 
     fn write_field(&self, w: &mut Writer, field: &Field, value: &Value, now_ms: i64) {
         let flexible = self.flexible() && !field.inflexible;
-        if let Type::Struct(_) = field.ty {
-            if field.nullable.is_some_and(|versions| versions.contains(self.version)) {
-                w.i8(if value.is_null() { -1 } else { 1 });
-                if value.is_null() {
-                    return;
-                }
+        let nullable = field.nullable.is_some_and(|versions| versions.contains(self.version));
+        if matches!(field.ty, Type::Struct(_)) && nullable {
+            w.i8(if value.is_null() { -1 } else { 1 });
+            if value.is_null() {
+                return;
             }
         }
         self.write(w, &field.ty, value, flexible, now_ms);

@@ -131,6 +131,9 @@ fn features() -> Script {
 
 fn producers() -> Script {
     let mut s = Script::new("cluster/producer-ids");
+    // Apache Kafka fetches its first block of ids when somebody asks for one.
+    let first = json!({"TransactionalId": null, "TransactionTimeoutMs": 1000});
+    s.until("first", ApiKey::InitProducerId, first, "/ErrorCode", json!(0));
     s.each(
         "idempotent",
         ApiKey::InitProducerId,

@@ -9,6 +9,7 @@ mod alterations;
 mod cluster;
 mod configs;
 mod data;
+mod quotas;
 mod random;
 mod topics;
 
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Script> {
     out.extend(topics::all());
     out.extend(data::all());
     out.extend(configs::all());
+    out.extend(quotas::all());
     out.extend(random::all());
     out.extend(alterations::all());
     out

@@ -44,6 +44,15 @@ fn drawn(catalogue: &Catalogue, api: ApiKey) -> Script {
                     body[field] = json!(true);
                 }
             }
+            if api == ApiKey::DescribeLogDirs && body["Topics"].is_null() {
+                // That asks for everything, which every other scenario changes.
+                body["Topics"] = json!([]);
+            }
+            for field in ["TimeoutMs", "timeoutMs"] {
+                if body.get(field).is_some() {
+                    body[field] = json!(5000);
+                }
+            }
             s.call(&format!("seed {seed}, version {version}"), api, version, body);
         }
     }

@@ -234,7 +234,7 @@ fn delete() -> Script {
             "one name twice",
             ApiKey::DeleteTopics,
             version,
-            json!({"TopicNames": ["x", "x"], "Topics": [{"Name": "x"}, {"Name": "x"}]}),
+            json!({"TopicNames": ["x", "x"], "Topics": [{"Name": "x"}, {"Name": "x"}], "TimeoutMs": 5000}),
         );
     }
     topic(&mut s, "deleted-by-id", 1, &[]);
@@ -246,7 +246,7 @@ fn delete() -> Script {
         ("by id", json!([{"Name": null, "TopicId": "$id"}])),
         ("by id again", json!([{"Name": null, "TopicId": "$id"}])),
     ] {
-        s.newest(step, ApiKey::DeleteTopics, json!({"Topics": rows}));
+        s.newest(step, ApiKey::DeleteTopics, json!({"Topics": rows, "TimeoutMs": 5000}));
     }
     s
 }
