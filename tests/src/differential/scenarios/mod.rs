@@ -9,6 +9,7 @@ mod alterations;
 mod cluster;
 mod configs;
 mod data;
+mod fetches;
 mod quotas;
 mod random;
 mod topics;
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Script> {
     out.extend(cluster::all());
     out.extend(topics::all());
     out.extend(data::all());
+    out.extend(fetches::all());
     out.extend(configs::all());
     out.extend(quotas::all());
     out.extend(random::all());
