@@ -1,4 +1,4 @@
-//! The HTTP port for operators: `/metrics`, `/healthz`, `/readyz`.
+//! The HTTP port for operators: `/metrics`, `/healthz`, `/readyz`, and the console.
 //!
 //! Health is "the process answers" and never depends on others; readiness is "clients may be sent here", see
 //! [`crate::health`].
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use self::listener::Bounded;
 use crate::broker::Node;
+use crate::console;
 use crate::health::Health;
 use crate::metrics;
 use crate::server::limits::Connections;
@@ -40,6 +41,7 @@ pub async fn serve(listener: std::net::TcpListener, admin: Admin, stop: oneshot:
         .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .merge(console::routes(&admin))
         .with_state(admin.clone());
     let listener = Bounded::new(listener, Arc::clone(&admin.node.metrics));
     let stopped = async {

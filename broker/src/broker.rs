@@ -20,6 +20,7 @@ use crate::controller::{Client, ProducerIds};
 use crate::coordinator::Coordinators;
 use crate::error::StartError;
 use crate::health::Health;
+use crate::lag::{self, Lags};
 use crate::lifecycle::Lifecycle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
@@ -55,6 +56,7 @@ pub struct Node {
     pub quotas: Arc<Quotas>,
     pub producer_ids: Arc<ProducerIds>,
     pub groups: Arc<Coordinators>,
+    pub lags: Lags,
     pub metrics: Arc<Metrics>,
     /// The runtime for work that must not run on a reactor, and its pool for blocking calls.
     pub background: tokio::runtime::Handle,
@@ -67,6 +69,7 @@ pub struct Broker {
     http_address: Option<SocketAddr>,
     stopping: Arc<AtomicBool>,
     stop_http: oneshot::Sender<()>,
+    lags: JoinHandle<()>,
     acceptors: Vec<JoinHandle<()>>,
     reactors: Arc<Reactors>,
     lifecycle: Lifecycle,
@@ -122,6 +125,7 @@ impl Broker {
             fetch_sessions: Sessions::new(fetch_session_slots, Arc::clone(&metrics)),
             quotas: Arc::clone(&lifecycle.quotas),
             producer_ids: Arc::clone(lifecycle.producer_ids()),
+            lags: Lags::default(),
             groups: Arc::clone(lifecycle.groups()),
             metrics,
             background: background.handle().clone(),
@@ -162,6 +166,7 @@ impl Broker {
                 .map(|listener| background.spawn(listener.accept(acceptor.clone())))
                 .collect(),
             reactors: acceptor.reactors,
+            lags: background.spawn(lag::run(Arc::clone(&node))),
             node,
             http_address,
             stopping,
@@ -207,10 +212,10 @@ impl Broker {
 
     /// Stops in order: no new connections, requests in flight answered, partitions flushed and closed.
     pub fn stop(self) {
-        let Self { stopping, stop_http, acceptors, reactors, lifecycle, background, node, .. } = self;
+        let Self { stopping, stop_http, lags, acceptors, reactors, lifecycle, background, node, .. } = self;
         stopping.store(true, Ordering::Relaxed);
         background.block_on(async {
-            for acceptor in acceptors {
+            for acceptor in acceptors.into_iter().chain([lags]) {
                 acceptor.abort();
                 // Cancelled, as was just asked for.
                 let _ = acceptor.await;

@@ -5,6 +5,8 @@
 //! logs are closed, the clean-stop marker is written. A process that dies instead loses nothing that was
 //! acknowledged: its next start recovers the logs.
 
+mod heartbeats;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,12 +16,15 @@ use milena_log::{Directory, Log, RealFiles};
 use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener;
-use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer, RegisterBroker};
+use milena_state::metadata::brokers::RegisterBroker;
 use milena_state::metadata::record::Endpoint;
 use milena_state::metadata::{Command, Reply, features};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use heartbeats::Heartbeats;
+
+use crate::broker::now_ms;
 use crate::controller::raft::log_store::{LOG_NAME, LogStore};
 use crate::controller::raft::quorum::{self, Quorum};
 use crate::controller::raft::snapshot::Snapshots;
@@ -32,7 +37,7 @@ use crate::metadata::follow::{self, Source};
 use crate::metadata::publish::{self, Publisher};
 use crate::metrics::Metrics;
 use crate::partition::directories::{OpenError, SYNCING_THREADS, in_parallel};
-use crate::partition::{Directories, Partition, Table, upkeep};
+use crate::partition::{Cleaner, Directories, Partition, Table, upkeep};
 use crate::server::quota::Quotas;
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
@@ -54,6 +59,8 @@ pub struct Lifecycle {
     broker_epoch: Arc<AtomicI64>,
     is_unfenced: Arc<AtomicBool>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    /// From when partitions have their leader on.
+    cleaner: Option<Cleaner>,
 }
 
 /// Why a node could not start.
@@ -86,10 +93,12 @@ impl Lifecycle {
         settings: Arc<Settings>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
-        let lifecycle = Self::open(settings, files, &metrics).await?;
-        let report = report_quorum(lifecycle.quorum.clone(), metrics);
+        let mut lifecycle = Self::open(settings, files, &metrics).await?;
+        let report = report_quorum(lifecycle.quorum.clone(), Arc::clone(&metrics));
         lifecycle.tasks.lock().push(tokio::spawn(report));
         lifecycle.join().await?;
+        let (table, in_force) = (Arc::clone(&lifecycle.partitions), lifecycle.in_force());
+        lifecycle.cleaner = Some(Cleaner::start(table, in_force, metrics, Arc::new(now_ms)));
         Ok(lifecycle)
     }
 
@@ -197,6 +206,7 @@ impl Lifecycle {
             broker_epoch: Arc::new(AtomicI64::new(-1)),
             is_unfenced: Arc::default(),
             tasks: parking_lot::Mutex::new(tasks),
+            cleaner: None,
         })
     }
 
@@ -245,7 +255,7 @@ impl Lifecycle {
     }
 
     /// Leaves the cluster in order and closes the logs. Called when no request is under way any more.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.groups.stop();
         if tokio::time::timeout(LEAVE_TIMEOUT, self.give_up_leadership()).await.is_err() {
             tracing::warn!(timeout = ?LEAVE_TIMEOUT, "controlled shutdown took too long and was given up");
@@ -255,6 +265,9 @@ impl Lifecycle {
         for task in tasks {
             // Cancelled, as was just asked for: before the quorum ends, or the follower would take that for a failure.
             let _ = task.await;
+        }
+        if let Some(cleaner) = self.cleaner.take() {
+            cleaner.stop().await;
         }
         self.quorum.stop().await;
         let (partitions, directories, quorum) =
@@ -312,57 +325,6 @@ fn close(partition: &Partition) {
     }
     let Some(Err(error)) = log.map(Log::close_clean) else { return };
     tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "log was not closed cleanly");
-}
-
-/// Tells the controller that this broker lives.
-struct Heartbeats {
-    controller: Client,
-    metadata: Arc<Metadata>,
-    broker_id: i32,
-    broker_epoch: Arc<AtomicI64>,
-    is_unfenced: Arc<AtomicBool>,
-    interval: Duration,
-}
-
-impl Heartbeats {
-    /// One heartbeat; the answer and the index at which it holds.
-    async fn beat(&self, want_shut_down: bool) -> Result<(HeartbeatAnswer, i64), String> {
-        let command = Command::BrokerHeartbeat(Heartbeat {
-            broker_id: self.broker_id,
-            broker_epoch: self.broker_epoch.load(Ordering::Acquire),
-            current_metadata_offset: self.metadata.published_index(),
-            want_fence: false,
-            want_shut_down,
-            others_caught_up: false,
-        });
-        let committed = self.controller.submit(command).await.map_err(|error| error.to_string())?;
-        match committed.reply {
-            Reply::BrokerHeartbeat(Ok(answer)) => {
-                self.is_unfenced.store(!answer.is_fenced, Ordering::Release);
-                Ok((answer, committed.index))
-            }
-            Reply::BrokerHeartbeat(Err(error)) => Err(error.to_string()),
-            other => Err(format!("unexpected reply {other:?}")),
-        }
-    }
-
-    async fn run(self) {
-        let mut beats = tokio::time::interval(self.interval);
-        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut is_failing = false;
-        loop {
-            beats.tick().await;
-            match self.beat(false).await {
-                Ok(_) => is_failing = false,
-                // Once, not with every beat: the controller may be away for long.
-                Err(reason) if !is_failing => {
-                    is_failing = true;
-                    tracing::warn!(%reason, "heartbeat was not answered by the controller");
-                }
-                Err(_) => {}
-            }
-        }
-    }
 }
 
 fn open_directories(
@@ -476,6 +438,14 @@ mod folder_tests;
 #[cfg(test)]
 #[path = "lifecycle_fault_test.rs"]
 mod fault_tests;
+
+#[cfg(test)]
+#[path = "lifecycle_cleaner_scene.rs"]
+mod cleaner_scene;
+
+#[cfg(test)]
+#[path = "lifecycle_cleaner_test.rs"]
+mod cleaner_tests;
 
 #[cfg(test)]
 #[path = "lifecycle_partition_test.rs"]

@@ -71,7 +71,7 @@ fn banner(broker: &Broker) -> String {
     let listeners = settings.listeners.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let dirs = settings.log_dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ");
     let http = match broker.http_address() {
-        Some(address) => format!("http://{address}/metrics, /healthz, /readyz"),
+        Some(address) => format!("http://{address}/console, /metrics, /healthz, /readyz"),
         None => "off".to_owned(),
     };
     let bootstrap = broker.bootstrap();

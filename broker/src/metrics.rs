@@ -4,6 +4,7 @@
 //! another thread; rare events go through plain counters. What others keep anyway (log sizes, raft state, the
 //! process) is read when somebody scrapes. `definitions` is the table that `docs/metrics.md` is made from.
 
+pub mod cleaning;
 pub mod definitions;
 mod groups;
 mod process;
@@ -17,6 +18,7 @@ use prometheus::core::Collector as _;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
 use definitions::Definition;
+pub use process::Process;
 pub use requests::Shard;
 pub use scrape::render;
 
@@ -53,6 +55,8 @@ pub enum Limit {
     ControllerMailbox,
     /// Connections of the HTTP port: accepting waits.
     HttpConnections,
+    /// Lags of groups by partition: further ones are neither kept nor shown.
+    GroupLags,
     /// Requests that wait for one group coordinator: the request is refused.
     GroupRequests,
 }
@@ -71,7 +75,7 @@ pub enum Failure {
 }
 
 impl Limit {
-    const ALL: [Limit; 16] = [
+    const ALL: [Limit; 17] = [
         Limit::Connections,
         Limit::ConnectionsPerIp,
         Limit::Descriptors,
@@ -87,6 +91,7 @@ impl Limit {
         Limit::WaitTime,
         Limit::ControllerMailbox,
         Limit::HttpConnections,
+        Limit::GroupLags,
         Limit::GroupRequests,
     ];
 
@@ -108,6 +113,7 @@ impl Limit {
             Limit::WaitTime => "wait_time",
             Limit::ControllerMailbox => "controller_mailbox",
             Limit::HttpConnections => "http_connections",
+            Limit::GroupLags => "group_lags",
             Limit::GroupRequests => "group_requests",
         }
     }
@@ -143,6 +149,8 @@ pub struct Metrics {
     raft_applied_index: IntGauge,
     log_directories_offline: IntGauge,
     groups: groups::Counters,
+    /// Of the log cleaner.
+    pub cleaning: cleaning::Cleaning,
 }
 
 impl Default for Metrics {
@@ -168,7 +176,17 @@ impl Metrics {
             raft_applied_index: gauge(&definitions::RAFT_APPLIED_INDEX),
             log_directories_offline: gauge(&definitions::LOG_DIRECTORIES_OFFLINE),
             groups: groups::Counters::new(),
+            cleaning: cleaning::Cleaning::default(),
         }
+    }
+
+    pub fn uptime(&self) -> std::time::Duration {
+        self.started.elapsed().unwrap_or_default()
+    }
+
+    /// The process as the kernel sees it at this moment.
+    pub fn process(&self) -> Process {
+        Process::read()
     }
 
     /// Counters for one more reactor.

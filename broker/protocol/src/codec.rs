@@ -45,6 +45,14 @@ pub fn decode_exact<'a, T: Decode<'a>>(bytes: &'a [u8], version: i16) -> Result<
     Ok(message)
 }
 
+/// Decodes a message from the beginning of `bytes` and leaves alone what follows it.
+///
+/// For requests: Apache Kafka does not look behind the last field either, and librdkafka sends three bytes too many when
+/// it asks for the metadata of all topics.
+pub fn decode_start<'a, T: Decode<'a>>(bytes: &'a [u8], version: i16) -> Result<T, DecodeError> {
+    T::decode(&mut Reader::new(bytes), version)
+}
+
 /// Encodes a message that holds no detached records.
 pub fn encode_to_vec<T: Encode>(message: &T, version: i16) -> Result<Vec<u8>, EncodeError> {
     let mut w = Writer::new();

@@ -23,7 +23,8 @@ pub mod writer;
 
 pub use api_key::ApiKey;
 pub use codec::{
-    Decode, DecodeError, Encode, EncodeError, Message, Problem, Request, decode_exact, encode_to_vec,
+    Decode, DecodeError, Encode, EncodeError, Message, Problem, Request, decode_exact, decode_start,
+    encode_to_vec,
 };
 pub use error::ErrorCode;
 pub use reader::Reader;

@@ -17,12 +17,18 @@ const ALTER_CONFIGS: i32 = 1 << 11;
 const IDEMPOTENT_WRITE: i32 = 1 << 12;
 
 const ON_TOPIC: i32 = READ | WRITE | CREATE | DELETE | ALTER | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
+const ON_GROUP: i32 = READ | DELETE | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
 const ON_CLUSTER: i32 =
     CREATE | ALTER | DESCRIBE | CLUSTER_ACTION | DESCRIBE_CONFIGS | ALTER_CONFIGS | IDEMPOTENT_WRITE;
 
 /// Operations on a topic, or [`NOT_ASKED`].
 pub fn on_topic(asked: bool) -> i32 {
     if asked { ON_TOPIC } else { NOT_ASKED }
+}
+
+/// Operations on a group, or [`NOT_ASKED`].
+pub fn on_group(asked: bool) -> i32 {
+    if asked { ON_GROUP } else { NOT_ASKED }
 }
 
 /// Operations on the cluster, or [`NOT_ASKED`].

@@ -20,7 +20,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use milena_protocol::{ApiKey, DecodeError, decode_exact};
+use milena_protocol::{ApiKey, DecodeError, decode_start};
 
 use crate::server::{Reply, RequestContext};
 
@@ -29,27 +29,40 @@ pub mod alter_configs;
 pub mod api_versions;
 mod authorized_operations;
 mod auto_create;
+mod client_host;
 mod controller_call;
 pub mod create_partitions;
 pub mod create_topics;
 mod current_leader;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
 pub mod fetch;
+pub mod find_coordinator;
+mod group_topics;
+pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
 pub mod list_config_resources;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod sync_group;
 pub(crate) mod topic_id;
 mod topic_metadata;
 pub mod unregister_broker;
@@ -67,6 +80,10 @@ pub struct Route {
     /// The first version that ApiVersions names. Differs for Produce only: librdkafka takes a broker whose
     /// Produce begins above 0 for one without compression, so Apache Kafka says 0 and serves from 3.
     pub advertised_first: i16,
+    /// Nothing behind it on the connection begins before it is answered, as with Apache Kafka, which takes the requests
+    /// of a connection one by one. Set where the answer may take minutes and changes what those behind it mean: a
+    /// heartbeat that ran ahead of its member's join would report a rebalance that is over when the client reads of it.
+    pub holds_the_line: bool,
     pub run: fn(RequestContext) -> Running,
 }
 
@@ -76,9 +93,10 @@ macro_rules! route {
             key: ApiKey::$key,
             versions: ($first, $last),
             advertised_first: $first,
+            holds_the_line: false,
             run: |cx| {
                 Box::pin(async move {
-                    let request = decode_exact(cx.body(), cx.version)?;
+                    let request = decode_start(cx.body(), cx.version)?;
                     Ok($handler(&cx, request).await)
                 })
             },
@@ -92,6 +110,15 @@ pub static ROUTES: &[Route] = &[
     route!(Fetch, 4..=18, fetch::handle),
     route!(ListOffsets, 1..=11, list_offsets::handle),
     route!(Metadata, 0..=13, metadata::handle),
+    route!(OffsetCommit, 2..=10, offset_commit::handle),
+    route!(OffsetFetch, 1..=10, offset_fetch::handle),
+    route!(FindCoordinator, 0..=6, find_coordinator::handle),
+    Route { holds_the_line: true, ..route!(JoinGroup, 0..=9, join_group::handle) },
+    route!(Heartbeat, 0..=4, heartbeat::handle),
+    route!(LeaveGroup, 0..=5, leave_group::handle),
+    Route { holds_the_line: true, ..route!(SyncGroup, 0..=5, sync_group::handle) },
+    route!(DescribeGroups, 0..=6, describe_groups::handle),
+    route!(ListGroups, 0..=5, list_groups::handle),
     route!(ApiVersions, 0..=4, api_versions::handle),
     route!(CreateTopics, 2..=7, create_topics::handle),
     route!(DeleteTopics, 1..=6, delete_topics::handle),
@@ -102,7 +129,9 @@ pub static ROUTES: &[Route] = &[
     route!(AlterConfigs, 0..=2, alter_configs::handle),
     route!(DescribeLogDirs, 1..=5, describe_log_dirs::handle),
     route!(CreatePartitions, 0..=3, create_partitions::handle),
+    route!(DeleteGroups, 0..=2, delete_groups::handle),
     route!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle),
+    route!(OffsetDelete, 0..=0, offset_delete::handle),
     route!(DescribeClientQuotas, 0..=1, describe_client_quotas::handle),
     route!(AlterClientQuotas, 0..=1, alter_client_quotas::handle),
     route!(DescribeQuorum, 0..=2, describe_quorum::handle),

@@ -63,6 +63,12 @@ definitions! {
         "Offset below which every in-sync replica holds the records.";
     PARTITIONS = "milena_partitions" Gauge []
         "Partitions with a replica on this broker.";
+    GROUP_LAG_RECORDS = "milena_group_lag_records" Gauge ["group", "topic", "partition"]
+        "Offsets from what a group has committed, or the log start, to the high watermark; none without a commit.";
+    GROUP_LAG_SECONDS = "milena_group_lag_seconds" Gauge ["group", "topic", "partition"]
+        "Age of the oldest record that a group has not consumed, 0 when there is none.";
+    GROUP_LAGS_LEFT_OUT = "milena_group_lags_left_out" Gauge []
+        "Lags that are not told: at most 10000 are, in the order of group, topic and partition.";
     LOG_DIRECTORIES_OFFLINE = "milena_log_directories_offline" Gauge []
         "Data directories that failed and are not used until the next start.";
     GROUPS = "milena_groups" Gauge ["state"]
@@ -85,6 +91,36 @@ definitions! {
         "Time that the longest of them took.";
     GROUP_RECORDS_SKIPPED = "milena_group_records_skipped_total" Counter []
         "Records of `__consumer_offsets` that could not be read and were skipped.";
+    CLEANER_THREADS = "milena_cleaner_threads" Gauge []
+        "Cleaners that should run: `log.cleaner.threads`, 0 without `log.cleaner.enable`.";
+    CLEANER_DEAD_THREADS = "milena_cleaner_dead_threads" Gauge []
+        "Cleaners that panicked and wait for their restart.";
+    CLEANER_RESTARTS = "milena_cleaner_restarts_total" Counter []
+        "Cleaners that were started again after a panic.";
+    CLEANER_LAST_RUN = "milena_cleaner_last_run_time_seconds" Gauge []
+        "When a cleaner looked for a log to compact for the last time, in seconds since 1970; 0 before.";
+    CLEANER_DIRTY_RATIO_MAX = "milena_cleaner_dirty_ratio_max" Gauge []
+        "Largest share of bytes that are not compacted yet in what could be, over the logs that the last look found.";
+    CLEANER_DELAY_MAX = "milena_cleaner_delay_seconds_max" Gauge []
+        "Longest time by which `max.compaction.lag.ms` was exceeded at the last look.";
+    CLEANER_UNCLEANABLE_PARTITIONS = "milena_cleaner_uncleanable_partitions" Gauge ["directory"]
+        "Partitions of compacted topics that are left as they are, since compaction failed on them for good.";
+    CLEANER_UNCLEANABLE_BYTES = "milena_cleaner_uncleanable_bytes" Gauge ["directory"]
+        "Bytes in them that wait for compaction.";
+    CLEANER_PASSES = "milena_cleaner_passes_total" Counter ["outcome"]
+        "Passes over a log: done, failed, or interrupted by a stop or a change of the log.";
+    CLEANER_LAST_PASS = "milena_cleaner_last_pass_time_seconds" Gauge []
+        "When the last pass came to its end, in seconds since 1970; 0 before.";
+    CLEANER_PASS_SECONDS_MAX = "milena_cleaner_pass_seconds_max" Gauge []
+        "Time of the longest among the last passes of each cleaner.";
+    CLEANER_RECOPY_RATIO = "milena_cleaner_recopy_ratio" Gauge []
+        "Bytes written by the bytes read in the last passes of all cleaners.";
+    CLEANER_MAP_UTILIZATION_MAX = "milena_cleaner_map_utilization_max" Gauge []
+        "Largest share of the memory for keys that was needed in the last passes of all cleaners.";
+    CLEANER_READ_BYTES = "milena_cleaner_read_bytes_total" Counter []
+        "Bytes that cleaners read.";
+    CLEANER_WRITTEN_BYTES = "milena_cleaner_written_bytes_total" Counter []
+        "Bytes that cleaners wrote.";
     RAFT_TERM = "milena_raft_term" Gauge []
         "Term of the metadata quorum as this node knows it.";
     RAFT_COMMITTED_INDEX = "milena_raft_committed_index" Gauge []
@@ -129,7 +165,11 @@ pub fn reference() -> String {
     }
     let limits = super::Limit::ALL.map(super::Limit::name).join("`, `");
     let failures = super::Failure::ALL.map(super::Failure::name).join("`, `");
-    let _ = writeln!(page, "\nValues of `limit`: `{limits}`. Values of `reason`: `{failures}`.");
+    let outcomes = super::cleaning::Outcome::ALL.map(super::cleaning::Outcome::name).join("`, `");
+    let _ = writeln!(
+        page,
+        "\nValues of `limit`: `{limits}`. Values of `reason`: `{failures}`. Values of `outcome`: `{outcomes}`."
+    );
     page
 }
 

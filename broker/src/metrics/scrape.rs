@@ -2,6 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
+use milena_state::lag::Lag;
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
@@ -17,6 +18,7 @@ use crate::health::Signs;
 pub fn render(node: &Node, connections: usize, signs: Signs) -> Result<String, prometheus::Error> {
     let mut families = node.metrics.requests();
     families.extend(node.metrics.rare());
+    families.extend(node.metrics.cleaning.families());
     families.push(plain(&table::CONNECTIONS, connections as f64));
     families.push(plain(&table::FETCH_SESSIONS, node.fetch_sessions.count() as f64));
     let cached_partitions = node.fetch_sessions.cached_partitions();
@@ -25,12 +27,20 @@ pub fn render(node: &Node, connections: usize, signs: Signs) -> Result<String, p
     families.extend(groups(node));
     families.extend(health(signs));
     families.extend(partitions(node));
+    families.extend(lags(node));
     families.extend(process(&node.metrics));
     families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new().encode_to_string(&families)
 }
 
 impl Metrics {
+    /// Bytes that clients have sent and received.
+    pub fn bytes(&self) -> (u64, u64) {
+        let shards = self.shards.lock().clone();
+        let sum = |of: fn(&Shard) -> u64| shards.iter().map(|shard| of(shard)).sum();
+        (sum(Shard::received_bytes), sum(Shard::sent_bytes))
+    }
+
     /// The sums of all shards, and what is told per shard.
     fn requests(&self) -> Vec<MetricFamily> {
         let shards = self.shards.lock().clone();
@@ -117,6 +127,20 @@ fn partitions(node: &Node) -> Vec<MetricFamily> {
     ]
 }
 
+fn lags(node: &Node) -> [MetricFamily; 3] {
+    let current = node.lags.current();
+    let labels = |lag: &Lag| {
+        vec![lag.commit.group.to_string(), lag.commit.topic.to_string(), lag.commit.partition.to_string()]
+    };
+    let records = current.lags.iter().map(|lag| (labels(lag), lag.records as f64));
+    let seconds = current.lags.iter().filter_map(|lag| Some((labels(lag), lag.age_ms? as f64 / 1e3)));
+    [
+        family(&table::GROUP_LAG_RECORDS, records),
+        family(&table::GROUP_LAG_SECONDS, seconds),
+        plain(&table::GROUP_LAGS_LEFT_OUT, current.left_out as f64),
+    ]
+}
+
 fn process(metrics: &Metrics) -> Vec<MetricFamily> {
     let process = Process::read();
     let started = metrics.started.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
@@ -131,11 +155,14 @@ fn process(metrics: &Metrics) -> Vec<MetricFamily> {
     values.into_iter().filter_map(|(definition, value)| Some(plain(definition, value?))).collect()
 }
 
-fn plain(definition: &Definition, value: f64) -> MetricFamily {
+pub(super) fn plain(definition: &Definition, value: f64) -> MetricFamily {
     family(definition, [(Vec::new(), value)])
 }
 
-fn family(definition: &Definition, values: impl IntoIterator<Item = (Vec<String>, f64)>) -> MetricFamily {
+pub(super) fn family(
+    definition: &Definition,
+    values: impl IntoIterator<Item = (Vec<String>, f64)>,
+) -> MetricFamily {
     let metrics = values.into_iter().map(|(labels, value)| {
         let mut metric = labelled(definition, labels);
         if definition.kind == Kind::Counter {

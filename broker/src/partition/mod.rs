@@ -4,6 +4,7 @@
 //! partition's, and waits on its [`Level`]s outside it. No task, timer or open file belongs to a partition.
 
 pub mod append;
+pub mod cleaner;
 mod deleted;
 pub mod directories;
 mod lock;
@@ -22,6 +23,7 @@ pub mod wait;
 pub mod watermark;
 
 pub use append::{AppendAs, AppendError, Appended};
+pub use cleaner::Cleaner;
 pub use directories::Directories;
 pub use milena_state::partition::reads::Isolation;
 pub use offsets::{OffsetAndTimestamp, Timestamp};

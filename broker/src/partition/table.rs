@@ -3,7 +3,7 @@
 //! Topics are spread over shards, each an immutable map behind an atomic pointer: a lookup takes no lock, and a
 //! change copies one small map. Only the metadata publisher changes the table; it is the one writer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::Settings;
 use rustc_hash::FxBuildHasher;
+use tokio::sync::watch;
 
 use super::partition::Partition;
 
@@ -45,6 +46,8 @@ pub struct Table {
     // Names are chosen by clients, so their hash must not be predictable; ids are random.
     names: Index<Arc<str>, RandomState>,
     ids: Index<Uuid, FxBuildHasher>,
+    /// Topics whose logs are compacted. Who compacts them waits here while there are none.
+    compacted: watch::Sender<BTreeSet<Uuid>>,
 }
 
 struct Index<K, S> {
@@ -56,7 +59,11 @@ type Shard<K, S> = ArcSwap<HashMap<K, Arc<Topic>, S>>;
 
 impl Default for Table {
     fn default() -> Self {
-        Self { names: Index::new(RandomState::new()), ids: Index::new(FxBuildHasher) }
+        Self {
+            names: Index::new(RandomState::new()),
+            ids: Index::new(FxBuildHasher),
+            compacted: watch::Sender::default(),
+        }
     }
 }
 
@@ -95,16 +102,33 @@ impl Table {
         shards.flat_map(|shard| shard.load().values().map(Arc::clone).collect::<Vec<_>>()).collect()
     }
 
+    /// The topics whose logs are compacted, and every change of them.
+    pub fn compacted(&self) -> watch::Receiver<BTreeSet<Uuid>> {
+        self.compacted.subscribe()
+    }
+
+    /// The partitions of these topics that are here.
+    pub fn compacted_partitions(&self) -> Vec<Arc<Partition>> {
+        let ids = self.compacted.borrow().clone();
+        let topics: Vec<_> = ids.into_iter().filter_map(|id| self.topic(id)).collect();
+        topics.iter().flat_map(|topic| topic.partitions()).map(Arc::clone).collect()
+    }
+
     /// Adds a topic or replaces it by its newer state.
     pub(crate) fn put(&self, topic: Topic) {
         let topic = Arc::new(topic);
         self.ids.change(&topic.id, |map| drop(map.insert(topic.id, Arc::clone(&topic))));
         self.names.change(&topic.name, |map| drop(map.insert(Arc::clone(&topic.name), Arc::clone(&topic))));
+        self.compacted.send_if_modified(|ids| match topic.log_config.compact {
+            true => ids.insert(topic.id),
+            false => ids.remove(&topic.id),
+        });
     }
 
     /// Takes a topic out; its partitions are not found any more.
     pub(crate) fn remove(&self, id: Uuid) -> Option<Arc<Topic>> {
         let topic = self.topic(id)?;
+        self.compacted.send_if_modified(|ids| ids.remove(&id));
         self.ids.change(&id, |map| drop(map.remove(&id)));
         self.names.change(&topic.name, |map| {
             // A topic of the same name may have been created again meanwhile.

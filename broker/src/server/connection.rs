@@ -145,7 +145,7 @@ impl Busy {
             if connection.peer.muted_until.get().is_some() {
                 continue;
             }
-            if self.paused || self.is_full() {
+            if self.paused || self.is_full() || self.is_held() {
                 return Ok(Poll::Pending);
             }
             if moved.read >= BYTES_PER_TURN_MAX {
@@ -190,6 +190,12 @@ impl Busy {
     fn is_full(&self) -> bool {
         let unsent_bytes = self.output.pending_bytes() + self.held_bytes;
         self.in_flight.len() >= REQUESTS_IN_FLIGHT_MAX || unsent_bytes >= OUTPUT_BYTES_MAX
+    }
+
+    /// Whether the last request wants to be answered before another begins (see [`Route::holds_the_line`]).
+    fn is_held(&self) -> bool {
+        let last = self.in_flight.back();
+        last.is_some_and(|last| last.route.holds_the_line && matches!(last.state, State::Running(_)))
     }
 
     /// Counts that a bound stopped the reading, once for each time that it does.
@@ -250,6 +256,7 @@ impl Busy {
         let mut started = false;
         let was_paused = std::mem::take(&mut self.paused);
         while !self.is_full()
+            && !self.is_held()
             && !self.closing
             && !self.reading_ended
             && connection.peer.muted_until.get().is_none()
@@ -305,7 +312,8 @@ impl Busy {
 
     fn report(&self, connection: &Connection, moved: &Moved, now: Instant) {
         connection.reactor.shard.moved(moved.read as u64, moved.written);
-        let reads_on = !self.reading_ended && !self.paused && !self.is_full() && self.muted.is_none();
+        let stopped = self.paused || self.is_full() || self.is_held() || self.muted.is_some();
+        let reads_on = !self.reading_ended && !stopped;
         let waits = !self.output.is_empty() || self.reading_ended;
         connection.vitals.note(Turn {
             now,

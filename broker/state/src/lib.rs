@@ -9,6 +9,7 @@
 pub mod config;
 pub mod fetch_session;
 pub mod group;
+pub mod lag;
 pub mod metadata;
 pub mod partition;
 pub mod quota;

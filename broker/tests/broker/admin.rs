@@ -159,7 +159,11 @@ pub fn update_features(stream: &mut TcpStream, version: i16) {
         ("eligible.leader.replicas.version", 2, "Local controller 1 only supports versions 0-1"),
     ] {
         let (code, message, results) = request(vec![update(name, level)]);
-        assert_eq!((code, results), (ErrorCode::FeatureUpdateFailed.as_i16(), 0), "{version} {name} {level}");
+        assert_eq!(
+            (code, results),
+            (ErrorCode::InvalidUpdateVersion.as_i16(), 0),
+            "{version} {name} {level}"
+        );
         assert!(message.contains(reason), "{version} {name} {level}: {message}");
     }
 }

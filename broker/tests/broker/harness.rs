@@ -26,6 +26,9 @@ impl Running {
             ("listeners", "PLAINTEXT://127.0.0.1:0"),
             ("milena.http.listener", "127.0.0.1:0"),
             ("num.network.threads", "2"),
+            // Groups answer at once, and their topic is made in a moment.
+            ("group.initial.rebalance.delay.ms", "0"),
+            ("offsets.topic.num.partitions", "3"),
             ("log.dirs", data.path().to_str().expect("a plain path")),
         ];
         let properties: BTreeMap<_, _> =
@@ -96,10 +99,19 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
 
 /// Sends a request and reads its response, which must be whole and nothing more.
 pub fn ask<R: Request>(stream: &mut TcpStream, version: i16, request: &R) -> R::Response<'static> {
+    send(stream, version, request);
+    receive::<R>(stream, version)
+}
+
+pub fn send<R: Request>(stream: &mut TcpStream, version: i16, request: &R) {
     let mut w = Writer::new();
     header::request_frame(&mut w, R::API, version, i32::from(version), Some("test"), request)
         .unwrap_or_else(|error| panic!("{} {version}: {error}", R::NAME));
     stream.write_all(&w.into_bytes().expect("nothing is detached")).expect("the connection is open");
+}
+
+/// Reads the response to a request that was sent in `version`.
+pub fn receive<R: Request>(stream: &mut TcpStream, version: i16) -> R::Response<'static> {
     // Tests are short: what they decode may live as long as the process.
     let frame: &'static [u8] = read_frame(stream).leak();
     let mut r = Reader::new(frame);

@@ -1,7 +1,10 @@
 //! A whole broker in this process, seen from its sockets.
 
 mod admin;
+mod console;
+mod groups;
 mod harness;
+mod lag;
 mod program;
 mod server;
 mod versions;

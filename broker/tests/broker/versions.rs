@@ -7,8 +7,8 @@ use milena_protocol::messages::*;
 use milena_protocol::records::Builder;
 use milena_protocol::{ApiKey, ErrorCode, Uuid};
 
-use crate::admin;
 use crate::harness::{Running, ask};
+use crate::{admin, groups};
 
 pub const NONE: i16 = ErrorCode::None as i16;
 pub const TOPIC: &str = "present";
@@ -40,6 +40,17 @@ fn check(stream: &mut TcpStream, route: &Route, version: i16, topic: &Topic) {
         ApiKey::ListOffsets => list_offsets(stream, version),
         ApiKey::Metadata => metadata(stream, version),
         ApiKey::ApiVersions => api_versions(stream, version),
+        ApiKey::OffsetCommit => groups::versions::offset_commit(stream, version, topic.id),
+        ApiKey::OffsetFetch => groups::versions::offset_fetch(stream, version, topic.id),
+        ApiKey::FindCoordinator => groups::versions::find_coordinator(stream, version),
+        ApiKey::JoinGroup => groups::versions::join_group(stream, version),
+        ApiKey::Heartbeat => groups::versions::heartbeat(stream, version),
+        ApiKey::LeaveGroup => groups::versions::leave_group(stream, version),
+        ApiKey::SyncGroup => groups::versions::sync_group(stream, version),
+        ApiKey::DescribeGroups => groups::versions::describe_groups(stream, version),
+        ApiKey::ListGroups => groups::versions::list_groups(stream, version),
+        ApiKey::DeleteGroups => groups::versions::delete_groups(stream, version),
+        ApiKey::OffsetDelete => groups::versions::offset_delete(stream, version),
         ApiKey::CreateTopics => {
             create(stream, version, &format!("created-{version}"));
         }
@@ -257,6 +268,13 @@ fn init_producer_id(stream: &mut TcpStream, version: i16) {
     let response = ask(stream, version, &request);
     assert_eq!((response.error_code, response.producer_epoch), (NONE, 0), "{version}");
     assert!(response.producer_id >= 0, "{version}");
+    if version >= 3 {
+        for (producer_id, producer_epoch) in [(7, -1), (-1, 0)] {
+            let half = InitProducerIdRequest { producer_id, producer_epoch, ..request.clone() };
+            let refused = ErrorCode::InvalidRequest.as_i16();
+            assert_eq!(ask(stream, version, &half).error_code, refused, "{version}");
+        }
+    }
 }
 
 fn offset_for_leader_epoch(stream: &mut TcpStream, version: i16) {

@@ -10,7 +10,7 @@ use milena_protocol::messages::{
     ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
     delete_topics_request,
 };
-use milena_protocol::{Reader, Request, Uuid, decode_exact, frame, header};
+use milena_protocol::{Reader, Request, Uuid, decode_start, frame, header};
 use milena_state::config::broker::Settings;
 
 use crate::answers::{ask, connect};
@@ -109,12 +109,12 @@ pub fn is_affordable(bytes: &[u8]) -> bool {
     let (body, version) = (r.rest(), incoming.version);
     let is_few = |count: i32| count <= PARTITIONS_NEW_MAX;
     if incoming.api == CreateTopicsRequest::API
-        && let Ok(request) = decode_exact::<CreateTopicsRequest<'_>>(body, version)
+        && let Ok(request) = decode_start::<CreateTopicsRequest<'_>>(body, version)
     {
         return request.topics.iter().all(|topic| is_few(topic.num_partitions));
     }
     if incoming.api == CreatePartitionsRequest::API
-        && let Ok(request) = decode_exact::<CreatePartitionsRequest<'_>>(body, version)
+        && let Ok(request) = decode_start::<CreatePartitionsRequest<'_>>(body, version)
     {
         return request.topics.iter().all(|topic| is_few(topic.count));
     }

@@ -177,6 +177,11 @@ impl View {
         Ok(self.status.clone())
     }
 
+    /// What is known without reading timestamps: as if no lag were set.
+    pub fn unread(&self) -> &Status {
+        &self.status
+    }
+
     /// For [`Log::learn`], so that the next look need not read again. When that says that segments changed meanwhile, an
     /// error of [`View::status`] means nothing.
     pub fn into_lookup(self) -> Lookup {

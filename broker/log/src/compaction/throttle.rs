@@ -15,12 +15,7 @@ pub struct Throttle {
 impl Throttle {
     /// A limit that is not above 0, or no number, is none.
     pub fn new(bytes_per_second: f64) -> Self {
-        Throttle { bytes_per_second, paid_ms: 0.0 }
-    }
-
-    /// Changes the limit; what was reported before keeps its price.
-    pub fn set_limit(&mut self, bytes_per_second: f64) {
-        self.bytes_per_second = bytes_per_second;
+        Throttle { bytes_per_second, paid_ms: f64::NEG_INFINITY }
     }
 
     /// So many bytes were read or written: milliseconds to wait before the next.

@@ -12,7 +12,7 @@ use super::broker_check;
 use super::coordinator::GroupCoordinator;
 use super::definition::{Acts, ConfigError, Definition, Update, find, list, parse_bool, unknown};
 use super::listener::Listener;
-use super::{rows, topic};
+use super::{cleaner, rows, topic};
 use crate::quota::Window;
 
 /// Rows of all broker properties; each slice is sorted by name.
@@ -94,6 +94,7 @@ pub struct Settings {
     pub max_request_partition_size_limit: usize,
     /// Defaults for topics: the `log.*` properties and their like.
     pub topic: topic::Settings,
+    pub cleaner: cleaner::Settings,
     pub internal_topics: InternalTopics,
     pub group_coordinator: GroupCoordinator,
 
@@ -209,8 +210,7 @@ pub fn check(name: &str, value: &str) -> Result<(), ConfigError> {
             unknown(TABLE, name)
         });
     };
-    row.check(value)?;
-    topic::check_compaction(name, value)
+    row.check(value)
 }
 
 /// Whether a property can be set while the broker runs: for itself, or for all at once.
@@ -275,7 +275,16 @@ impl Values<'_> {
         Ok(Window { samples_max: self.number(num)?, sample_ms: seconds.saturating_mul(1000) })
     }
 
-    fn bool(&self, name: &str) -> bool {
+    pub(super) fn double(&self, name: &str) -> Result<f64, ConfigError> {
+        let text = self.get(name).unwrap_or_default();
+        text.parse().map_err(|_| ConfigError::Invalid {
+            name: name.to_owned(),
+            value: text.to_owned(),
+            reason: "it is not a number".to_owned(),
+        })
+    }
+
+    pub(super) fn bool(&self, name: &str) -> bool {
         self.get(name).and_then(parse_bool).unwrap_or(false)
     }
 
@@ -340,6 +349,7 @@ impl Values<'_> {
             fetch_session_slots: self.number("max.incremental.fetch.session.cache.slots")?,
             max_request_partition_size_limit: self.number("max.request.partition.size.limit")?,
             topic: self.topic_defaults()?,
+            cleaner: cleaner::Settings::of(self)?,
             internal_topics: self.internal_topics()?,
             group_coordinator: self.group_coordinator()?,
             log_retention_check_interval_ms: self.number("log.retention.check.interval.ms")?,

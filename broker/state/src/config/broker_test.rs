@@ -107,8 +107,9 @@ fn bad_properties_are_named() {
     check_refused("log.retension.ms=1", &["log.retension.ms", "did you mean 'log.retention.ms'?"]);
     check_refused("num.partitions=0", &["num.partitions", "at least 1"]);
     check_refused("num.partitions=many", &["num.partitions", "32-bit integer"]);
-    check_refused("log.cleaner.threads=4", &["log.cleaner.threads", "does not act yet"]);
-    check_refused("log.cleanup.policy=compact", &["log.cleanup.policy", "does not act yet"]);
+    check_refused("log.cleaner.threads=-1", &["log.cleaner.threads", "at least 0"]);
+    check_refused("log.cleanup.policy=compress", &["log.cleanup.policy", "compact, delete"]);
+    check_refused("cordoned.log.dirs=a", &["cordoned.log.dirs", "does not act yet"]);
     check_refused("process.roles=broker", &["process.roles", "does not act yet"]);
     check_refused("listener.name.plaintext.ssl.keystore.location=/k", &["listener.name.plaintext"]);
     check_refused("log.retention.hours=0", &["log.retention.hours", "-1"]);

@@ -69,12 +69,12 @@ fn values_are_checked_by_type_and_range() {
 #[test]
 fn what_does_not_act_yet_accepts_its_default_however_it_is_written() {
     let row = |name: &str| broker::definition(name).unwrap();
-    assert_eq!(row("log.cleaner.min.cleanable.ratio").check("0.50"), Ok(()));
-    assert_eq!(row("log.cleaner.enable").check("TRUE"), Ok(()));
+    assert_eq!(row("sasl.kerberos.ticket.renew.jitter").check("0.050"), Ok(()));
+    assert_eq!(row("transaction.partition.verification.enable").check("TRUE"), Ok(()));
     assert_eq!(row("group.coordinator.rebalance.protocols").check("classic, consumer ,streams"), Ok(()));
     assert_eq!(row("ssl.keystore.password").check(""), Ok(()));
-    let error = row("log.cleaner.threads").check("2").unwrap_err();
-    assert!(error.to_string().contains("log.cleaner.threads is known but does not act yet"), "{error}");
+    let error = row("connections.max.reauth.ms").check("2").unwrap_err();
+    assert!(error.to_string().contains("connections.max.reauth.ms is known but does not act yet"), "{error}");
     let secret = row("ssl.keystore.password").check("hunter2").unwrap_err();
     assert!(!format!("{secret} {secret:?}").contains("hunter2"), "{secret}");
 }

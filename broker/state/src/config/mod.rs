@@ -7,6 +7,7 @@
 
 pub mod broker;
 mod broker_check;
+pub mod cleaner;
 pub mod client_metrics;
 pub mod coordinator;
 pub mod definition;

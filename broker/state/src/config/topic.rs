@@ -94,23 +94,8 @@ pub fn definition(name: &str) -> Option<&'static Definition> {
 pub fn check(overrides: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     for (name, value) in overrides {
         definition(name).ok_or_else(|| unknown(TABLE, name))?.check(value)?;
-        check_compaction(name, value)?;
     }
     check_pairs(overrides, overrides)
-}
-
-/// Compaction comes with the log cleaner; until then a topic that asks for it would silently keep
-/// every record.
-pub(super) fn check_compaction(name: &str, value: &str) -> Result<(), ConfigError> {
-    let is_policy = matches!(name, "cleanup.policy" | "log.cleanup.policy");
-    if is_policy && list(value).any(|policy| policy == "compact") {
-        return Err(ConfigError::NotYet {
-            name: name.to_owned(),
-            value: value.to_owned(),
-            default: "delete".to_owned(),
-        });
-    }
-    Ok(())
 }
 
 /// What must hold between all values that a topic has. It is looked at when one of the pair changes.

@@ -50,6 +50,10 @@ fn every_override_of_an_acting_property_changes_the_settings() {
         ("flush.messages", "5"),
         ("flush.ms", "5"),
         ("index.interval.bytes", "5"),
+        ("delete.retention.ms", "5"),
+        ("max.compaction.lag.ms", "5"),
+        ("min.cleanable.dirty.ratio", "0.25"),
+        ("min.compaction.lag.ms", "5"),
         ("max.message.bytes", "5"),
         ("message.timestamp.after.max.ms", "5"),
         ("message.timestamp.before.max.ms", "5"),
@@ -97,12 +101,20 @@ fn values_nobody_could_have_set_leave_the_defaults() {
 }
 
 #[test]
-fn compaction_is_refused_until_there_is_a_cleaner() {
-    for value in ["compact", "delete,compact"] {
-        let error = check(&overrides(&[("cleanup.policy", value)])).unwrap_err().to_string();
-        assert!(error.contains("cleanup.policy") && error.contains("does not act yet"), "{error}");
+fn segments_are_deleted_compacted_both_or_kept() {
+    let cases = [
+        ("delete", true, false),
+        ("compact", false, true),
+        ("delete,compact", true, true),
+        ("compact, delete", true, true),
+        ("", false, false),
+    ];
+    for (value, delete, compact) in cases {
+        assert_eq!(check(&overrides(&[("cleanup.policy", value)])), Ok(()));
+        assert_eq!(resolved(&[("cleanup.policy", value)]).cleanup, Cleanup { delete, compact }, "{value}");
     }
-    assert_eq!(check(&overrides(&[("cleanup.policy", "delete")])), Ok(()));
+    let error = check(&overrides(&[("cleanup.policy", "compress")])).unwrap_err().to_string();
+    assert!(error.contains("cleanup.policy") && error.contains("compact, delete"), "{error}");
 }
 
 #[test]

@@ -122,6 +122,13 @@ impl Classic {
         group.protocol.clone_from(&stored.protocol);
         group.leader.clone_from(&stored.leader);
         for member in &stored.members {
+            // No coordinator writes that, but a log may hold it: an id or an instance is one member.
+            let instance = member.instance_id.as_ref();
+            if group.members.contains_key(&member.id)
+                || instance.is_some_and(|id| group.static_members.contains_key(id))
+            {
+                continue;
+            }
             group.add(member.id.clone(), Member::stored(member, stored.protocol.as_ref()));
         }
         if !group.members.is_empty() {
@@ -262,7 +269,7 @@ impl Classic {
         step.cancel_timer(TimerKey::Member { group: self.id.clone(), member: old_id.clone() });
         let error = ErrorCode::FencedInstanceId;
         if let Some(token) = old.join {
-            step.reply(token, Reply::Join(JoinReply::refused(old_id.clone(), error)));
+            step.reply(token, Reply::Join(JoinReply::error(old_id.clone(), error)));
         }
         if let Some(token) = old.sync {
             step.reply(token, Reply::Sync(SyncReply::error(error)));

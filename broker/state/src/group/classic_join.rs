@@ -117,7 +117,7 @@ impl Classic {
     fn join_known(&mut self, join: &Join, step: &mut Step<'_>) {
         let id = &join.member_id;
         if let Err(error) = self.check_member(id, join.instance_id.as_deref()) {
-            let refused = JoinReply::refused(id.clone(), error);
+            let refused = JoinReply::error(id.clone(), error);
             return step.reply(join.token, Reply::Join(refused));
         }
         let unchanged = self.members.get(id).is_some_and(|member| {

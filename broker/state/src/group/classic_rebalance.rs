@@ -5,6 +5,7 @@ use std::sync::Arc;
 use milena_protocol::ErrorCode;
 
 use super::classic::{Classic, InitialDelay, JoinPhase, State};
+use super::config::ABSENT_ROUND_MS_MIN;
 use super::effects::{Purpose, Step, TimerKey};
 use super::record::Record;
 use super::reply::Reply;
@@ -80,7 +81,8 @@ impl Classic {
         }
         if !self.elect_leader() && !self.members.is_empty() {
             // Only absent static members are left: nobody could be told to lead.
-            return self.set_join_phase(self.rebalance_timeout_ms(), None, step);
+            let round_ms = self.rebalance_timeout_ms().max(ABSENT_ROUND_MS_MIN);
+            return self.set_join_phase(round_ms, None, step);
         }
         self.next_generation(step);
         if self.state == State::Empty {

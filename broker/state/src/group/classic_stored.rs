@@ -3,7 +3,7 @@
 use milena_protocol::ErrorCode;
 
 use super::classic::{Classic, State};
-use super::effects::{Replaced, Step};
+use super::effects::{Purpose, Replaced, Step};
 use super::reply::{JoinReply, Reply, SyncReply};
 
 impl Classic {
@@ -40,9 +40,26 @@ impl Classic {
         step.reply(replaced.token, Reply::Join(reply));
     }
 
+    /// The member has restarted once more since, and that is not stored yet: should it fail too, it goes back to who
+    /// was there before both.
+    fn put_back_later(&self, replaced: &Replaced, step: &mut Step<'_>) {
+        for (group, purpose) in step.pending.by_id.values_mut() {
+            match purpose {
+                Purpose::Replaced(later) if *group == self.id && later.old_id == replaced.new_id => {
+                    later.old_id = replaced.old_id.clone();
+                    later.old_leader = replaced.old_leader.clone();
+                    later.protocols = replaced.protocols.clone();
+                    later.rebalance_timeout_ms = replaced.rebalance_timeout_ms;
+                    later.session_timeout_ms = replaced.session_timeout_ms;
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn put_back(&mut self, replaced: &Replaced, error: ErrorCode, step: &mut Step<'_>) {
         if self.static_members.get(&replaced.instance_id) != Some(&replaced.new_id) {
-            return;
+            return self.put_back_later(replaced, step);
         }
         if self.members.get(&replaced.new_id).is_none_or(|new| new.join != Some(replaced.token)) {
             // A rebalance has answered it, and the next generation stores the new id.

@@ -38,23 +38,18 @@ pub struct JoinedMember {
 }
 
 impl JoinReply {
-    /// A refusal as Kafka words it: an empty protocol name, unless the member itself was refused.
+    /// A refusal names no protocol.
     pub fn error(member_id: Arc<str>, error: ErrorCode) -> Self {
         Self {
             error,
             generation: -1,
             protocol_type: None,
-            protocol: Some("".into()),
+            protocol: None,
             leader: "".into(),
             skip_assignment: false,
             member_id,
             members: Vec::new(),
         }
-    }
-
-    /// A refusal of a member that is unknown or fenced.
-    pub fn refused(member_id: Arc<str>, error: ErrorCode) -> Self {
-        Self { protocol: None, ..Self::error(member_id, error) }
     }
 }
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
 
+use super::config::ABSENT_ROUND_MS_MIN;
+use super::record::{GroupMetadata, GroupRecord};
 use super::request::{Heartbeat, Token};
 use super::scene_test::{GROUP, SESSION_MS, Scene, protocol};
-use super::{Config, Event, TimerKey};
+use super::{Config, Event, Record, TimerKey};
 
 fn join(scene: &mut Scene, instance: &str) -> Token {
     scene.join_with(|join| {
@@ -222,4 +224,61 @@ fn session_of_a_restarted_member_begins_with_its_answer() {
     scene.pass(2000);
     assert_eq!(scene.heartbeat(&new_id, 1), ErrorCode::None);
     assert!(scene.timers.contains_key(&TimerKey::Member { group: GROUP.into(), member: new_id }));
+}
+
+/// Found by `fuzz/run group_records`: with rebalance timeouts of 0 the coordinator did nothing but wait for them.
+#[test]
+fn absent_members_without_rebalance_time_are_waited_for_in_rounds() {
+    let (mut scene, ..) = pair();
+    for instance in ["a", "b"] {
+        scene.join_with(|join| {
+            join.instance_id = Some(instance.into());
+            join.rebalance_timeout_ms = 0;
+        });
+    }
+    assert_eq!(scene.state(), "Stable");
+    scene.leave(&[("", Some("b"))]);
+    scene.pass(0);
+    let (key, at_ms) = scene.next_timer().expect("the next round");
+    assert_eq!(key, TimerKey::Join { group: GROUP.into() });
+    assert_eq!(at_ms, scene.now_ms + i64::from(ABSENT_ROUND_MS_MIN));
+    scene.pass(i64::from(SESSION_MS));
+    assert_eq!(scene.state(), "Empty");
+}
+
+/// Found by `fuzz/run group_records`.
+#[test]
+fn members_that_stand_twice_in_a_record_are_loaded_once() {
+    let (mut scene, a, b) = pair();
+    let Some(Record::Group(GroupRecord { group, value: Some(value) })) = scene.log.last().cloned() else {
+        panic!("the assignment is stored last");
+    };
+    let members = value.members.iter().chain(&value.members).cloned().collect();
+    scene.log.push(Record::group(&group, Some(GroupMetadata { members, ..(*value).clone() })));
+    scene.fail_over(false);
+    assert_eq!(scene.heartbeat(&a, 1), ErrorCode::None);
+    let newcomer = scene.join("");
+    assert_eq!(scene.heartbeat(&b, 1), ErrorCode::RebalanceInProgress, "its protocols are those of all");
+    scene.leave(&[("", Some("a")), ("", Some("b"))]);
+    assert_eq!(scene.joined(newcomer).members.len(), 1);
+}
+
+/// Found by a random history.
+#[test]
+fn two_restarts_that_cannot_be_stored_are_taken_back_to_who_was_there() {
+    let (mut scene, a, b) = pair();
+    scene.commits = false;
+    scene.refuses = Some(ErrorCode::NotEnoughReplicas);
+    join(&mut scene, "a");
+    join(&mut scene, "a");
+    scene.store_next(Ok(()));
+    scene.store_next(Ok(()));
+    scene.refuses = None;
+    scene.commits = true;
+    assert_eq!(scene.heartbeat(&a, 1), ErrorCode::None);
+    assert_eq!(scene.heartbeat(&b, 1), ErrorCode::None);
+    let newcomer = scene.join("");
+    assert!(scene.waits(newcomer), "the leader has to join again");
+    scene.leave(&[(&a, None), (&b, None)]);
+    assert_eq!(scene.joined(newcomer).members.len(), 1);
 }

@@ -247,7 +247,11 @@ fn check_broker_values(
     check_min_isr(image, resource, present, target)?;
     // Together with everything else that is set: an impossible pair must not reach the brokers.
     let layers = if one_broker { vec![image.cluster_config(), target] } else { vec![target] };
-    context.settings.with_dynamic(&layers).map(|_| ()).map_err(|error| request(error.to_string()))
+    let next = context.settings.with_dynamic(&layers).map_err(|error| request(error.to_string()))?;
+    let now = if one_broker { vec![image.cluster_config(), present] } else { vec![present] };
+    // What is in force already must not block its repair.
+    let Ok(now) = context.settings.with_dynamic(&now) else { return Ok(()) };
+    now.cleaner.check_change(&next.cleaner).map_err(|error| request(error.to_string()))
 }
 
 fn check_dynamic(changed: &Values, one_broker: bool) -> Result<(), ApiError> {

@@ -147,6 +147,9 @@ fn brokers_are_refused_as_kafka_refuses_them() {
     let (one, all) = ((BROKER, "1"), (BROKER, ""));
     check(one, &[("node.id", Set("2"))], REQUEST, "Cannot update these configs dynamically: [node.id]");
     check(all, &[("node.id", Set("2"))], REQUEST, "dynamically: [node.id]");
+    check(one, &[("log.cleaner.threads", Set("3"))], REQUEST, "more than double the current value 1");
+    check(all, &[("log.cleaner.threads", Set("0"))], REQUEST, "threads should be at least 1");
+    check(one, &[("log.cleaner.enable", Set("false"))], REQUEST, "dynamically: [log.cleaner.enable]");
     check(one, &[("log.retention.hours", Set("8"))], REQUEST, "dynamically: [log.retention.hours]");
     check(one, &[("log.retention.ms", Set("x"))], REQUEST, "64-bit integer");
     check(one, &[("message.max.bytes", Set("-1"))], REQUEST, "at least 0");

@@ -1,6 +1,6 @@
 //! Topics: deleting them, by name or id.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
@@ -32,8 +32,14 @@ pub struct DeletedTopic {
 /// `INVALID_REQUEST`.
 pub fn delete(image: &Image, command: &DeleteTopics, context: Context<'_>) -> Decision {
     let mut deleted: BTreeSet<Uuid> = BTreeSet::new();
-    let mut answers = Vec::new();
-    for wanted in &command.topics {
+    let mut times: BTreeMap<&TopicRef, usize> = BTreeMap::new();
+    command.topics.iter().for_each(|wanted| *times.entry(wanted).or_default() += 1);
+    let mut answers: Vec<DeletedTopic> = times
+        .iter()
+        .filter(|(_, times)| **times > 1)
+        .map(|(wanted, _)| refused_as_repeated(wanted))
+        .collect();
+    for wanted in command.topics.iter().filter(|wanted| times[wanted] == 1) {
         let found = match wanted {
             TopicRef::Name(name) => image.topic_by_name(name),
             TopicRef::Id(id) => image.topic(*id),
@@ -51,6 +57,21 @@ pub fn delete(image: &Image, command: &DeleteTopics, context: Context<'_>) -> De
     }
     let records = deleted.into_iter().map(|topic_id| Record::RemoveTopic(RemoveTopic { topic_id })).collect();
     Decision::new(records, Reply::DeleteTopics(answers))
+}
+
+/// What stands twice is answered once, and nothing of it is deleted: the request may not mean what it says.
+fn refused_as_repeated(wanted: &TopicRef) -> DeletedTopic {
+    let refused = |message: &str| Err(ApiError::new(ErrorCode::InvalidRequest, message));
+    match wanted {
+        TopicRef::Name(name) => DeletedTopic {
+            name: Some(name.clone()),
+            topic_id: Uuid::ZERO,
+            result: refused("Duplicate topic name."),
+        },
+        TopicRef::Id(id) => {
+            DeletedTopic { name: None, topic_id: *id, result: refused("Duplicate topic id.") }
+        }
+    }
 }
 
 fn check_delete(

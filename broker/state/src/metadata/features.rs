@@ -77,7 +77,7 @@ pub fn bootstrap(image: &Image, context: Context<'_>) -> Decision {
     Decision::new(records, Reply::Bootstrap)
 }
 
-/// All updates or none. Errors: `FEATURE_UPDATE_FAILED`.
+/// All updates or none. Errors: `INVALID_UPDATE_VERSION`.
 pub fn update(image: &Image, command: &UpdateFeatures, context: Context<'_>) -> Decision {
     let mut records = Vec::new();
     for update in &command.updates {
@@ -125,7 +125,7 @@ fn check(image: &Image, update: &FeatureUpdate, context: Context<'_>) -> Result<
         let message = format!(
             "The update failed for all features since the following feature had an error: {invalid}{reason}"
         );
-        Err(ApiError::new(ErrorCode::FeatureUpdateFailed, message))
+        Err(ApiError::new(ErrorCode::InvalidUpdateVersion, message))
     })
 }
 
@@ -199,8 +199,8 @@ mod tests {
     fn levels_move_only_within_range_and_in_the_asked_direction() {
         check_update(1, UpdateKind::Upgrade, false, Ok(1));
         check_update(1, UpdateKind::Upgrade, true, Ok(0));
-        check_update(2, UpdateKind::Upgrade, false, Err(ErrorCode::FeatureUpdateFailed));
-        check_update(0, UpdateKind::Upgrade, false, Err(ErrorCode::FeatureUpdateFailed));
+        check_update(2, UpdateKind::Upgrade, false, Err(ErrorCode::InvalidUpdateVersion));
+        check_update(0, UpdateKind::Upgrade, false, Err(ErrorCode::InvalidUpdateVersion));
         // Switching them off also forgets who was eligible.
         check_update(0, UpdateKind::SafeDowngrade, false, Ok(2));
     }

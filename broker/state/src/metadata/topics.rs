@@ -197,7 +197,7 @@ fn check_configs(new: &NewTopic) -> Result<BTreeMap<String, String>, ApiError> {
         let definition = topic::definition(name);
         configs.insert(name.clone(), definition.map_or_else(|| value.clone(), |row| row.canonical(value)));
     }
-    // The coordinators' own topics are compacted whether or not the cleaner exists yet.
+    // The coordinators' own topics get what the broker's properties say, also where it is less than users may ask for.
     if !is_internal_topic(&new.name) {
         topic::check(&configs).map_err(|error| invalid(error.to_string()))?;
     }

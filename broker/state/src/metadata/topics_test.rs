@@ -181,7 +181,7 @@ fn settings_are_checked() {
         ("retention.ns", Some("1"), "did you mean 'retention.ms'?"),
         ("retention.ms", Some("x"), "64-bit integer"),
         ("segment.bytes", Some("14"), "at least 1048576"),
-        ("cleanup.policy", Some("compact"), "does not act yet"),
+        ("cleanup.policy", Some("compress"), "one of compact, delete"),
         ("remote.storage.enable", Some("true"), "does not act yet"),
     ];
     for (name, value, text) in cases {
@@ -244,6 +244,20 @@ fn deletion_answers_for_each_name_and_id() {
     let all_disabled =
         |a: &DeletedTopic| a.result.as_ref().is_err_and(|e| e.code == ErrorCode::TopicDeletionDisabled);
     assert!(decision.records.is_empty() && answers.iter().all(all_disabled));
+}
+
+#[test]
+fn topic_that_stands_twice_is_not_deleted() {
+    let image = image_with_topics(&[1], &["a", "b"]);
+    let id = TopicRef::Id(image.topic_by_name("b").unwrap().id);
+    let name = TopicRef::Name("a".to_owned());
+    let topics = vec![name.clone(), id.clone(), name, id];
+    let settings = settings();
+    let decision = delete(&image, &DeleteTopics { topics }, Context { now_ms: 0, settings: &settings });
+    let Reply::DeleteTopics(answers) = decision.reply else { panic!("{:?}", decision.reply) };
+    let codes = answers.iter().map(|answer| answer.result.as_ref().map_err(|error| error.code));
+    assert_eq!(codes.collect::<Vec<_>>(), [Err(ErrorCode::InvalidRequest); 2]);
+    assert!(decision.records.is_empty());
 }
 
 #[test]

@@ -437,9 +437,13 @@ impl Follower {
     }
 }
 
+/// What a client sends that knows no leader epoch.
+const NO_LEADER_EPOCH: i32 = -1;
+
 /// [`Leader::check_leader_epoch`] for a replica that follows.
 pub fn check_leader_epoch(ours: i32, current_leader_epoch: i32) -> Result<(), ErrorCode> {
-    if current_leader_epoch < 0 {
+    // Anything else below 0 is an epoch too: one that is over.
+    if current_leader_epoch == NO_LEADER_EPOCH {
         return Ok(());
     }
     match current_leader_epoch.cmp(&ours) {

@@ -284,3 +284,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_minus_one_means_that_a_client_knows_no_leader_epoch() {
+    let codes = [-2, -1, 4, 5, 6].map(|epoch| check_leader_epoch(5, epoch).err());
+    let (fenced, unknown) = (Some(ErrorCode::FencedLeaderEpoch), Some(ErrorCode::UnknownLeaderEpoch));
+    assert_eq!(codes, [fenced, None, fenced, None, unknown]);
+}

@@ -15,7 +15,7 @@ pub const ROWS: &[Definition] = &[
     row("milena.flush", String, Some("page-cache"), OneOf(&["page-cache", "durable"]), ReadOnly, Yes,
         "Default for topics: with `durable` a record counts as committed only when the in-sync replicas have synced it to disk, with `page-cache` when they hold it in memory."),
     row("milena.http.listener", String, Some("127.0.0.1:9464"), Any, ReadOnly, Yes,
-        "`host:port` that serves metrics and health over HTTP; empty switches it off."),
+        "`host:port` that serves metrics, health and the console over HTTP; empty switches it off."),
     row("milena.log.format", String, Some("text"), OneOf(&["text", "json"]), ReadOnly, Yes,
         "Shape of the log lines on standard error: `text` for people, `json` for machines."),
     row("milena.log.level", String, Some("info"), NonEmpty, ReadOnly, Yes,

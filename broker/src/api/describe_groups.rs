@@ -1,0 +1,64 @@
+//! DescribeGroups (key 15), versions 0–6.
+//!
+//! Groups with their members, as an operator sees them. A group that is not there is Dead; from version 6 on that is
+//! GROUP_ID_NOT_FOUND, with a message (KIP-1043). v3 adds authorized operations (KIP-430), v4 static members.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::describe_groups_request::DescribeGroupsRequest;
+use milena_protocol::messages::describe_groups_response::{
+    DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
+};
+use milena_state::group::reply::{Described, DescribedMember};
+
+use super::authorized_operations;
+use crate::server::{Reply, RequestContext};
+
+pub async fn handle(cx: &RequestContext, request: DescribeGroupsRequest<'_>) -> Reply {
+    let described = join_all(request.groups.iter().map(|id| describe(cx, id))).await;
+    let groups = described.iter().map(|group| answer(group, request.include_authorized_operations));
+    cx.reply(&DescribeGroupsResponse { groups: groups.collect(), ..Default::default() })
+}
+
+async fn describe(cx: &RequestContext, id: &str) -> Described {
+    let group: Arc<str> = id.into();
+    let tells_missing = cx.version >= 6;
+    let described = cx.node.groups.read(id, |groups| groups.describe(&group, tells_missing)).await;
+    described.unwrap_or_else(|error| Described {
+        group,
+        error,
+        message: None,
+        state: "",
+        protocol_type: "".into(),
+        protocol: "".into(),
+        members: Vec::new(),
+    })
+}
+
+fn answer(group: &Described, operations: bool) -> DescribedGroup<'_> {
+    let knows_it = group.error == ErrorCode::None;
+    DescribedGroup {
+        error_code: group.error.into(),
+        error_message: group.message.as_deref().map(Into::into),
+        group_id: (&*group.group).into(),
+        group_state: group.state.into(),
+        protocol_type: (&*group.protocol_type).into(),
+        protocol_data: (&*group.protocol).into(),
+        members: group.members.iter().map(member).collect(),
+        authorized_operations: authorized_operations::on_group(operations && knows_it),
+    }
+}
+
+fn member(member: &DescribedMember) -> DescribedGroupMember<'_> {
+    DescribedGroupMember {
+        member_id: (&*member.id).into(),
+        group_instance_id: member.instance_id.as_deref().map(Into::into),
+        client_id: (&*member.client_id).into(),
+        client_host: (&*member.client_host).into(),
+        member_metadata: Cow::Borrowed(&member.metadata),
+        member_assignment: Cow::Borrowed(&member.assignment),
+    }
+}
