@@ -1,6 +1,7 @@
 //! Where two answers differ.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::Value;
 
@@ -17,6 +18,13 @@ pub struct Difference {
     pub kafka: String,
     pub milena: String,
     pub versions: Vec<i16>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { case, field, kafka, milena, versions } = self;
+        write!(f, "{case} | {field} | {kafka} | {milena} | versions {versions:?}")
+    }
 }
 
 pub fn compare(kafka: &[Exchange], milena: &[Exchange]) -> Vec<Difference> {

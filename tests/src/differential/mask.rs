@@ -42,11 +42,7 @@ const RULES: &[Rule] = &[
         ],
         hides: is_time,
     },
-    Rule {
-        name: "<id>",
-        fields: &["TopicId", "ClusterId", "MemberId", "Leader", "ReplicaDirectoryId", "LogDir"],
-        hides: is_id,
-    },
+    Rule { name: "<id>", fields: &["TopicId", "ClusterId", "ReplicaDirectoryId", "LogDir"], hides: is_id },
     Rule {
         name: "<number>",
         fields: &["ProducerId", "SessionId"],
@@ -63,6 +59,20 @@ const RULES: &[Rule] = &[
     Rule { name: "<metadata log>", fields: &["FinalizedFeaturesEpoch"], hides: is_positive },
 ];
 
+const MEMBER_FIELDS: &[&str] = &["MemberId", "Leader"];
+
+/// What the coordinator adds to the client id or the instance id when it names a member.
+const MEMBER_SUFFIX: &str = "-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+/// A member id without its random part; ids that a request chose stay.
+fn member_id(text: &str) -> Option<String> {
+    let prefix = text.get(..text.len().checked_sub(MEMBER_SUFFIX.len())?)?;
+    let suffix = &text[prefix.len()..];
+    let fits =
+        |(shape, digit): (char, char)| if shape == 'x' { digit.is_ascii_hexdigit() } else { digit == shape };
+    MEMBER_SUFFIX.chars().zip(suffix.chars()).all(fits).then(|| format!("{prefix}-<id>"))
+}
+
 /// Answers that are read back from hash tables in Apache Kafka: their order means nothing.
 const UNORDERED: &[&str] =
     &["Topics", "Partitions", "Configs", "Results", "Responses", "ConfigResources", "Groups", "ApiKeys"];
@@ -77,13 +87,18 @@ fn masked(field: &str, value: &Value) -> Value {
     if let Some(rule) = hidden {
         return json!(rule.name);
     }
+    if let (true, Some(text)) = (MEMBER_FIELDS.contains(&field), value.as_str()) {
+        return json!(member_id(text).as_deref().unwrap_or(text));
+    }
     match value {
         Value::Object(fields) => {
             Value::Object(fields.iter().map(|(name, value)| (name.clone(), masked(name, value))).collect())
         }
         Value::Array(elements) => {
             let mut elements: Vec<Value> = elements.iter().map(|value| masked(field, value)).collect();
-            if UNORDERED.contains(&field) {
+            // Whoever leaves is answered in the order of the request, each with its own error.
+            let members = field == "Members" && elements.iter().all(|one| one.get("ErrorCode").is_none());
+            if members || UNORDERED.contains(&field) {
                 elements.sort_by_key(sort_key);
             }
             Value::Array(elements)
@@ -99,6 +114,7 @@ pub const NAMING: &[&str] = &[
     "TopicName",
     "ResourceName",
     "GroupId",
+    "MemberId",
     "Feature",
     "ApiKey",
     "PartitionIndex",
@@ -124,6 +140,22 @@ mod tests {
         let absent =
             json!({"Timestamp": -1, "TopicId": "AAAAAAAAAAAAAAAAAAAAAA", "ProducerId": -1, "Port": -1});
         assert_eq!(mask(&absent), absent);
+    }
+
+    #[test]
+    fn member_ids_lose_their_random_part_alone() {
+        let answer = json!({"MemberId": "c-01234567-89ab-cdef-0123-456789abcdef", "Leader": "stranger"});
+        assert_eq!(mask(&answer), json!({"MemberId": "c-<id>", "Leader": "stranger"}));
+        let chosen = json!({"MemberId": "$a", "Leader": "c-01234567-89ab-cdef-0123-456789abcdeg"});
+        assert_eq!(mask(&chosen), chosen);
+    }
+
+    #[test]
+    fn members_are_sorted_unless_each_has_an_error_of_its_own() {
+        let joined = json!({"Members": [{"MemberId": "b"}, {"MemberId": "a"}]});
+        assert_eq!(mask(&joined), json!({"Members": [{"MemberId": "a"}, {"MemberId": "b"}]}));
+        let left = json!({"Members": [{"MemberId": "b", "ErrorCode": 0}, {"MemberId": "a", "ErrorCode": 0}]});
+        assert_eq!(mask(&left), left);
     }
 
     #[test]

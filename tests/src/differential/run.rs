@@ -226,7 +226,8 @@ fn changes(request: &Request) -> bool {
         CreateTopics | DeleteTopics | CreatePartitions => !only_checks,
         AlterConfigs | IncrementalAlterConfigs | AlterClientQuotas => !only_checks,
         UpdateFeatures => !only_checks,
-        FindCoordinator => true,
+        // The first transaction or share group makes a topic; of groups a scenario waits for the coordinator.
+        FindCoordinator => request.body["KeyType"] == 1 || request.body["KeyType"] == 2,
         _ => false,
     }
 }

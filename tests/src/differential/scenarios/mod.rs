@@ -10,6 +10,7 @@ mod cluster;
 mod configs;
 mod data;
 mod fetches;
+mod groups;
 mod quotas;
 mod random;
 mod topics;
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Script> {
     out.extend(topics::all());
     out.extend(data::all());
     out.extend(fetches::all());
+    out.extend(groups::all());
     out.extend(configs::all());
     out.extend(quotas::all());
     out.extend(random::all());
