@@ -18,7 +18,9 @@ use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: DeleteRecordsRequest<'_>) -> Reply {
     let mut moved = Vec::new();
-    let topics = request.topics.iter().map(|topic| DeleteRecordsTopicResult {
+    // A topic that is named without partitions has no answer.
+    let named = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
+    let topics = named.map(|topic| DeleteRecordsTopicResult {
         name: (&*topic.name).into(),
         partitions: topic.partitions.iter().map(|asked| delete(cx, &topic.name, asked, &mut moved)).collect(),
     });

@@ -60,7 +60,10 @@ fn script(words: &[&str]) -> io::Result<()> {
 }
 
 pub fn milena() -> io::Result<process::Broker> {
-    let mut config = process::Config::new().property("node.id", 1);
+    let config = process::Config::new();
+    // Apache Kafka is told its own by the script that starts it.
+    let advertised = format!("PLAINTEXT://{}", ports::address(config.port()));
+    let mut config = config.property("node.id", 1).property("advertised.listeners", advertised);
     for (name, value) in BOTH {
         config = config.property(name, value);
     }

@@ -23,6 +23,11 @@ fn is_text(value: &Value) -> bool {
     value.as_str().is_some_and(|text| !text.is_empty() && text != "NONE")
 }
 
+/// A listener of this machine: its port is another for each broker.
+fn is_address(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.starts_with("PLAINTEXT://127.0.0.1:"))
+}
+
 fn is_id(value: &Value) -> bool {
     value
         .as_str()
@@ -49,7 +54,12 @@ const RULES: &[Rule] = &[
         hides: |value| value.as_i64().is_some_and(|number| number >= 0),
     },
     // Sentences are our own. Whether there is one, and on which element, must be equal.
-    Rule { name: "<message>", fields: &["ErrorMessage", "BatchIndexErrorMessage"], hides: is_text },
+    Rule {
+        name: "<message>",
+        fields: &["ErrorMessage", "BatchIndexErrorMessage", "Documentation"],
+        hides: is_text,
+    },
+    Rule { name: "<address>", fields: &["Value"], hides: is_address },
     Rule { name: "<port>", fields: &["Port"], hides: is_positive },
     Rule {
         name: "<size>",

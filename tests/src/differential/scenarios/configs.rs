@@ -7,6 +7,7 @@ use super::topic;
 use crate::script::{Script, versions};
 
 const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
 const METRICS: i8 = 16;
 const GROUP: i8 = 32;
 const SET: i8 = 0;
@@ -99,7 +100,7 @@ const OF_GROUPS_VALUES: &[&str] = &[
 ];
 
 pub fn all() -> Vec<Script> {
-    vec![each_value(), operations(), describe(), groups(), metrics(), kinds(), listed()]
+    vec![each_value(), operations(), describe(), brokers(), groups(), metrics(), kinds(), listed()]
 }
 
 fn incremental(kind: i8, name: &str, ops: &[(&str, i8, Option<&str>)], only: bool) -> Value {
@@ -222,6 +223,31 @@ fn describe() -> Script {
         s.each(step, ApiKey::DescribeConfigs, &described(TOPIC, "described", keys.as_deref()));
     }
     s.each("unknown topic", ApiKey::DescribeConfigs, &described(TOPIC, "unknown", None));
+    s
+}
+
+/// Brokers, with properties that they have and others.
+fn brokers() -> Script {
+    let mut s = Script::new("configs/brokers");
+    for name in ["1", "", "9", "x"] {
+        for keys in [
+            &[][..],
+            &["nonsense"],
+            &["a/b", "nonsense"],
+            &["log.retention.ms"],
+            &["log.retention.ms", "nonsense"],
+        ] {
+            // Everything that a broker has tells where its files and sockets are.
+            if name == "1" && keys.is_empty() {
+                continue;
+            }
+            s.each(
+                &format!("{keys:?} of {name:?}"),
+                ApiKey::DescribeConfigs,
+                &described(BROKER, name, Some(keys)),
+            );
+        }
+    }
     s
 }
 

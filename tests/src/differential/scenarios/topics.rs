@@ -94,6 +94,8 @@ const NAMES: &[&str] = &[
     "a\u{0}b",
 ];
 
+const GOOD_NAMES: &[&str] = &["__consumer_offsets", "__transaction_state"];
+
 fn names() -> Script {
     let mut s = Script::new("topics/names");
     let long = |count: usize| "n".repeat(count);
@@ -106,11 +108,12 @@ fn names() -> Script {
             ApiKey::CreateTopics,
             &json!({"Topics": [creatable(name, 1, 1)], "validateOnly": true}),
         );
-        s.each(
-            &step,
-            ApiKey::Metadata,
-            &json!({"Topics": [{"Name": name}], "AllowAutoTopicCreation": name.contains('/')}),
-        );
+        // Before version 4 the request would create what has a good name.
+        let first = if GOOD_NAMES.contains(&name.as_str()) || name.len() == 249 { 4 } else { 0 };
+        for version in first..=*versions(ApiKey::Metadata).end() {
+            let body = json!({"Topics": [{"Name": name}], "AllowAutoTopicCreation": name.contains('/')});
+            s.call(&step, ApiKey::Metadata, version, body);
+        }
         s.each(&step, ApiKey::DeleteTopics, &json!({"TopicNames": [name], "Topics": [{"Name": name}]}));
         s.each(
             &step,
@@ -187,8 +190,14 @@ fn metadata() -> Script {
         ("null name", json!([{"Name": null}]), false),
     ] {
         let body = json!({"Topics": topics, "AllowAutoTopicCreation": false, "IncludeTopicAuthorizedOperations": operations, "IncludeClusterAuthorizedOperations": operations});
-        // Version 0 has no way to ask for no topic: an empty list is all of them, which other scenarios change.
-        for version in versions(ApiKey::Metadata).filter(|version| step != "nothing" || *version > 0) {
+        let first = match step {
+            // Before this one an unknown topic is always created, in Apache Kafka some time after the answer.
+            "unknown" => 4,
+            // Version 0 has no way to ask for no topic: an empty list is all of them, which other scenarios change.
+            "nothing" => 1,
+            _ => 0,
+        };
+        for version in first..=*versions(ApiKey::Metadata).end() {
             s.call(step, ApiKey::Metadata, version, body.clone());
         }
     }
@@ -197,7 +206,6 @@ fn metadata() -> Script {
         ("by id and name", json!({"TopicId": "$id", "Name": "shown"})),
         ("by id and another name", json!({"TopicId": "$id", "Name": "other"})),
         ("unknown id", json!({"TopicId": "ASNFZ4mrze8BI0VniavN7w", "Name": null})),
-        ("neither", json!({"Name": null})),
     ] {
         for version in 10..=13 {
             s.call(

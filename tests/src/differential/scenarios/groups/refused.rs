@@ -7,7 +7,7 @@ use super::{join, joined, leave, member, script, shown, stable, subscription, sy
 use crate::script::Script;
 
 pub fn all() -> Vec<Script> {
-    vec![names(), timeouts(), protocols(), instances(), leaves(), parts()]
+    vec![names(), timeouts(), protocols(), repeated_protocol(), instances(), leaves(), parts()]
 }
 
 fn names() -> Script {
@@ -78,7 +78,6 @@ fn protocols() -> Script {
         }
     }
     for (group, rows) in [
-        ("protocol-twice", json!([row("range"), row("range")])),
         ("protocol-unnamed", json!([row("")])),
         ("protocol-null", json!([{"Name": "range", "Metadata": null}])),
         ("protocol-many", json!(many)),
@@ -100,6 +99,16 @@ fn protocols() -> Script {
         ApiKey::SyncGroup,
         with(sync("agreed", "$a", 2, &["$a"]), &[("ProtocolName", json!("sticky"))]),
     );
+    s
+}
+
+/// Apache Kafka never answers it, so one version must do.
+fn repeated_protocol() -> Script {
+    let mut s = script("groups/repeated-protocol");
+    let row = json!({"Name": "range", "Metadata": subscription(&[])});
+    let body = with(join("repeated-protocol", ""), &[("Protocols", json!([row, row]))]);
+    s.newest("asks for an id", ApiKey::JoinGroup, body.clone()).learn("p", "/MemberId");
+    s.newest("joins", ApiKey::JoinGroup, with(body, &[("MemberId", json!("$p"))]));
     s
 }
 
