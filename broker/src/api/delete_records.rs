@@ -42,7 +42,8 @@ fn delete(
     asked: &DeleteRecordsPartition,
     moved: &mut Vec<Arc<Directory>>,
 ) -> DeleteRecordsPartitionResult {
-    let partition = may_write(topic).and_then(|()| cx.node.partitions.by_name(topic, asked.partition_index));
+    let partition = cx.node.partitions.by_name(topic, asked.partition_index);
+    let partition = partition.and_then(|partition| may_write(topic).map(|()| partition));
     let deleted = partition.and_then(|partition| {
         let low_watermark = partition.delete_records(asked.offset)?;
         if !moved.iter().any(|directory| Arc::ptr_eq(directory, partition.directory())) {

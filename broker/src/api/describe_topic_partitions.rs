@@ -13,7 +13,7 @@ use milena_protocol::messages::describe_topic_partitions_response::{
     DescribeTopicPartitionsResponseTopic,
 };
 use milena_state::metadata::Image;
-use milena_state::metadata::image::Topic;
+use milena_state::metadata::image::{Topic, is_internal_topic};
 use milena_state::metadata::topic_page::{self, Place};
 use milena_state::metadata::topics;
 
@@ -94,6 +94,7 @@ fn refused(name: &str, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic
     DescribeTopicPartitionsResponseTopic {
         error_code: error.into(),
         name: Some(name.into()),
+        is_internal: is_internal_topic(name),
         ..Default::default()
     }
 }

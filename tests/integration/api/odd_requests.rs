@@ -1,7 +1,9 @@
 //! Requests that name a thing twice, by two names, or without saying what of it: answered as a 4.3.1 node does.
 
 use milena_protocol::ErrorCode;
-use milena_protocol::messages::delete_records_request::{DeleteRecordsRequest, DeleteRecordsTopic};
+use milena_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
 use milena_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use milena_protocol::messages::describe_topic_partitions_request::{
     Cursor, DescribeTopicPartitionsRequest, TopicRequest,
@@ -148,6 +150,45 @@ fn page_that_begins_at_a_topic_nobody_asked_for_is_refused() {
     assert_eq!(page(&["a", "b"], "c"), [refused; 2]);
     assert_eq!(page(&["a", "b"], "b"), [0]);
     assert_eq!(page(&[], "aa"), [0], "of all topics, the next one");
+}
+
+#[test]
+fn internal_topic_that_is_not_there_is_unknown_and_internal() {
+    let node = Node::start(&[]);
+    let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset: 0 }];
+    let topics = vec![DeleteRecordsTopic { name: "__transaction_state".into(), partitions }];
+    let response = node.call(&DeleteRecordsRequest { topics, timeout_ms: 1000 }, 2);
+    let response = response.decode::<DeleteRecordsRequest<'_>>().expect("DeleteRecords");
+    let unknown = ErrorCode::UnknownTopicOrPartition.as_i16();
+    assert_eq!(response.topics[0].partitions[0].error_code, unknown);
+    let topics = vec![TopicRequest { name: "__transaction_state".into() }];
+    let request = DescribeTopicPartitionsRequest { topics, response_partition_limit: 100, cursor: None };
+    let response = node.call(&request, 0);
+    let response = response.decode::<DescribeTopicPartitionsRequest<'_>>().expect("DescribeTopicPartitions");
+    assert_eq!((response.topics[0].error_code, response.topics[0].is_internal), (unknown, true));
+}
+
+#[test]
+fn resource_of_an_unknown_kind_spoils_the_request() {
+    let node = Node::start(&[]);
+    node.create("t", &[]);
+    let described = |kinds: &[i8]| {
+        let resource = |kind: &i8| DescribeConfigsResource {
+            resource_type: *kind,
+            resource_name: if *kind == 2 { "t".into() } else { "".into() },
+            configuration_keys: None,
+        };
+        let resources = kinds.iter().map(resource).collect();
+        let request = DescribeConfigsRequest { resources, ..Default::default() };
+        let response = node.call(&request, 4);
+        let response = response.decode::<DescribeConfigsRequest<'_>>().expect("DescribeConfigs");
+        response.results.iter().map(|result| result.error_code).collect::<Vec<_>>()
+    };
+    let refused = ErrorCode::InvalidRequest.as_i16();
+    assert_eq!(described(&[2, 4]), [0, 0]);
+    assert_eq!(described(&[2, -1, 4, 4]), [refused; 4]);
+    // Known, but without a name there is none.
+    assert_eq!(described(&[2, 32]), [0, refused]);
 }
 
 #[test]

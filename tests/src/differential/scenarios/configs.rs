@@ -222,6 +222,11 @@ fn describe() -> Script {
     ] {
         s.each(step, ApiKey::DescribeConfigs, &described(TOPIC, "described", keys.as_deref()));
     }
+    let row =
+        json!({"ResourceType": TOPIC, "ResourceName": "described", "ConfigurationKeys": ["retention.ms"]});
+    s.newest("one topic twice", ApiKey::DescribeConfigs, json!({"Resources": [row, row]}));
+    let strange = json!({"ResourceType": 99, "ResourceName": "described", "ConfigurationKeys": null});
+    s.each("unknown kind", ApiKey::DescribeConfigs, &json!({"Resources": [row, strange, row]}));
     s.each("unknown topic", ApiKey::DescribeConfigs, &described(TOPIC, "unknown", None));
     s
 }
