@@ -18,6 +18,7 @@ pub(super) struct Counters {
     offset_expirations: IntCounter,
     offset_deletions: IntCounter,
     loads: IntCounter,
+    loads_failed: IntCounter,
     load_seconds: Counter,
     load_seconds_max: Gauge,
     longest_load: Mutex<Duration>,
@@ -32,6 +33,7 @@ impl Counters {
             offset_expirations: counter(&table::GROUP_OFFSET_EXPIRATIONS),
             offset_deletions: counter(&table::GROUP_OFFSET_DELETIONS),
             loads: counter(&table::GROUP_LOADS),
+            loads_failed: counter(&table::GROUP_LOADS_FAILED),
             load_seconds: Counter::with_opts(options(&table::GROUP_LOAD_SECONDS))
                 .expect("names in the table are valid"),
             load_seconds_max: Gauge::with_opts(options(&table::GROUP_LOAD_SECONDS_MAX))
@@ -48,6 +50,7 @@ impl Counters {
             self.offset_expirations.collect(),
             self.offset_deletions.collect(),
             self.loads.collect(),
+            self.loads_failed.collect(),
             self.load_seconds.collect(),
             self.load_seconds_max.collect(),
             self.records_skipped.collect(),
@@ -85,6 +88,16 @@ impl Metrics {
         let mut longest = groups.longest_load.lock();
         *longest = took.max(*longest);
         groups.load_seconds_max.set(longest.as_secs_f64());
+    }
+
+    /// A load ended without its groups.
+    pub fn groups_not_loaded(&self) {
+        self.groups.loads_failed.inc();
+    }
+
+    #[cfg(test)]
+    pub fn group_loads_failed(&self) -> u64 {
+        self.groups.loads_failed.get()
     }
 
     /// Records of groups that could not be read so far.

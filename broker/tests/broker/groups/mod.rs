@@ -5,6 +5,7 @@
 //! `MILENA_TESTED_BROKER=127.0.0.1:22092 cargo test -p milena-broker --test broker groups::`.
 
 mod admin;
+mod bounded;
 mod client;
 mod commits;
 mod life;
@@ -34,13 +35,17 @@ impl Place {
             Ok(address) => Place::Judge(address.parse().expect("an address")),
             Err(_) => Place::Ours(Box::new(Running::start())),
         };
+        place.serves();
+        place
+    }
+
+    fn serves(&self) {
         eventually("a coordinator", || {
-            let mut stream = place.connect();
+            let mut stream = self.connect();
             let request = FindCoordinatorRequest { key: "any".into(), ..Default::default() };
             let found = ask(&mut stream, 0, &request).error_code == NONE;
             found && describe(&mut stream, 5, "any").error_code == NONE
         });
-        place
     }
 
     fn is_judge(&self) -> bool {
