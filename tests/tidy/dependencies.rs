@@ -48,7 +48,7 @@ const RULES: &[Rule] = &[
         never: &["openraft", "prometheus"],
     },
     Rule { package: "milena-operator", folder: "operator", ours: &["milena-client"], never: &["openraft"] },
-    Rule { package: "milena-tests", folder: "tests", ours: &[], never: &[] },
+    Rule { package: "milena-tests", folder: "tests", ours: &["milena-protocol"], never: &[] },
 ];
 
 fn packages() -> Vec<Value> {

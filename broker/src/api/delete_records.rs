@@ -18,7 +18,9 @@ use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: DeleteRecordsRequest<'_>) -> Reply {
     let mut moved = Vec::new();
-    let topics = request.topics.iter().map(|topic| DeleteRecordsTopicResult {
+    // A topic that is named without partitions has no answer.
+    let named = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
+    let topics = named.map(|topic| DeleteRecordsTopicResult {
         name: (&*topic.name).into(),
         partitions: topic.partitions.iter().map(|asked| delete(cx, &topic.name, asked, &mut moved)).collect(),
     });
@@ -40,7 +42,8 @@ fn delete(
     asked: &DeleteRecordsPartition,
     moved: &mut Vec<Arc<Directory>>,
 ) -> DeleteRecordsPartitionResult {
-    let partition = may_write(topic).and_then(|()| cx.node.partitions.by_name(topic, asked.partition_index));
+    let partition = cx.node.partitions.by_name(topic, asked.partition_index);
+    let partition = partition.and_then(|partition| may_write(topic).map(|()| partition));
     let deleted = partition.and_then(|partition| {
         let low_watermark = partition.delete_records(asked.offset)?;
         if !moved.iter().any(|directory| Arc::ptr_eq(directory, partition.directory())) {

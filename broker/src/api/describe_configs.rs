@@ -24,6 +24,10 @@ use super::room::{ANSWER_BYTES_MAX, Room};
 use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: DescribeConfigsRequest<'_>) -> Reply {
+    if let Some(error) = unknown_kind(&request) {
+        let results = request.resources.iter().map(|resource| result(resource, Err(error.clone())));
+        return cx.reply(&DescribeConfigsResponse { results: results.collect(), ..Default::default() });
+    }
     let image = cx.node.metadata.image_arc();
     let mut named = FxHashSet::default();
     let mut room = Room::default();
@@ -35,6 +39,13 @@ pub async fn handle(cx: &RequestContext, request: DescribeConfigsRequest<'_>) ->
         }
     }
     cx.reply(&DescribeConfigsResponse { results, ..Default::default() })
+}
+
+/// One resource of a kind that nobody knows spoils the request.
+fn unknown_kind(request: &DescribeConfigsRequest<'_>) -> Option<ApiError> {
+    let mut kinds = request.resources.iter().map(|resource| resource.resource_type);
+    let kind = kinds.find(|kind| ResourceKind::from_number(*kind).is_none())?;
+    Some(refused(format!("Unexpected resource type {kind}")))
 }
 
 type Configs = Vec<DescribeConfigsResourceResult<'static>>;

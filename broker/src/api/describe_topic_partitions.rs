@@ -13,7 +13,8 @@ use milena_protocol::messages::describe_topic_partitions_response::{
     DescribeTopicPartitionsResponseTopic,
 };
 use milena_state::metadata::Image;
-use milena_state::metadata::image::Topic;
+use milena_state::metadata::image::{Topic, is_internal_topic};
+use milena_state::metadata::topic_page::{self, Place};
 use milena_state::metadata::topics;
 
 use super::authorized_operations;
@@ -22,38 +23,46 @@ use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: DescribeTopicPartitionsRequest<'_>) -> Reply {
     let image = cx.node.metadata.image_arc();
-    if request.cursor.as_ref().is_some_and(|cursor| cursor.partition_index < 0) {
-        return cx.reply(&refuse_all(&request, ErrorCode::InvalidRequest));
-    }
+    let asked: BTreeSet<&str> = request.topics.iter().map(|topic| &*topic.name).collect();
+    let cursor = request.cursor.as_ref();
+    let start = cursor.map(|cursor| Place { topic: &cursor.topic_name, partition: cursor.partition_index });
+    let names = match topic_page::names(&image, &asked, start) {
+        Ok(names) => names,
+        Err(error) => return cx.reply(&refuse_all(&request, error)),
+    };
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let limit = asked.min(cx.node.settings.max_request_partition_size_limit).max(1);
-    cx.reply(&page(&image, &request, &cx.peer.listener, limit))
+    cx.reply(&page(&image, &names, start, &cx.peer.listener, limit))
 }
 
 fn refuse_all<'a>(
     request: &'a DescribeTopicPartitionsRequest<'_>,
     error: ErrorCode,
 ) -> DescribeTopicPartitionsResponse<'a> {
-    let topics = request.topics.iter().map(|topic| unknown(&topic.name, error)).collect();
+    let topics = request.topics.iter().map(|topic| refused(&topic.name, error)).collect();
     DescribeTopicPartitionsResponse { topics, ..Default::default() }
 }
 
 /// One answer: at most `partitions_max` partitions.
 fn page<'a>(
     image: &'a Image,
-    request: &'a DescribeTopicPartitionsRequest<'_>,
+    names: &[&'a str],
+    start: Option<Place<'_>>,
     listener: &str,
     partitions_max: usize,
 ) -> DescribeTopicPartitionsResponse<'a> {
-    let (start_topic, start_partition) = request
-        .cursor
-        .as_ref()
-        .map_or(("", 0), |cursor| (&*cursor.topic_name, cursor.partition_index as usize));
+    let (start_topic, start_partition) =
+        start.map_or(("", 0), |start| (start.topic, start.partition as usize));
     let mut response = DescribeTopicPartitionsResponse::default();
     let mut room = partitions_max;
-    for name in names(image, request, start_topic) {
+    for &name in names {
         let Some(topic) = image.topic_by_name(name) else {
-            response.topics.push(unknown(name, why_unknown(name)));
+            let operations = authorized_operations::on_topic(true);
+            let unknown = refused(name, why_unknown(name));
+            response.topics.push(DescribeTopicPartitionsResponseTopic {
+                topic_authorized_operations: operations,
+                ..unknown
+            });
             continue;
         };
         let first = if name == start_topic { start_partition } else { 0 };
@@ -73,14 +82,6 @@ fn page<'a>(
     response
 }
 
-fn names<'a>(image: &'a Image, request: &'a DescribeTopicPartitionsRequest<'_>, from: &str) -> Vec<&'a str> {
-    if request.topics.is_empty() {
-        return image.topics().map(|topic| &*topic.name).filter(|name| *name >= from).collect();
-    }
-    let named: BTreeSet<&str> = request.topics.iter().map(|topic| &*topic.name).collect();
-    named.into_iter().filter(|name| *name >= from).collect()
-}
-
 fn why_unknown(name: &str) -> ErrorCode {
     if topics::check_name(name).is_err() {
         ErrorCode::InvalidTopicException
@@ -89,10 +90,11 @@ fn why_unknown(name: &str) -> ErrorCode {
     }
 }
 
-fn unknown(name: &str, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic<'_> {
+fn refused(name: &str, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic<'_> {
     DescribeTopicPartitionsResponseTopic {
         error_code: error.into(),
         name: Some(name.into()),
+        is_internal: is_internal_topic(name),
         ..Default::default()
     }
 }

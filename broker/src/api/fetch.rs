@@ -19,6 +19,7 @@ use milena_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use milena_protocol::types::{Records, Uuid};
+use milena_state::partition::leader::leader_epoch_of_fetch;
 use milena_state::partition::reads::check_fetch_as;
 use tokio::time::Instant;
 
@@ -89,7 +90,7 @@ fn ask(version: i16, request: FetchRequest<'_>) -> Ask {
         wants.extend(topic.partitions.iter().map(|asked| Want {
             topic: topic_key.clone(),
             partition: asked.partition,
-            current_leader_epoch: asked.current_leader_epoch,
+            current_leader_epoch: leader_epoch_of_fetch(asked.current_leader_epoch),
             fetch_offset: asked.fetch_offset,
             last_fetched_epoch: asked.last_fetched_epoch,
             bytes_max: asked.partition_max_bytes,

@@ -24,11 +24,13 @@ pub async fn handle(cx: &RequestContext, request: JoinGroupRequest<'_>) -> Reply
     let joined = joined.unwrap_or_else(|error| JoinReply::error("".into(), error));
     // Version 7 is the first in which the name may be null.
     let nameless = if cx.version < 7 { Some(Cow::Borrowed("")) } else { None };
+    // A protocol may be called nothing, and is then null where that can be said.
+    let protocol = joined.protocol.as_deref().filter(|name| !name.is_empty());
     cx.reply(&JoinGroupResponse {
         error_code: joined.error.into(),
         generation_id: joined.generation,
         protocol_type: joined.protocol_type.as_deref().map(Into::into),
-        protocol_name: joined.protocol.as_deref().map(Into::into).or(nameless),
+        protocol_name: protocol.map(Into::into).or(nameless),
         leader: (&*joined.leader).into(),
         skip_assignment: joined.skip_assignment,
         member_id: (&*joined.member_id).into(),

@@ -5,6 +5,8 @@
 //! remote storage (v9) and −6 earliest waiting for upload (v11), of which there is none here. v4 adds leader epochs,
 //! v10 a timeout that only remote storage needs.
 //!
+//! A partition that stands twice is answered once: INVALID_REQUEST.
+//!
 //! What only records can tell (−3 and points in time) is looked up by the blocking pool, without the partition's lock.
 
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use milena_protocol::messages::list_offsets_request::{ListOffsetsPartition, List
 use milena_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
+use milena_state::partition::each_once::{Asked, each_once};
 use tokio::sync::Semaphore;
 
 use crate::partition::{Isolation, OffsetAndTimestamp, Partition, ReadError, Timestamp};
@@ -29,11 +32,17 @@ pub async fn handle(cx: &RequestContext, request: ListOffsetsRequest<'_>) -> Rep
     let isolation = Isolation::of(request.replica_id, request.isolation_level);
     let mut lookups = Vec::new();
     let mut response = ListOffsetsResponse::default();
-    for topic in &request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in &topic.partitions {
+    let topics = request.topics.iter().map(|topic| (&*topic.name, &*topic.partitions));
+    for (name, all_asked) in each_once(topics, |asked| asked.partition_index) {
+        let mut partitions = Vec::with_capacity(all_asked.len());
+        for Asked { partition: asked, is_repeated } in all_asked {
             let place = (response.topics.len(), partitions.len());
-            let answer = match by_name(cx, &topic.name, asked, isolation) {
+            let found = if is_repeated {
+                Err(ErrorCode::InvalidRequest)
+            } else {
+                by_name(cx, name, asked, isolation)
+            };
+            let answer = match found {
                 Ok(Found::Offset(found)) => answer(cx, asked.partition_index, Ok(found)),
                 Ok(Found::InRecords(lookup)) => {
                     lookups.push((place, lookup));
@@ -43,8 +52,7 @@ pub async fn handle(cx: &RequestContext, request: ListOffsetsRequest<'_>) -> Rep
             };
             partitions.push(answer);
         }
-        let name = (&*topic.name).into();
-        response.topics.push(ListOffsetsTopicResponse { name, partitions });
+        response.topics.push(ListOffsetsTopicResponse { name: name.into(), partitions });
     }
     for ((topic, partition), index, found) in look_up(cx, lookups, isolation).await {
         response.topics[topic].partitions[partition] = answer(cx, index, found);

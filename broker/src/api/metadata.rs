@@ -6,56 +6,92 @@
 //! of a new user needs no second round.
 //!
 //! v0 asks for all topics by an empty list, v1 and later by null. v4 adds AllowAutoTopicCreation, v7 leader epochs,
-//! v8 authorized operations (KIP-430), v10 topic ids (KIP-516), v12 topics asked for by id, v13 a top-level error (KIP-1102).
+//! v8 authorized operations (KIP-430), v10 topic ids (KIP-516), v12 topics asked for by id, which earlier
+//! versions refuse, v13 a top-level error (KIP-1102).
 
 use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
-use milena_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use milena_protocol::messages::metadata_request::MetadataRequest;
 use milena_protocol::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use milena_state::metadata::Image;
+use milena_protocol::types::Uuid;
 use milena_state::metadata::image::Topic;
+use milena_state::metadata::{AskedTopics, Image};
 
 use super::topic_metadata::PartitionView;
 use super::{authorized_operations, auto_create};
 use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: MetadataRequest<'_>) -> Reply {
+    let topics = request.topics.as_ref().map(|topics| {
+        let each = topics.iter().map(|topic| (topic.name.as_deref(), topic.topic_id));
+        each.collect::<Vec<_>>()
+    });
+    let asked = match AskedTopics::of(cx.version, topics.as_deref()) {
+        Ok(asked) => asked,
+        Err(error) => return cx.reply(&refuse_all(topics.as_deref().unwrap_or_default(), error)),
+    };
     let image = cx.node.metadata.image_arc();
-    let missing = missing_topics(cx, &request, &image);
+    let missing = missing_topics(cx, &request, &asked, &image);
     if missing.is_empty() {
-        return cx.reply(&respond(cx, &request, &image, &[]));
+        return cx.reply(&respond(cx, &request, &asked, &image, &[]));
     }
     let refused = auto_create::create(cx, missing).await;
     let image = cx.node.metadata.image_arc();
-    cx.reply(&respond(cx, &request, &image, &refused))
+    cx.reply(&respond(cx, &request, &asked, &image, &refused))
+}
+
+/// The topics as they were asked for, and nothing of the cluster.
+fn refuse_all<'a>(topics: &[(Option<&'a str>, Uuid)], error: ErrorCode) -> MetadataResponse<'a> {
+    let refused = topics.iter().map(|(name, topic_id)| MetadataResponseTopic {
+        error_code: error.into(),
+        name: Some(name.unwrap_or_default().into()),
+        topic_id: *topic_id,
+        ..Default::default()
+    });
+    MetadataResponse { controller_id: -1, topics: refused.collect(), ..Default::default() }
 }
 
 /// Names to create before answering.
-fn missing_topics(cx: &RequestContext, request: &MetadataRequest<'_>, image: &Image) -> Vec<String> {
+fn missing_topics(
+    cx: &RequestContext,
+    request: &MetadataRequest<'_>,
+    asked: &AskedTopics<'_>,
+    image: &Image,
+) -> Vec<String> {
     let may_create = request.allow_auto_topic_creation || cx.version < 4;
     if !may_create || !cx.node.settings.auto_create_topics {
         return Vec::new();
     }
-    let named = request.topics.iter().flatten().filter_map(|topic| topic.name.as_deref());
+    let AskedTopics::Names(names) = asked else { return Vec::new() };
+    let named = names.iter().copied().flatten();
     named.filter(|name| image.topic_by_name(name).is_none()).map(str::to_owned).collect()
 }
 
 fn respond<'a>(
     cx: &'a RequestContext,
-    request: &'a MetadataRequest<'_>,
+    request: &MetadataRequest<'_>,
+    asked: &AskedTopics<'a>,
     image: &'a Image,
     refused: &[(String, ErrorCode)],
 ) -> MetadataResponse<'a> {
     let listener = &*cx.peer.listener;
-    let asked = request.include_topic_authorized_operations;
-    let topics = match wanted(cx.version, request) {
-        Wanted::All => image.topics().map(|topic| describe(image, topic, listener, asked)).collect(),
-        Wanted::These(topics) => {
-            topics.iter().map(|topic| answer(cx, topic, image, refused, asked)).collect()
+    let operations = request.include_topic_authorized_operations;
+    let found = |topic| describe(image, topic, listener, operations);
+    let topics = match asked {
+        AskedTopics::All => image.topics().map(found).collect(),
+        AskedTopics::Ids(ids) => {
+            ids.iter().map(|id| image.topic(*id).map_or_else(|| unknown_id(*id), found)).collect()
         }
+        AskedTopics::Names(names) => names
+            .iter()
+            .map(|name| match name {
+                Some(name) => image.topic_by_name(name).map_or_else(|| unknown_name(name, refused), found),
+                None => unknown_id(Uuid::ZERO),
+            })
+            .collect(),
     };
     MetadataResponse {
         brokers: brokers(image, listener),
@@ -68,19 +104,6 @@ fn respond<'a>(
             request.include_cluster_authorized_operations,
         ),
         ..Default::default()
-    }
-}
-
-enum Wanted<'a> {
-    All,
-    These(&'a [MetadataRequestTopic<'a>]),
-}
-
-fn wanted<'a>(version: i16, request: &'a MetadataRequest<'_>) -> Wanted<'a> {
-    match &request.topics {
-        None => Wanted::All,
-        Some(topics) if topics.is_empty() && version == 0 => Wanted::All,
-        Some(topics) => Wanted::These(topics),
     }
 }
 
@@ -99,38 +122,31 @@ fn brokers<'a>(image: &'a Image, listener: &str) -> Vec<MetadataResponseBroker<'
         .collect()
 }
 
-fn answer<'a>(
-    cx: &RequestContext,
-    asked_for: &'a MetadataRequestTopic<'_>,
-    image: &'a Image,
-    refused: &[(String, ErrorCode)],
-    operations: bool,
-) -> MetadataResponseTopic<'a> {
-    let listener = &*cx.peer.listener;
-    let unknown = |error: ErrorCode| MetadataResponseTopic {
-        error_code: error.into(),
-        name: asked_for.name.as_deref().map(Into::into).or((cx.version < 12).then_some("".into())),
-        topic_id: asked_for.topic_id,
-        is_internal: asked_for.name.as_deref().is_some_and(milena_state::metadata::image::is_internal_topic),
+fn unknown_id<'a>(topic_id: Uuid) -> MetadataResponseTopic<'a> {
+    MetadataResponseTopic {
+        error_code: ErrorCode::UnknownTopicId.into(),
+        name: None,
+        topic_id,
         topic_authorized_operations: authorized_operations::on_topic(false),
         ..Default::default()
-    };
-    let Some(name) = asked_for.name.as_deref() else {
-        return match image.topic(asked_for.topic_id) {
-            Some(topic) => describe(image, topic, listener, operations),
-            None => unknown(ErrorCode::UnknownTopicId),
-        };
-    };
-    if let Some(topic) = image.topic_by_name(name) {
-        return describe(image, topic, listener, operations);
     }
+}
+
+fn unknown_name<'a>(name: &'a str, refused: &[(String, ErrorCode)]) -> MetadataResponseTopic<'a> {
     let refusal = refused.iter().find(|(refused, _)| refused == name).map(|(_, error)| *error);
     let invalid = milena_state::metadata::topics::check_name(name).is_err();
-    unknown(match refusal {
+    let error = match refusal {
         Some(error) => error,
         None if invalid => ErrorCode::InvalidTopicException,
         None => ErrorCode::UnknownTopicOrPartition,
-    })
+    };
+    MetadataResponseTopic {
+        error_code: error.into(),
+        name: Some(name.into()),
+        is_internal: milena_state::metadata::image::is_internal_topic(name),
+        topic_authorized_operations: authorized_operations::on_topic(false),
+        ..Default::default()
+    }
 }
 
 fn describe<'a>(

@@ -1,8 +1,8 @@
 //! OffsetDelete (key 47), version 0 (KIP-496).
 //!
 //! A group forgets what it committed to some partitions. Topics that members of the group subscribe to keep their
-//! offsets: GROUP_SUBSCRIBED_TO_TOPIC. Partitions that do not exist are refused here, and a request with nothing
-//! else does not reach the group.
+//! offsets: GROUP_SUBSCRIBED_TO_TOPIC. Partitions that do not exist are refused here; a request with nothing
+//! else still hears what is wrong with its group.
 
 use std::sync::Arc;
 
@@ -47,9 +47,6 @@ async fn delete(cx: &RequestContext, request: &OffsetDeleteRequest<'_>) -> Resul
     let image = cx.node.metadata.image_arc();
     let existing = request.topics.iter().filter_map(|topic| existing(&image, topic, &mut refused));
     let topics: Vec<_> = existing.collect();
-    if topics.is_empty() {
-        return Ok(refused.followed_by(Vec::new()));
-    }
     let delete = DeleteOffsets { group: (&*request.group_id).into(), topics };
     Ok(refused.followed_by(cx.node.groups.delete_offsets(delete).await?))
 }

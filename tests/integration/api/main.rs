@@ -8,6 +8,7 @@ mod disk;
 mod fetch;
 mod fetch_sessions;
 mod node;
+mod odd_requests;
 mod offsets;
 mod produce;
 mod quotas;

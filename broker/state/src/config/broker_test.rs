@@ -104,6 +104,8 @@ fn broker_properties_are_the_defaults_of_topics() {
 
 #[test]
 fn bad_properties_are_named() {
+    check_refused("log.roll.ms=0", &["log.roll.ms"]);
+    check_refused("log.roll.jitter.ms=-1", &["log.roll.jitter.ms"]);
     check_refused("log.retension.ms=1", &["log.retension.ms", "did you mean 'log.retention.ms'?"]);
     check_refused("num.partitions=0", &["num.partitions", "at least 1"]);
     check_refused("num.partitions=many", &["num.partitions", "32-bit integer"]);

@@ -152,12 +152,14 @@ pub fn client_metrics(overrides: &BTreeMap<String, String>, keys: Option<&[Strin
         .collect()
 }
 
+/// Neither no keys nor an empty list of them leaves any row out.
 fn wanted<'a>(
     table: &'static [&'static [Definition]],
     keys: Option<&'a [String]>,
 ) -> impl Iterator<Item = &'static Definition> + 'a {
     let mut rows: Vec<&'static Definition> = table.iter().flat_map(|rows| rows.iter()).collect();
     rows.sort_by_key(|row| row.name);
+    let keys = keys.filter(|keys| !keys.is_empty());
     rows.into_iter().filter(move |row| keys.is_none_or(|keys| keys.iter().any(|key| key == row.name)))
 }
 

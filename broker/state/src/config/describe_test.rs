@@ -196,3 +196,14 @@ fn durations_show_their_weaker_units_behind_them() {
         ],
     );
 }
+
+#[test]
+fn empty_list_of_keys_asks_for_all() {
+    let (settings, nothing) = (node(), BTreeMap::new());
+    let layers = Layers { settings: &settings, cluster: &nothing, broker: &nothing };
+    assert_eq!(topic(&nothing, layers, Some(&[])), topic(&nothing, layers, None));
+    assert_eq!(broker(layers, Some(&[])), broker(layers, None));
+    assert_eq!(client_metrics(&nothing, Some(&[])), client_metrics(&nothing, None));
+    let one = ["retention.ms".to_owned()];
+    assert_eq!(topic(&nothing, layers, Some(&one)).len(), 1);
+}

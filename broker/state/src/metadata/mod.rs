@@ -4,6 +4,7 @@
 //! one file per area holds its commands: each is a pure function from an image and a command to
 //! records and a reply. [`decide`](decide()) is the front door that the controller's writer uses.
 
+mod asked_topics;
 mod batch_size;
 pub mod brokers;
 pub mod client_quotas;
@@ -24,8 +25,10 @@ pub mod placement;
 pub mod producer_ids;
 pub mod record;
 mod record_codec;
+pub mod topic_page;
 pub mod topics;
 
+pub use asked_topics::AskedTopics;
 pub use batch_size::{BatchSize, steps};
 pub use command::{ApiError, Command, Context, Decision, Reply, decide};
 pub use delta::Delta;

@@ -440,6 +440,12 @@ impl Follower {
 /// What a client sends that knows no leader epoch.
 const NO_LEADER_EPOCH: i32 = -1;
 
+/// The current leader epoch that a Fetch asks with: there anything below 0 means that none is known, unlike in the
+/// other requests.
+pub fn leader_epoch_of_fetch(asked: i32) -> i32 {
+    asked.max(NO_LEADER_EPOCH)
+}
+
 /// [`Leader::check_leader_epoch`] for a replica that follows.
 pub fn check_leader_epoch(ours: i32, current_leader_epoch: i32) -> Result<(), ErrorCode> {
     // Anything else below 0 is an epoch too: one that is over.

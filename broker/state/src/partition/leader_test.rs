@@ -185,6 +185,16 @@ fn epochs_of_the_past_are_fenced_and_those_to_come_unknown() {
 }
 
 #[test]
+fn epochs_below_zero_are_fenced_but_in_a_fetch_they_are_none() {
+    let leader = leader(&[1], &[1], RULES, ends(0, 0));
+    for epoch in [-2, i32::MIN] {
+        assert_eq!(leader.check_leader_epoch(epoch), Err(ErrorCode::FencedLeaderEpoch), "{epoch}");
+        assert_eq!(leader.check_leader_epoch(leader_epoch_of_fetch(epoch)), Ok(()), "{epoch}");
+    }
+    assert_eq!([-1, 0, 7].map(leader_epoch_of_fetch), [-1, 0, 7]);
+}
+
+#[test]
 fn strangers_and_offsets_past_the_end_are_refused() {
     let mut leader = leader(&[1, 2], &[1], RULES, ends(10, 0));
     let fetched = |broker_id, fetch_offset| Fetched { broker_id, broker_epoch: 1, fetch_offset };

@@ -4,9 +4,10 @@
 //! [`leader`] moves the high watermark and proposes changes of the in-sync replicas, [`isr`] holds
 //! the rules both need, [`follower`] decides where a follower truncates, [`reads`] what a reader
 //! may see, [`validate`] checks what producers send, [`acks`] what their answers wait for; [`identity`]
-//! tells a folder whose name tag was damaged from one of another topic.
+//! tells a folder whose name tag was damaged from one of another topic, [`each_once`] what a request repeats.
 
 pub mod acks;
+pub mod each_once;
 pub mod follower;
 pub mod identity;
 pub mod isr;
