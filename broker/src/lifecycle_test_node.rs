@@ -94,7 +94,8 @@ impl Node {
         let resource_type = ResourceKind::Topic as i8;
         let asked = Asked { resource_type, name: topic.to_owned(), changes: vec![change] };
         let command = IncrementalAlterConfigs { resources: vec![asked], validate_only: false, receiver: 1 };
-        let Reply::IncrementalAlterConfigs(outcomes) = self.submit(Command::IncrementalAlterConfigs(command)) else {
+        let Reply::IncrementalAlterConfigs(outcomes) = self.submit(Command::IncrementalAlterConfigs(command))
+        else {
             panic!("another reply");
         };
         outcomes[0].as_ref().expect("altered");
