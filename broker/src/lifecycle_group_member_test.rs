@@ -1,17 +1,18 @@
 //! Members of groups on a running node: rebalances over restarts, and what becomes of those that wait.
 
-use milena_log::memory_files::MemoryFiles;
+use milena_log::memory_files::{Fault, MemoryFiles, Operation};
 use milena_protocol::ErrorCode;
 use milena_state::group::reply::Reply as GroupReply;
-use milena_state::group::request::{Leave, Leaver, Token};
+use milena_state::group::request::Token;
 use milena_state::group::{Event, TimerKey};
 
-use super::group_scene::{GROUP, Joining, commit, node};
+use super::group_scene::{EMFILE, GROUP, Joining, commit, node, partition_of};
 use super::test_node::{Node, eventually};
 use super::*;
-use crate::broker::now_ms;
 use crate::coordinator::OFFSETS_TOPIC;
-use crate::partition::Myself;
+
+/// In which an answer would come that waits for nothing.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 const WAITS: (&str, &str) = ("group.initial.rebalance.delay.ms", "600000");
 
@@ -54,16 +55,19 @@ fn a_restart_in_the_middle_of_a_rebalance_keeps_the_generation_before() {
 }
 
 #[test]
-fn in_durable_mode_replies_wait_for_the_disk() {
+fn in_durable_mode_an_assignment_is_told_when_it_is_on_the_disk() {
     let files = MemoryFiles::new();
-    let node = node(&files, &[("milena.flush", "durable")]);
-    let joined = node.stable(GROUP);
-    assert_eq!(node.heartbeat(GROUP, &joined.member_id, joined.generation), Ok(ErrorCode::None));
-    let leaver = Leaver { member_id: joined.member_id, instance_id: None };
-    let leave = |token| Event::Leave(Leave { token, group: GROUP.into(), members: vec![leaver] });
-    let left = node.run(node.lifecycle.groups().event(GROUP, leave));
-    assert!(matches!(left, Ok(GroupReply::Leave(reply)) if reply.error == ErrorCode::None));
-    assert_eq!(node.state(GROUP), "Empty");
+    let node = node(&files, &[("milena.flush", "durable"), ("offsets.commit.timeout.ms", "600000")]);
+    // Short of descriptors the first sync of a log is repeated; it has not failed.
+    let folder = format!("/data/{OFFSETS_TOPIC}-{}", partition_of(&node, GROUP).index());
+    files.inject(Fault::errno(Operation::SyncDir, 0, EMFILE).on_paths(&folder).lasting());
+    let joined = node.joined(node.joining(GROUP, ""));
+    let mut syncing = node.syncing(GROUP, &joined);
+    let early = node.run(async { tokio::time::timeout(ANSWER_TIME, &mut syncing).await.is_ok() });
+    assert!(!early, "it waits for the disk");
+    files.heal();
+    let Ok(GroupReply::Sync(reply)) = node.answer(syncing) else { panic!("another reply") };
+    assert_eq!((reply.error, node.state(GROUP)), (ErrorCode::None, "Stable"));
     node.stop();
 }
 
@@ -86,23 +90,23 @@ fn a_member_that_falls_silent_is_out_after_its_session() {
 }
 
 #[test]
+fn a_group_has_as_many_members_as_the_property_allows() {
+    let files = MemoryFiles::new();
+    let node = node(&files, &[("group.max.size", "1")]);
+    node.stable(GROUP);
+    assert_eq!(error_of(node.answer(node.joining(GROUP, ""))), ErrorCode::GroupMaxSizeReached);
+    node.stop();
+}
+
+#[test]
 fn those_that_wait_hear_of_it_when_another_broker_leads() {
     let files = MemoryFiles::new();
     let node = node(&files, &[WAITS]);
     let waiting = node.joining(GROUP, "");
     node.wait_for_waiting(GROUP, 1);
-    let index = node.lifecycle.groups().partition_of(GROUP).expect("there is a topic");
-    let image = node.lifecycle.metadata().image_arc();
-    let topic = image.topic_by_name(OFFSETS_TOPIC).expect("there is a topic");
-    let mut moved = topic.partition(index).expect("it has the partition").as_ref().clone();
-    let broker_id = moved.leader.expect("has a leader");
-    (moved.leader, moved.leader_epoch) = (Some(broker_id + 1), moved.leader_epoch + 1);
-    let myself = Myself { broker_id, broker_epoch: 1, replica_lag_time_max_ms: 30_000 };
-    let partition = node.lifecycle.partitions().by_name(OFFSETS_TOPIC, index).expect("is here");
-    partition.assign(&moved, myself, now_ms());
+    node.elect(GROUP, 2);
     assert_eq!(error_of(node.answer(waiting)), ErrorCode::NotCoordinator);
     assert_eq!(node.commit(commit(GROUP, "orders", 0, 1)), Err(ErrorCode::NotCoordinator));
-    drop(partition);
     node.crash();
 }
 
@@ -164,7 +168,7 @@ fn ten_thousand_members_become_stable() {
 #[test]
 fn a_waiting_member_is_small() {
     let timers = 2 * size_of::<(TimerKey, i64)>();
-    let answer = size_of::<(Token, usize)>();
+    let answer = size_of::<(Token, tokio::sync::oneshot::Sender<GroupReply>)>();
     // The reply, two wakers, a state and the counts of an Arc.
     let channel = size_of::<GroupReply>() + size_of::<[usize; 8]>();
     // Maps are not full.

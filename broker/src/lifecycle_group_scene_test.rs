@@ -8,12 +8,17 @@ use milena_state::group::request::{
     Commit, CommitPartition, CommitTopic, Fetch, FetchTopic, Heartbeat, Join, Protocol, Sync, Token,
 };
 use milena_state::group::{Command as GroupCommand, CommandReply, Event};
+use milena_state::metadata::Delta;
 use tokio::task::JoinHandle;
 
 use super::test_node::{Node, eventually};
 use super::*;
+use crate::broker::now_ms;
+use crate::coordinator::OFFSETS_TOPIC;
+use crate::partition::{Myself, Partition};
 
 pub(super) const GROUP: &str = "g";
+pub(super) const EMFILE: i32 = 24;
 const FEW: &[(&str, &str)] = &[
     ("log.dirs", "/data"),
     ("offsets.topic.num.partitions", "2"),
@@ -82,8 +87,8 @@ impl Node {
         }
     }
 
-    /// The sync of a member; the leader gives everything to itself.
-    pub fn sync(&self, group: &str, joined: &JoinReply) -> SyncReply {
+    /// The sync of a member in the background; the leader gives everything to itself.
+    pub fn syncing(&self, group: &str, joined: &JoinReply) -> Joining {
         let (id, generation) = (joined.member_id.clone(), joined.generation);
         let mine = (joined.leader == id).then(|| (id.clone(), Bytes::from_static(b"all")));
         let (name, protocol) = (Arc::<str>::from(group), joined.protocol.clone());
@@ -99,7 +104,12 @@ impl Node {
                 assignments: mine.into_iter().collect(),
             })
         };
-        match self.run(self.lifecycle.groups().event(group, sync)) {
+        let (groups, group) = (Arc::clone(self.lifecycle.groups()), group.to_owned());
+        self.runtime.spawn(async move { groups.event(&group, sync).await })
+    }
+
+    pub fn sync(&self, group: &str, joined: &JoinReply) -> SyncReply {
+        match self.answer(self.syncing(group, joined)) {
             Ok(GroupReply::Sync(reply)) => reply,
             other => panic!("{other:?}"),
         }
@@ -125,9 +135,37 @@ impl Node {
     }
 
     /// Waits until so many requests wait for the coordinator of a group.
+    /// Another leadership of a group's partition, as if the image said so: of broker 1, which this is, or another.
+    pub fn elect(&self, group: &str, leader: i32) {
+        let partition = partition_of(self, group);
+        let image = self.lifecycle.metadata().image_arc();
+        let topic = image.topic_by_name(OFFSETS_TOPIC).expect("there is a topic");
+        let mut elected = topic.partition(partition.index()).expect("it has the partition").as_ref().clone();
+        let broker_id = elected.leader.expect("has a leader");
+        (elected.leader, elected.leader_epoch) = (Some(leader), elected.leader_epoch + 1);
+        let myself = Myself { broker_id, broker_epoch: 1, replica_lag_time_max_ms: 30_000 };
+        partition.assign(&elected, myself, now_ms());
+    }
+
+    /// Lets the coordinators take up what [`elect`](Self::elect) said.
+    pub fn publish_groups(&self) {
+        let image = self.lifecycle.metadata().image_arc();
+        self.lifecycle.groups().publish(&image, &Delta::default());
+    }
+
     pub fn wait_for_waiting(&self, group: &str, count: usize) {
         eventually("requests wait", || self.lifecycle.groups().waiting(group) == count);
     }
+}
+
+/// The partition that keeps a group.
+pub(super) fn partition_of(node: &Node, group: &str) -> Arc<Partition> {
+    let index = node.lifecycle.groups().partition_of(group).expect("there is a topic");
+    node.lifecycle.partitions().by_name(OFFSETS_TOPIC, index).expect("is here")
+}
+
+pub(super) fn segment_of(node: &Node, group: &str) -> String {
+    format!("{OFFSETS_TOPIC}-{}/00000000000000000000.log", partition_of(node, group).index())
 }
 
 /// A commit without a generation.

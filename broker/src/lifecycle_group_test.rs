@@ -8,25 +8,14 @@ use milena_state::group::request::{Commit, CommitPartition};
 use milena_state::group::{Command as GroupCommand, CommandReply};
 use milena_state::metadata::topics::{DeleteTopics, TopicRef};
 
-use super::group_scene::{GROUP, commit, node};
+use super::group_scene::{EMFILE, GROUP, commit, node, partition_of, segment_of};
 use super::test_node::{Node, eventually};
 use super::*;
 use crate::broker::now_ms;
 use crate::coordinator::OFFSETS_TOPIC;
-use crate::partition::{AppendAs, Partition};
+use crate::partition::AppendAs;
 
 const EIO: i32 = 5;
-const EMFILE: i32 = 24;
-
-/// The partition that keeps a group.
-fn partition_of(node: &Node, group: &str) -> Arc<Partition> {
-    let index = node.lifecycle.groups().partition_of(group).expect("there is a topic");
-    node.lifecycle.partitions().by_name(OFFSETS_TOPIC, index).expect("is here")
-}
-
-fn segment_of(node: &Node, group: &str) -> String {
-    format!("{OFFSETS_TOPIC}-{}/00000000000000000000.log", partition_of(node, group).index())
-}
 
 #[test]
 fn an_answered_commit_is_there_after_a_crash() {
@@ -211,8 +200,10 @@ fn a_panic_in_a_step_ends_the_coordinator_alone() {
     let files = MemoryFiles::new();
     let node = node(&files, &[]);
     node.commit(commit(GROUP, "orders", 0, 1)).expect("committed");
+    files.inject(Fault::panic(Operation::Write, 0).on_paths(&segment_of(&node, GROUP)));
     let groups = Arc::clone(node.lifecycle.groups());
-    let panicked = node.runtime.spawn(async move { groups.read(GROUP, |_| panic!("injected")).await });
+    let next = GroupCommand::Commit(commit(GROUP, "orders", 0, 2));
+    let panicked = node.runtime.spawn(async move { groups.command(GROUP, next).await });
     assert!(node.run(panicked).is_err_and(|error| error.is_panic()));
     assert_eq!(node.fetched(GROUP, "orders", 0).map(|_| ()), Err(ErrorCode::NotCoordinator));
     let groups = node.lifecycle.groups();
@@ -224,4 +215,31 @@ fn a_panic_in_a_step_ends_the_coordinator_alone() {
     let after = super::group_scene::node(&files, &[]);
     assert_eq!(after.committed(GROUP, "orders", 0), 1);
     after.stop();
+}
+
+#[test]
+fn a_panic_in_a_look_leaves_the_coordinator_at_work() {
+    let files = MemoryFiles::new();
+    let node = node(&files, &[]);
+    node.commit(commit(GROUP, "orders", 0, 1)).expect("committed");
+    let groups = Arc::clone(node.lifecycle.groups());
+    let panicked = node.runtime.spawn(async move { groups.read(GROUP, |_| panic!("injected")).await });
+    assert!(node.run(panicked).is_err_and(|error| error.is_panic()));
+    assert_eq!(node.committed(GROUP, "orders", 0), 1);
+    node.stop();
+}
+
+#[test]
+fn groups_that_cannot_be_read_for_now_are_loaded_later() {
+    let files = MemoryFiles::new();
+    let node = node(&files, &[]);
+    node.commit(commit(GROUP, "orders", 0, 7)).expect("committed");
+    files.inject(Fault::errno(Operation::Read, 0, EMFILE).on_paths(&segment_of(&node, GROUP)).lasting());
+    node.elect(GROUP, 1);
+    node.publish_groups();
+    eventually("a load has failed", || node.lifecycle.groups().metrics().group_loads_failed() > 0);
+    assert_eq!(node.commit(commit(GROUP, "orders", 0, 8)), Err(ErrorCode::CoordinatorLoadInProgress));
+    files.heal();
+    eventually("it is loaded", || node.fetched(GROUP, "orders", 0).is_ok_and(|found| found.offset == 7));
+    node.crash();
 }

@@ -48,7 +48,7 @@ pub struct Contender {
     pub port: u16,
     pub pid: u32,
     process: Process,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 enum Process {
@@ -66,7 +66,12 @@ impl Contender {
             Kind::Floor => floor(settings, directory.path())?,
             Kind::ApacheKafka => apache_kafka(settings)?,
         };
-        Ok(Self { kind, bootstrap: ports::address(port), port, pid, process, _directory: directory })
+        Ok(Self { kind, bootstrap: ports::address(port), port, pid, process, directory })
+    }
+
+    /// Where its data is.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Milena's own handle, for scenarios that restart it.

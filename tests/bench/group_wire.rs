@@ -100,6 +100,29 @@ impl Member {
     }
 }
 
+/// OffsetFetch (key 9) version 1 of partition 0.
+pub fn fetch_offset(group: &str, topic: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    string(&mut body, group);
+    body.extend_from_slice(&1i32.to_be_bytes());
+    string(&mut body, topic);
+    body.extend_from_slice(&1i32.to_be_bytes());
+    body.extend_from_slice(&0i32.to_be_bytes());
+    request(9, 1, 1, &body)
+}
+
+/// The offset in the answer to [`fetch_offset`]; none beside an error.
+pub fn fetched_offset(answer: &[u8]) -> Option<i64> {
+    if i16::from_be_bytes(*answer.last_chunk()?) != 0 {
+        return None;
+    }
+    let mut rest = Fields(answer.get(8..)?);
+    let _topic = rest.string()?;
+    let _partitions: [u8; 4] = rest.take()?;
+    let _partition: [u8; 4] = rest.take()?;
+    Some(i64::from_be_bytes(rest.take()?))
+}
+
 fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
     out.extend_from_slice(bytes);

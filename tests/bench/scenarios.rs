@@ -1,6 +1,7 @@
-//! The scenarios P1 to P13 that a single broker has, one function each.
+//! The scenarios P1 to P13 that a single broker has, and L6, one function each.
 
 mod cold_start;
+mod commits;
 mod groups;
 mod idle;
 mod steady;
@@ -40,6 +41,11 @@ pub const ALL: &[Scenario] = &[
         run: idle::connections,
     },
     Scenario { name: "P10", what: "1,000 groups of 10 members join at once, then commit", run: groups::run },
+    Scenario {
+        name: "L6",
+        what: "10 million commits of 1,000 groups: what is left after cleaning, and how soon it is loaded",
+        run: commits::run,
+    },
     Scenario {
         name: "P13",
         what: "steady state: retention deletes as much as arrives",

@@ -7,8 +7,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use milena_protocol::messages::{
-    CreateTopicsRequest, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse,
-    ProduceRequest, ProduceResponse, create_topics_request, fetch_request, produce_request,
+    CreateTopicsRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+    InitProducerIdRequest, InitProducerIdResponse, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse, create_topics_request,
+    fetch_request, offset_commit_request, offset_fetch_request, produce_request,
 };
 use milena_protocol::records::Batches;
 use milena_protocol::{ApiKey, Decode, ErrorCode, Reader, Records, Request, Writer, header};
@@ -19,6 +21,9 @@ const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
 const CREATE_TOPICS_VERSION: i16 = 5;
 const INIT_PRODUCER_ID_VERSION: i16 = 4;
+const FIND_COORDINATOR_VERSION: i16 = 0;
+const OFFSET_COMMIT_VERSION: i16 = 7;
+const OFFSET_FETCH_VERSION: i16 = 7;
 
 pub struct Client {
     stream: TcpStream,
@@ -137,6 +142,55 @@ impl Client {
             Some(Records::Bytes(bytes)) => values(bytes, offset).map_err(io::Error::other),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Whether the group has a coordinator.
+    pub fn find_coordinator(&mut self, group: &str) -> io::Result<bool> {
+        let request = FindCoordinatorRequest { key: group.into(), ..Default::default() };
+        let frame = self.call(ApiKey::FindCoordinator, FIND_COORDINATOR_VERSION, &request)?;
+        let response: FindCoordinatorResponse<'_> =
+            decode(&frame, ApiKey::FindCoordinator, FIND_COORDINATOR_VERSION)?;
+        Ok(response.error_code == 0)
+    }
+
+    /// Commits an offset of partition 0 as a consumer that is no member.
+    pub fn commit(&mut self, group: &str, topic: &str, offset: i64) -> io::Result<ErrorCode> {
+        let partition = offset_commit_request::OffsetCommitRequestPartition {
+            committed_offset: offset,
+            committed_leader_epoch: -1,
+            ..Default::default()
+        };
+        let topic = offset_commit_request::OffsetCommitRequestTopic {
+            name: topic.into(),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        let request = OffsetCommitRequest {
+            group_id: group.into(),
+            generation_id_or_member_epoch: -1,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        let frame = self.call(ApiKey::OffsetCommit, OFFSET_COMMIT_VERSION, &request)?;
+        let response: OffsetCommitResponse<'_> = decode(&frame, ApiKey::OffsetCommit, OFFSET_COMMIT_VERSION)?;
+        let partition = response.topics.first().and_then(|topic| topic.partitions.first());
+        let partition = partition.ok_or_else(|| io::Error::other("an answer without the partition"))?;
+        ErrorCode::from_i16(partition.error_code).ok_or_else(|| io::Error::other("an unknown error code"))
+    }
+
+    /// What a group has committed for partition 0; −1 for nothing.
+    pub fn committed(&mut self, group: &str, topic: &str) -> io::Result<Result<i64, ErrorCode>> {
+        let topic =
+            offset_fetch_request::OffsetFetchRequestTopic { name: topic.into(), partition_indexes: vec![0] };
+        let request =
+            OffsetFetchRequest { group_id: group.into(), topics: Some(vec![topic]), ..Default::default() };
+        let frame = self.call(ApiKey::OffsetFetch, OFFSET_FETCH_VERSION, &request)?;
+        let response: OffsetFetchResponse<'_> = decode(&frame, ApiKey::OffsetFetch, OFFSET_FETCH_VERSION)?;
+        if let Some(error) = ErrorCode::from_i16(response.error_code).filter(|e| *e != ErrorCode::None) {
+            return Ok(Err(error));
+        }
+        let partition = response.topics.first().and_then(|topic| topic.partitions.first());
+        Ok(Ok(partition.ok_or_else(|| io::Error::other("an answer without the partition"))?.committed_offset))
     }
 
     fn call<R: Request>(&mut self, api: ApiKey, version: i16, request: &R) -> io::Result<Vec<u8>> {

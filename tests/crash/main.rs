@@ -6,6 +6,7 @@
 
 mod check;
 mod client;
+mod commits;
 mod disk;
 mod producer;
 mod random;

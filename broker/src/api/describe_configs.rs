@@ -20,16 +20,13 @@ use milena_state::metadata::image::ResourceKind;
 use milena_state::metadata::{ConfigResource, Image, topics};
 use rustc_hash::FxHashSet;
 
+use super::room::{ANSWER_BYTES_MAX, Room};
 use crate::server::{Reply, RequestContext};
-
-/// What the configs of one answer may take: those of 3,000 topics with their documentation, and more than most
-/// clients would read.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 pub async fn handle(cx: &RequestContext, request: DescribeConfigsRequest<'_>) -> Reply {
     let image = cx.node.metadata.image_arc();
     let mut named = FxHashSet::default();
-    let mut room = ANSWER_BYTES_MAX;
+    let mut room = Room::default();
     let mut results = Vec::new();
     for resource in &request.resources {
         if named.insert((resource.resource_type, &*resource.resource_name)) {
@@ -46,14 +43,14 @@ type Configs = Vec<DescribeConfigsResourceResult<'static>>;
 fn fitting(
     rows: Vec<Row>,
     request: &DescribeConfigsRequest<'_>,
-    room: &mut usize,
+    room: &mut Room,
 ) -> Result<Configs, ApiError> {
     let configs: Configs = rows.into_iter().map(|row| config(row, request)).collect();
     let size = configs.iter().map(size_bytes).sum();
-    *room = room.checked_sub(size).ok_or_else(|| {
+    room.take(size).map_err(|code| {
         let message =
             format!("the answer would exceed {ANSWER_BYTES_MAX} bytes; ask for fewer resources at once");
-        ApiError::new(ErrorCode::InvalidRequest, message)
+        ApiError::new(code, message)
     })?;
     Ok(configs)
 }

@@ -2,11 +2,12 @@
 //!
 //! Groups with their members, as an operator sees them. A group that is not there is Dead; from version 6 on that is
 //! GROUP_ID_NOT_FOUND, with a message (KIP-1043). v3 adds authorized operations (KIP-430), v4 static members.
+//!
+//! A group may be named often and has much to tell: what would come behind the answer's room is INVALID_REQUEST.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use milena_protocol::messages::describe_groups_response::{
@@ -15,10 +16,19 @@ use milena_protocol::messages::describe_groups_response::{
 use milena_state::group::reply::{Described, DescribedMember};
 
 use super::authorized_operations;
+use super::room::Room;
 use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: DescribeGroupsRequest<'_>) -> Reply {
-    let described = join_all(request.groups.iter().map(|id| describe(cx, id))).await;
+    let mut room = Room::default();
+    let mut described = Vec::with_capacity(request.groups.len());
+    for id in &request.groups {
+        let found = describe(cx, id).await;
+        described.push(match room.take(size_bytes(&found)) {
+            Ok(()) => found,
+            Err(error) => refused(found.group, error),
+        });
+    }
     let groups = described.iter().map(|group| answer(group, request.include_authorized_operations));
     cx.reply(&DescribeGroupsResponse { groups: groups.collect(), ..Default::default() })
 }
@@ -27,7 +37,11 @@ async fn describe(cx: &RequestContext, id: &str) -> Described {
     let group: Arc<str> = id.into();
     let tells_missing = cx.version >= 6;
     let described = cx.node.groups.read(id, |groups| groups.describe(&group, tells_missing)).await;
-    described.unwrap_or_else(|error| Described {
+    described.unwrap_or_else(|error| refused(group, error))
+}
+
+fn refused(group: Arc<str>, error: ErrorCode) -> Described {
+    Described {
         group,
         error,
         message: None,
@@ -35,7 +49,18 @@ async fn describe(cx: &RequestContext, id: &str) -> Described {
         protocol_type: "".into(),
         protocol: "".into(),
         members: Vec::new(),
-    })
+    }
+}
+
+/// About what a group takes in the answer: its texts and blobs, and a few bytes for each field.
+fn size_bytes(group: &Described) -> usize {
+    const FIELDS: usize = 32;
+    let members = group.members.iter().map(|member| {
+        let instance = member.instance_id.as_ref().map_or(0, |id| id.len());
+        let texts = member.id.len() + instance + member.client_id.len() + member.client_host.len();
+        FIELDS + texts + member.metadata.len() + member.assignment.len()
+    });
+    FIELDS + group.group.len() + group.protocol_type.len() + group.protocol.len() + members.sum::<usize>()
 }
 
 fn answer(group: &Described, operations: bool) -> DescribedGroup<'_> {

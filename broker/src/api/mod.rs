@@ -62,6 +62,7 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+mod room;
 pub mod sync_group;
 pub(crate) mod topic_id;
 mod topic_metadata;

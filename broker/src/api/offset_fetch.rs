@@ -6,10 +6,12 @@
 //!
 //! v5 adds leader epochs (KIP-320), v7 RequireStable (KIP-447), v8 several groups at once (KIP-709), v9 the member
 //! that asks, which only members of the consumer protocol are checked by (KIP-848), v10 topic ids: UNKNOWN_TOPIC_ID.
+//!
+//! A group and a partition may be named often, and offsets have metadata: a group that would not fit into the answer
+//! any more is INVALID_REQUEST.
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::offset_fetch_request::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
@@ -23,6 +25,7 @@ use milena_state::group::reply::{FetchedOffset, FetchedTopic};
 use milena_state::group::request::{Fetch, FetchTopic};
 use milena_state::metadata::Image;
 
+use super::room::Room;
 use crate::server::{Reply, RequestContext};
 
 const BY_ID_FROM: i16 = 10;
@@ -31,9 +34,11 @@ pub async fn handle(cx: &RequestContext, request: OffsetFetchRequest<'_>) -> Rep
     if cx.version < 8 {
         return one(cx, &request).await;
     }
-    // All are looked at before the first is waited for.
-    let fetching = request.groups.iter().map(|group| of_group(cx, group, request.require_stable));
-    let fetched = join_all(fetching).await;
+    let mut room = Room::default();
+    let mut fetched = Vec::with_capacity(request.groups.len());
+    for group in &request.groups {
+        fetched.push(of_group(cx, group, request.require_stable, &mut room).await);
+    }
     let groups = request.groups.iter().zip(&fetched).map(|(asked, fetched)| OffsetFetchResponseGroup {
         group_id: (&*asked.group_id).into(),
         topics: fetched.iter().flatten().map(topic_of_group).collect(),
@@ -49,7 +54,7 @@ async fn one(cx: &RequestContext, request: &OffsetFetchRequest<'_>) -> Reply {
         topics: request.topics.as_ref().map(|topics| topics.iter().map(by_name).collect()),
         require_stable: request.require_stable,
     };
-    let fetched = cx.node.groups.read(&request.group_id, |groups| groups.fetch(&fetch)).await;
+    let fetched = fitting(cx, &fetch, &mut Room::default()).await;
     let (topics, error) = match fetched {
         Ok(topics) => (topics, ErrorCode::None),
         Err(error) if cx.version < 2 => {
@@ -69,6 +74,7 @@ async fn of_group(
     cx: &RequestContext,
     asked: &OffsetFetchRequestGroup<'_>,
     require_stable: bool,
+    room: &mut Room,
 ) -> Result<Vec<FetchedTopic>, ErrorCode> {
     let image = cx.node.metadata.image_arc();
     let (topics, unknown) = match &asked.topics {
@@ -79,12 +85,42 @@ async fn of_group(
         }
     };
     let fetch = Fetch { group: (&*asked.group_id).into(), topics, require_stable };
-    let mut fetched = cx.node.groups.read(&asked.group_id, |groups| groups.fetch(&fetch)).await?;
+    let mut fetched = fitting(cx, &fetch, room).await?;
     if fetch.topics.is_none() && cx.version >= BY_ID_FROM {
         fetched.retain_mut(|topic| name_by_id(&image, topic));
     }
     fetched.extend(unknown);
     Ok(fetched)
+}
+
+/// What the coordinator knows, if the answer has room for it.
+async fn fitting(
+    cx: &RequestContext,
+    fetch: &Fetch,
+    room: &mut Room,
+) -> Result<Vec<FetchedTopic>, ErrorCode> {
+    // Before anything is looked up: what is asked for is answered, be it with nothing.
+    room.take(fetch.topics.iter().flatten().map(asked_bytes).sum())?;
+    let fetched = cx.node.groups.read(&fetch.group, |groups| groups.fetch(fetch)).await?;
+    let told = match fetch.topics {
+        Some(_) => fetched.iter().map(metadata_bytes).sum::<usize>(),
+        None => {
+            fetched.iter().map(|topic| PARTITION_BYTES * topic.partitions.len() + metadata_bytes(topic)).sum()
+        }
+    };
+    room.take(told)?;
+    Ok(fetched)
+}
+
+/// About what a partition takes in the answer, beside its metadata.
+const PARTITION_BYTES: usize = 24;
+
+fn asked_bytes(topic: &FetchTopic) -> usize {
+    PARTITION_BYTES + topic.name.len() + PARTITION_BYTES * topic.partitions.len()
+}
+
+fn metadata_bytes(topic: &FetchedTopic) -> usize {
+    topic.partitions.iter().map(|found| found.metadata.len()).sum()
 }
 
 /// What is looked up, and what has an id that no topic has.

@@ -21,6 +21,11 @@ use crate::partition::Partition;
 /// expiry.
 const DELETED_TOPICS_MAX: usize = 10_000;
 
+/// Between two attempts to load a partition that could not be read for a reason that may pass: the first pause and
+/// the longest, to which it doubles.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// What is known of each partition of `__consumer_offsets`.
 #[derive(Debug, Default, Clone)]
 pub struct Board {
@@ -34,7 +39,7 @@ pub enum Slot {
     Elsewhere,
     Loading(Arc<Loading>),
     Serving(Arc<Coordinator>),
-    /// The log could not be read under this leadership.
+    /// The log cannot be read, and trying again would not help.
     Failed {
         leader_epoch: i32,
     },
@@ -107,7 +112,7 @@ impl Slot {
 impl Coordinators {
     /// Follows the image, whose leaderships the partitions have taken up already.
     pub(crate) fn publish(self: &Arc<Self>, image: &Image, delta: &Delta) {
-        let is_stopped = self.is_stopped.lock();
+        let is_stopped = self.board_change.lock();
         if *is_stopped {
             return;
         }
@@ -131,7 +136,7 @@ impl Coordinators {
 
     /// The broker stops: whoever waits hears NOT_COORDINATOR, and nothing begins any more.
     pub fn stop(&self) {
-        let mut is_stopped = self.is_stopped.lock();
+        let mut is_stopped = self.board_change.lock();
         *is_stopped = true;
         let board = self.board.load_full();
         self.board.store(Arc::new(Board {
@@ -165,20 +170,46 @@ impl Coordinators {
         // A topic that was just created is served at once: there is nothing to read.
         if partition.extent().is_some_and(|extent| extent.log_end_offset == 0) {
             let loaded = self.load(&partition, &loading);
-            return self.loaded(partition, &loading, loaded);
+            if !matches!(&loaded, Err(error) if error.may_pass()) {
+                return self.loaded(partition, &loading, loaded);
+            }
         }
-        let (this, slot) = (Arc::clone(self), Slot::Loading(Arc::clone(&loading)));
-        self.background.spawn(async move {
-            let Ok(_permit) = Arc::clone(&this.loads).acquire_owned().await else { return };
-            // Reading may wait for the disk.
-            let _ = tokio::task::spawn_blocking(move || {
-                let load = || this.load(&partition, &loading);
-                let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load));
-                this.finish(partition, &loading, loaded.unwrap_or(Err(LoadError::Panicked)));
-            })
-            .await;
-        });
+        let slot = Slot::Loading(Arc::clone(&loading));
+        self.background.spawn(Arc::clone(self).load_at_last(partition, loading));
         slot
+    }
+
+    /// Loads, as often as it takes while the partition is led and what is in the way may pass. Meanwhile its groups
+    /// hear COORDINATOR_LOAD_IN_PROGRESS.
+    async fn load_at_last(self: Arc<Self>, partition: Arc<Partition>, loading: Arc<Loading>) {
+        let mut pause = RETRY_PAUSE_MIN;
+        loop {
+            let loaded = self.load_in_background(&partition, &loading).await;
+            let is_led = partition.leader_epoch() == Ok(loading.leader_epoch);
+            match loaded {
+                Err(error) if error.may_pass() && is_led => {
+                    let index = partition.index();
+                    tracing::warn!(partition = index, %error, ?pause, "groups are loaded again after a pause");
+                }
+                loaded => return self.finish(partition, &loading, loaded),
+            }
+            self.metrics.groups_not_loaded();
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        }
+    }
+
+    /// One load, where a disk may be waited for.
+    async fn load_in_background(
+        self: &Arc<Self>,
+        partition: &Arc<Partition>,
+        loading: &Arc<Loading>,
+    ) -> Result<(Loaded, Duration), LoadError> {
+        let _permit = self.loads.acquire().await.map_err(|_| LoadError::Over)?;
+        let (this, partition, loading) = (Arc::clone(self), Arc::clone(partition), Arc::clone(loading));
+        let loaded = tokio::task::spawn_blocking(move || this.load(&partition, &loading)).await;
+        loaded
+            .unwrap_or_else(|ended| Err(if ended.is_panic() { LoadError::Panicked } else { LoadError::Over }))
     }
 
     fn load(&self, partition: &Partition, loading: &Loading) -> Result<(Loaded, Duration), LoadError> {
@@ -195,7 +226,7 @@ impl Coordinators {
         loading: &Arc<Loading>,
         loaded: Result<(Loaded, Duration), LoadError>,
     ) {
-        let _is_stopped = self.is_stopped.lock();
+        let _changing = self.board_change.lock();
         let mut board = Board::clone(&self.board.load());
         let index = partition.index() as usize;
         let is_ours = |slot: &Slot| matches!(slot, Slot::Loading(ours) if Arc::ptr_eq(ours, loading));
@@ -215,6 +246,7 @@ impl Coordinators {
             Ok(loaded) => loaded,
             Err(error) => {
                 if !matches!(error, LoadError::Over) {
+                    self.metrics.groups_not_loaded();
                     tracing::error!(partition = index, leader_epoch, %error, "groups could not be loaded");
                 }
                 return Slot::Failed { leader_epoch };

@@ -96,8 +96,9 @@ impl Coordinator {
 
     /// Looks at the machine; what was seen counts when the append that is named is committed.
     pub fn look<T>(&self, look: impl FnOnce(&Groups) -> T) -> Result<(T, Option<Appended>), ErrorCode> {
-        let held = Held(self.desk.lock());
-        let desk = held.0.as_ref().ok_or(ErrorCode::NotCoordinator)?;
+        // Not `Held`: who only looks leaves nothing half changed, also in a panic.
+        let desk = self.desk.lock();
+        let desk = desk.as_ref().ok_or(ErrorCode::NotCoordinator)?;
         Ok((look(&desk.groups), desk.applied))
     }
 

@@ -41,8 +41,23 @@ pub enum LoadError {
     File(#[from] std::io::Error),
     #[error("loading panicked")]
     Panicked,
+    #[error("no batch can be read at offset {offset}")]
+    Stuck { offset: i64 },
     #[error("at offset {offset}: {error}")]
     Batch { offset: i64, error: BatchError },
+}
+
+impl LoadError {
+    /// Whether another attempt may go well: descriptors were short, or a disk was slow. What is wrong with the bytes
+    /// or with this program stays wrong.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            LoadError::Read(_) | LoadError::File(_) => true,
+            LoadError::Over | LoadError::Panicked | LoadError::Stuck { .. } | LoadError::Batch { .. } => {
+                false
+            }
+        }
+    }
 }
 
 /// Loads what is in the log now, as the leader in `leader_epoch`.
@@ -131,7 +146,7 @@ impl Load<'_> {
             next_offset = batch.last_offset() + 1;
         }
         if next_offset == offset {
-            return Err(LoadError::Read(ErrorCode::CorruptMessage));
+            return Err(LoadError::Stuck { offset });
         }
         Ok(next_offset)
     }

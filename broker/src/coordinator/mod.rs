@@ -8,7 +8,8 @@
 //! A machine stands behind a lock of its own, and the reactor that holds the request does the step itself: decide,
 //! append, apply. A mailbox would cost a commit two changes of thread, which is more than the commit (ADR 41). The
 //! lock is held over the append because the order of decisions must be that of the log; so the partition's lock is
-//! taken under it, always in this order, and nothing that runs under a partition's lock asks a coordinator. Neither is
+//! taken under it, always in this order, and nothing that runs under a partition's lock asks a coordinator. Above both
+//! is the lock of the board, which whoever begins or ends a coordinator holds; requests never take it. None is
 //! held across an await: who waits for the high watermark, or for the other members, waits outside. Answers are sent
 //! after the lock is released. Loading does not hold it either: a machine gets its lock when it is complete.
 //!
@@ -65,8 +66,8 @@ const LOADS_MAX: usize = 4;
 /// COORDINATOR_LOAD_IN_PROGRESS, or COORDINATOR_NOT_AVAILABLE (the commit timeout is over, or too much waits already).
 pub struct Coordinators {
     board: ArcSwap<Board>,
-    /// Held by whoever changes the board; whether the broker is stopping.
-    is_stopped: Mutex<bool>,
+    /// Held by whoever changes the board; whether the broker is stopping, after which nobody does.
+    board_change: Mutex<bool>,
     partitions: Arc<Table>,
     settings: Arc<Settings>,
     metrics: Arc<Metrics>,
@@ -92,7 +93,7 @@ impl Coordinators {
     ) -> Arc<Self> {
         Arc::new(Self {
             board: ArcSwap::from_pointee(Board::default()),
-            is_stopped: Mutex::new(false),
+            board_change: Mutex::new(false),
             partitions,
             maker: Maker::new(metadata, controller, Arc::clone(&settings)),
             settings,

@@ -85,6 +85,8 @@ definitions! {
         "Offsets that were taken away by a request, with their group or with their topic.";
     GROUP_LOADS = "milena_group_loads_total" Counter []
         "Partitions of `__consumer_offsets` that were loaded because this broker became their leader.";
+    GROUP_LOADS_FAILED = "milena_group_loads_failed_total" Counter []
+        "Attempts to load such a partition that failed; what may pass is tried again after a pause.";
     GROUP_LOAD_SECONDS = "milena_group_load_seconds_total" Counter []
         "Time that these loads took; divided by their number, the average.";
     GROUP_LOAD_SECONDS_MAX = "milena_group_load_seconds_max" Gauge []

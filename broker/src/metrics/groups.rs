@@ -19,6 +19,7 @@ pub(super) struct Counters {
     offset_expirations: IntCounter,
     offset_deletions: IntCounter,
     loads: IntCounter,
+    loads_failed: IntCounter,
     load_seconds: Counter,
     longest_load_ns: AtomicU64,
     records_skipped: IntCounter,
@@ -32,6 +33,7 @@ impl Counters {
             offset_expirations: counter(&table::GROUP_OFFSET_EXPIRATIONS),
             offset_deletions: counter(&table::GROUP_OFFSET_DELETIONS),
             loads: counter(&table::GROUP_LOADS),
+            loads_failed: counter(&table::GROUP_LOADS_FAILED),
             load_seconds: Counter::with_opts(options(&table::GROUP_LOAD_SECONDS))
                 .expect("names in the table are valid"),
             longest_load_ns: AtomicU64::new(0),
@@ -47,6 +49,7 @@ impl Counters {
             self.offset_expirations.collect(),
             self.offset_deletions.collect(),
             self.loads.collect(),
+            self.loads_failed.collect(),
             self.load_seconds.collect(),
             vec![plain(&table::GROUP_LOAD_SECONDS_MAX, longest_load.as_secs_f64())],
             self.records_skipped.collect(),
@@ -83,6 +86,16 @@ impl Metrics {
         groups.records_skipped.inc_by(skipped);
         let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         groups.longest_load_ns.fetch_max(took_ns, Ordering::Relaxed);
+    }
+
+    /// A load ended without its groups.
+    pub fn groups_not_loaded(&self) {
+        self.groups.loads_failed.inc();
+    }
+
+    #[cfg(test)]
+    pub fn group_loads_failed(&self) -> u64 {
+        self.groups.loads_failed.get()
     }
 
     /// Records of groups that could not be read so far.

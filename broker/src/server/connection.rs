@@ -1,9 +1,10 @@
 //! One client connection: frames in, answers out in the same order, many requests at once.
 //!
 //! The task of an idle connection is a socket and a few words. Everything else is in a [`Busy`], which exists
-//! while something is read, answered or written, and is lent by the reactor. A request's handler is polled as
-//! soon as its frame is complete, so requests begin in the order of their arrival; an answer that is ready
-//! before those ahead of it waits for them.
+//! while something is read, answered or written, and is lent by the reactor. Requests begin in the order of
+//! their arrival, each as soon as its frame is complete, unless what is ahead of it holds the line
+//! ([`Route::holds_the_line`]) or the connection is muted by a quota. An answer that is ready before those ahead of
+//! it waits for them.
 
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};

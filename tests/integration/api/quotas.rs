@@ -127,3 +127,19 @@ fn quotas_are_described_as_they_were_set() {
         assert_eq!(entries[0].entity[0].entity_name.as_deref(), Some("ANONYMOUS"));
     }
 }
+
+#[test]
+fn windows_are_as_many_and_as_long_as_the_properties_say() {
+    let windows = [("quota.window.num", "2"), ("quota.window.size.seconds", "1")];
+    let node = Node::start(&windows);
+    node.create("t", &[]);
+    set(&node, "producer_byte_rate", Some(100_000.0));
+    // Eleven windows, the default, would allow it.
+    assert!(produce(&node, 300_000) > 0, "one second is allowed at once");
+
+    let windows = [("controller.quota.window.num", "2"), ("controller.quota.window.size.seconds", "1")];
+    let node = Node::start(&windows);
+    set(&node, "controller_mutation_rate", Some(10.0));
+    let (codes, _) = create(&node, "windows", 7);
+    assert_eq!(codes, [ErrorCode::None, ErrorCode::ThrottlingQuotaExceeded]);
+}

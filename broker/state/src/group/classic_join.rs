@@ -9,7 +9,7 @@ use milena_protocol::ErrorCode;
 
 use super::classic::{Classic, State};
 use super::classic_member::{Member, distinct};
-use super::config::{Config, NEW_MEMBER_JOIN_TIMEOUT_MS, PENDING_JOINS_MAX};
+use super::config::{Config, MEMBER_ID_BYTES_MAX, NEW_MEMBER_JOIN_TIMEOUT_MS, PENDING_JOINS_MAX};
 use super::effects::{Purpose, Replaced, Step, TimerKey};
 use super::record::Record;
 use super::reply::{JoinReply, Reply};
@@ -20,11 +20,20 @@ pub(super) fn check(join: &Join, config: &Config) -> Result<(), ErrorCode> {
     let timeouts = config.session_timeout_ms_min..=config.session_timeout_ms_max;
     if join.group.is_empty() {
         Err(ErrorCode::InvalidGroupId)
+    } else if join.member_id.is_empty() && new_id(join).len() > MEMBER_ID_BYTES_MAX {
+        // No answer could name such a member, not even to the others.
+        Err(ErrorCode::InvalidRequest)
     } else if !timeouts.contains(&join.session_timeout_ms) {
         Err(ErrorCode::InvalidSessionTimeout)
     } else {
         Ok(())
     }
+}
+
+/// The id of a member that has none yet.
+fn new_id(join: &Join) -> String {
+    let prefix = join.instance_id.as_ref().unwrap_or(&join.client_id);
+    format!("{prefix}-{}", join.unique)
 }
 
 impl Classic {
@@ -64,8 +73,7 @@ impl Classic {
     }
 
     fn join_new(&mut self, join: &Join, step: &mut Step<'_>) {
-        let prefix = join.instance_id.as_ref().unwrap_or(&join.client_id);
-        let new_id: Arc<str> = format!("{prefix}-{}", join.unique).into();
+        let new_id: Arc<str> = new_id(join).into();
         match &join.instance_id {
             Some(instance_id) => match self.static_members.get(instance_id).cloned() {
                 Some(old_id) => self.join_again(join, instance_id, &old_id, new_id, step),

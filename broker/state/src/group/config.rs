@@ -8,6 +8,9 @@ pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i32 = 5 * 60 * 1000;
 /// session timeout that its client asked for, up to half an hour.
 pub const PENDING_JOINS_MAX: usize = 100_000;
 
+/// The longest string that the protocol has.
+pub const MEMBER_ID_BYTES_MAX: usize = i16::MAX as usize;
+
 /// The shortest round of waiting for static members that are all absent. Their rebalance timeout may be 0, which would
 /// keep the coordinator busy until their sessions end.
 pub const ABSENT_ROUND_MS_MIN: i32 = 1_000;

@@ -5,6 +5,7 @@
 //! them with `MILENA_TESTED_BROKER=127.0.0.1:22092 cargo test -p milena-broker --test broker groups::`.
 
 mod admin;
+mod bounded;
 mod client;
 pub mod commits;
 mod life;
@@ -34,8 +35,12 @@ impl Place {
             Ok(address) => Place::Judge(address.parse().expect("an address")),
             Err(_) => Place::Ours(Box::new(Running::start())),
         };
-        await_coordinator("any", || place.connect());
+        place.serves();
         place
+    }
+
+    fn serves(&self) {
+        await_coordinator("any", || self.connect());
     }
 
     fn is_judge(&self) -> bool {
