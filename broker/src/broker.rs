@@ -9,7 +9,9 @@ use std::time::Duration;
 use milena_log::RealFiles;
 use milena_log::files::Files;
 use milena_state::config::broker::Settings;
+use milena_state::config::describe::Layers;
 use milena_state::config::listener::Listener as Advertised;
+use milena_state::metadata::Image;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -60,6 +62,17 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// The runtime for work that must not run on a reactor, and its pool for blocking calls.
     pub background: tokio::runtime::Handle,
+}
+
+impl Node {
+    /// What acts on the configs of `image` below a topic's or a group's own.
+    pub fn config_layers<'a>(&'a self, image: &'a Image) -> Layers<'a> {
+        Layers {
+            settings: &self.settings,
+            cluster: image.cluster_config(),
+            broker: image.broker_config(self.settings.node_id),
+        }
+    }
 }
 
 /// A running broker. Dropped without [`Broker::stop`] it ends as after a crash.

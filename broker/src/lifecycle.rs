@@ -390,11 +390,10 @@ fn endpoint(listener: &Listener) -> Endpoint {
 
 /// Keeps the figures of the quorum in the metrics up to date.
 async fn report_quorum(quorum: Quorum, metrics: Arc<Metrics>) {
-    let index = |index: Option<u64>| index.map_or(-1, |index| i64::try_from(index).unwrap_or(i64::MAX));
     let mut changes = quorum.subscribe();
     loop {
         let progress = quorum.progress();
-        metrics.raft(progress.term, index(progress.committed), index(progress.applied));
+        metrics.raft(progress.term, progress.high_watermark - 1, progress.applied_end_offset - 1);
         if changes.changed().await.is_err() {
             return;
         }

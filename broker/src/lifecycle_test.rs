@@ -1,6 +1,4 @@
 use milena_protocol::ErrorCode;
-use milena_state::metadata::ResourceKind;
-use milena_state::metadata::configs::{Asked, Change, IncrementalAlterConfigs};
 use milena_state::metadata::topics::{CreateTopics, DeleteTopics, NewTopic, TopicRef};
 use milena_state::metadata::{Delta, Image};
 
@@ -85,14 +83,7 @@ fn deleted_topics_go_and_changed_settings_hold_at_once() {
     let id = node.create("events", &[]);
     node.produce("events", "a");
     let partition = node.partition("events");
-    let changes =
-        vec![Change { name: "max.message.bytes".to_owned(), operation: 0, value: Some("4321".to_owned()) }];
-    let topic = ResourceKind::Topic as i8;
-    node.submit(Command::IncrementalAlterConfigs(IncrementalAlterConfigs {
-        resources: vec![Asked { resource_type: topic, name: "events".to_owned(), changes }],
-        validate_only: false,
-        receiver: 1,
-    }));
+    node.set_topic("events", "max.message.bytes", "4321");
     assert_eq!(partition.settings().max_message_bytes, 4321);
 
     node.submit(Command::DeleteTopics(DeleteTopics { topics: vec![TopicRef::Id(id)] }));

@@ -5,12 +5,17 @@ use std::future::Future;
 use std::path::Path;
 
 use milena_protocol::records::{Batches, Builder};
+use milena_state::metadata::ResourceKind;
+use milena_state::metadata::configs::{Asked, Change, IncrementalAlterConfigs};
 use milena_state::metadata::topics::{CreateTopics, NewTopic};
 use tokio::runtime::Runtime;
 
 use super::*;
 use crate::broker::now_ms;
 use crate::partition::{AppendAs, Appended, Isolation, Partition, Read};
+
+/// The operation of IncrementalAlterConfigs that gives a property a value.
+const SET: i8 = 0;
 
 /// A node in a runtime of its own: dropping both without `stop` is what a crash leaves to the next start.
 pub(super) struct Node {
@@ -81,6 +86,19 @@ impl Node {
         };
         outcomes[0].result.as_ref().expect("created");
         topic_id
+    }
+
+    /// Sets one property of a topic; its partitions go by it when this returns.
+    pub fn set_topic(&self, topic: &str, name: &str, value: &str) {
+        let change = Change { name: name.to_owned(), operation: SET, value: Some(value.to_owned()) };
+        let resource_type = ResourceKind::Topic as i8;
+        let asked = Asked { resource_type, name: topic.to_owned(), changes: vec![change] };
+        let command = IncrementalAlterConfigs { resources: vec![asked], validate_only: false, receiver: 1 };
+        let Reply::IncrementalAlterConfigs(outcomes) = self.submit(Command::IncrementalAlterConfigs(command))
+        else {
+            panic!("another reply");
+        };
+        outcomes[0].as_ref().expect("altered");
     }
 
     pub fn partition(&self, topic: &str) -> Arc<Partition> {

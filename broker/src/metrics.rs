@@ -55,8 +55,6 @@ pub enum Limit {
     ControllerMailbox,
     /// Connections of the HTTP port: accepting waits.
     HttpConnections,
-    /// Lags of groups by partition: further ones are neither kept nor shown.
-    GroupLags,
     /// Requests that wait for one group coordinator: the request is refused.
     GroupRequests,
 }
@@ -75,7 +73,7 @@ pub enum Failure {
 }
 
 impl Limit {
-    const ALL: [Limit; 17] = [
+    const ALL: [Limit; 16] = [
         Limit::Connections,
         Limit::ConnectionsPerIp,
         Limit::Descriptors,
@@ -91,7 +89,6 @@ impl Limit {
         Limit::WaitTime,
         Limit::ControllerMailbox,
         Limit::HttpConnections,
-        Limit::GroupLags,
         Limit::GroupRequests,
     ];
 
@@ -113,7 +110,6 @@ impl Limit {
             Limit::WaitTime => "wait_time",
             Limit::ControllerMailbox => "controller_mailbox",
             Limit::HttpConnections => "http_connections",
-            Limit::GroupLags => "group_lags",
             Limit::GroupRequests => "group_requests",
         }
     }

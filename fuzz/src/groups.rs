@@ -1,5 +1,7 @@
 //! A group coordinator without a log: what the machine writes is applied at once.
 
+use std::collections::VecDeque;
+
 use milena_state::group::reply::Reply;
 use milena_state::group::request::Token;
 use milena_state::group::{Command, CommandReply, Config, Effects, Event, Groups, TimerChange, TimerKey};
@@ -67,9 +69,10 @@ impl Coordinator {
         panic!("timers without end");
     }
 
+    /// In the order of the shell: whatever follows from a write comes behind what stood beside it.
     fn carry_out(&mut self, effects: Effects) {
-        let mut due = vec![effects];
-        while let Some(effects) = due.pop() {
+        let mut due = VecDeque::from([effects]);
+        while let Some(effects) = due.pop_front() {
             for write in effects.writes {
                 for record in &write.records {
                     let (key, value) = record.encode().expect("what a machine writes has bytes");
@@ -80,7 +83,7 @@ impl Coordinator {
                     self.next_offset += 1;
                 }
                 let stored = Event::Stored { write: write.id, outcome: Ok(()) };
-                due.push(self.groups.on_event(stored, self.now_ms));
+                due.push_back(self.groups.on_event(stored, self.now_ms));
             }
             self.replies.extend(effects.replies);
             for change in effects.timers {

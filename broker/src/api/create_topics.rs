@@ -77,12 +77,7 @@ fn configs(
     image: &Image,
     created: &CreatedTopic,
 ) -> Vec<CreatableTopicConfigs<'static>> {
-    let layers = describe::Layers {
-        settings: &cx.node.settings,
-        cluster: image.cluster_config(),
-        broker: image.broker_config(cx.node.settings.node_id),
-    };
-    let rows = describe::topic(&created.configs, layers, None).into_iter();
+    let rows = describe::topic(&created.configs, cx.node.config_layers(image), None).into_iter();
     rows.map(|row| CreatableTopicConfigs {
         name: row.name.into(),
         value: row.value.map(Into::into),

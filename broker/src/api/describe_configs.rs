@@ -14,7 +14,7 @@ use milena_protocol::messages::describe_configs_request::{DescribeConfigsRequest
 use milena_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
-use milena_state::config::describe::{self, Layers, Row};
+use milena_state::config::describe::{self, Row};
 use milena_state::metadata::command::ApiError;
 use milena_state::metadata::image::ResourceKind;
 use milena_state::metadata::{ConfigResource, Image, topics};
@@ -109,8 +109,7 @@ fn rows(
     let keys: Option<Vec<String>> =
         resource.configuration_keys.as_ref().map(|keys| keys.iter().map(|key| key.to_string()).collect());
     let settings = &cx.node.settings;
-    let broker = image.broker_config(settings.node_id);
-    let layers = Layers { settings, cluster: image.cluster_config(), broker };
+    let layers = cx.node.config_layers(image);
     match ResourceKind::from_number(resource.resource_type) {
         Some(ResourceKind::Topic) => {
             check_topic(image, name)?;

@@ -49,21 +49,17 @@ fn unknown<'a>(request: &'a DescribeQuorumRequest<'_>) -> DescribeQuorumResponse
     DescribeQuorumResponse { error_message: Some("".into()), topics: topics.collect(), ..Default::default() }
 }
 
-/// Offsets are those after the last entry, as everywhere in Kafka.
 fn metadata_partition(cx: &RequestContext) -> PartitionData<'static> {
     let progress = cx.node.quorum.progress();
-    let next = |index: Option<u64>| index.map_or(0, |index| i64::try_from(index).unwrap_or(i64::MAX - 1) + 1);
     // The leader is always caught up with itself; v0 has no times.
     let seen_ms = if cx.version >= 1 { now_ms() } else { -1 };
-    // The figures of the committed and the last entry are taken one after the other.
-    let high_watermark = next(progress.committed);
     let own = ReplicaState {
         replica_id: progress.voter.id,
         replica_directory_id: match cx.version {
             ..=1 => Uuid::ZERO,
             _ => Uuid::from_u128(progress.voter.directory.as_u128()),
         },
-        log_end_offset: next(progress.last_log_index).max(high_watermark),
+        log_end_offset: progress.log_end_offset,
         last_fetch_timestamp: seen_ms,
         last_caught_up_timestamp: seen_ms,
     };
@@ -72,7 +68,7 @@ fn metadata_partition(cx: &RequestContext) -> PartitionData<'static> {
         error_message: Some("".into()),
         leader_id: progress.leader.unwrap_or(-1),
         leader_epoch: i32::try_from(progress.term).unwrap_or(i32::MAX),
-        high_watermark,
+        high_watermark: progress.high_watermark,
         current_voters: vec![own],
         ..Default::default()
     }

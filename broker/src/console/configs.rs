@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use milena_state::config::describe::{self, Layers, Row, Source};
+use milena_state::config::describe::{self, Row, Source};
 use serde::Serialize;
 
 use super::answer::json;
@@ -42,23 +42,15 @@ struct Broker {
 pub async fn answer(State(admin): State<Admin>) -> Response {
     let node = &admin.node;
     let image = node.metadata.image_arc();
-    let rows = describe::broker(layers(node, &image), None);
+    let rows = describe::broker(node.config_layers(&image), None);
     let is_set = |row: &Row| row.source != Source::Default;
     json(Ok(Broker { broker_id: node.settings.node_id, configs: configs(rows, is_set) }))
 }
 
 /// The properties of a topic; those that it sets itself are marked.
 pub fn of_topic(node: &Node, image: &milena_state::metadata::Image, topic: &str) -> Vec<Config> {
-    let rows = describe::topic(image.topic_config(topic), layers(node, image), None);
+    let rows = describe::topic(image.topic_config(topic), node.config_layers(image), None);
     configs(rows, |row| row.source == Source::DynamicTopic)
-}
-
-fn layers<'a>(node: &'a Node, image: &'a milena_state::metadata::Image) -> Layers<'a> {
-    Layers {
-        settings: &node.settings,
-        cluster: image.cluster_config(),
-        broker: image.broker_config(node.settings.node_id),
-    }
 }
 
 fn configs(rows: Vec<Row>, is_set: impl Fn(&Row) -> bool) -> Vec<Config> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use milena_protocol::ErrorCode;
-use milena_state::group::reply;
-use milena_state::lag::Lag;
+use milena_state::group::reply::{self, DescribedMember};
+use milena_state::lag::{LAGS_MAX, Lag};
 use serde::Serialize;
 
 use super::answer::{Refused, json};
@@ -21,6 +21,16 @@ use crate::lag::Curve;
 /// Members that are shown of a group, in the order of their ids; their number is told in any case.
 const MEMBERS_MAX: usize = 500;
 
+/// Topics and partitions that are read of the assignments of a group, all members together. A leader may assign
+/// what it likes, a partition a million times and one that does not exist, up to the size of a request.
+const ASSIGNED_MAX: usize = 10_000;
+
+/// Partitions that a group can have in its list: those with a lag and those that are assigned.
+const PARTITIONS_MAX: usize = LAGS_MAX + ASSIGNED_MAX;
+
+/// Characters that are shown of the names that members give themselves, which may have 32,767 bytes.
+const NAME_CHARS_MAX: usize = 300;
+
 #[derive(Debug, Serialize)]
 struct Group {
     now_ms: i64,
@@ -30,6 +40,8 @@ struct Group {
     protocol: String,
     members_total: usize,
     members: Vec<Member>,
+    /// There is more in the assignments than is read of them.
+    assignments_are_cut: bool,
     total: Sum,
     partitions: Page<PartitionOf>,
     history: Option<History>,
@@ -41,7 +53,8 @@ struct Member {
     instance_id: Option<String>,
     client_id: String,
     client_host: String,
-    /// Null when it is no consumer, whose assignment only its kind can read.
+    /// Null when it is no consumer, whose assignment only its kind can read, and when too much was assigned
+    /// to others.
     assignment: Option<Vec<Assigned>>,
 }
 
@@ -88,21 +101,32 @@ async fn describe(node: &Node, query: &Query) -> Result<Group, Refused> {
 }
 
 fn group(described: reply::Described, lags: &[Lag], curve: Option<Curve>, query: &Query) -> Group {
-    let members: Vec<Member> = described.members.iter().map(member).collect();
-    let partitions = partitions(&members, lags).into_iter();
+    let mut room = ASSIGNED_MAX;
+    let mut assignments = Vec::new();
+    for member in &described.members {
+        // Without room nobody can say of the rest what it is.
+        assignments.push(if room > 0 { assignment::read(&member.assignment, &mut room) } else { None });
+    }
+    let rows = rows(&described.members, &assignments, lags).into_iter();
     let after = query.after.clone().unwrap_or_default();
-    let partitions = partitions.map(|one| (key(&one.topic, one.partition), one));
-    let page = query.page(partitions, |(key, _)| *key > after, |(key, _)| key.clone());
+    let page = query.page(
+        rows,
+        |((topic, partition), _)| key(topic, *partition) > after,
+        |((topic, partition), _)| key(topic, *partition),
+    );
+    let partitions = page.map(|((topic, partition), row)| row.told(topic, partition));
+    let shown = described.members.iter().zip(assignments.iter().cloned()).take(MEMBERS_MAX);
     Group {
         now_ms: now_ms(),
         group: described.group.to_string(),
         state: described.state,
-        protocol_type: described.protocol_type.to_string(),
-        protocol: described.protocol.to_string(),
-        members_total: members.len(),
-        members: members.into_iter().take(MEMBERS_MAX).collect(),
+        protocol_type: name(&described.protocol_type),
+        protocol: name(&described.protocol),
+        members_total: described.members.len(),
+        members: shown.map(|(member, assignment)| told(member, assignment)).collect(),
+        assignments_are_cut: room == 0,
         total: Sum::of(lags),
-        partitions: page.map(|(_, one)| one),
+        partitions,
         history: curve.map(|curve| History {
             step_ms: curve.step_ms,
             points: curve.points.iter().map(|point| (point.at_ms, point.records, point.age_ms)).collect(),
@@ -115,55 +139,121 @@ fn key(topic: &str, partition: i32) -> String {
     format!("{topic}\u{1}{partition:010}")
 }
 
-fn member(member: &reply::DescribedMember) -> Member {
-    Member {
-        id: member.id.to_string(),
-        instance_id: member.instance_id.as_ref().map(ToString::to_string),
-        client_id: member.client_id.to_string(),
-        client_host: member.client_host.to_string(),
-        assignment: assignment::read(&member.assignment),
+/// A name that a client chose, as far as it is shown.
+pub(super) fn name(text: &str) -> String {
+    match text.char_indices().nth(NAME_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
-fn partitions(members: &[Member], lags: &[Lag]) -> Vec<PartitionOf> {
-    let mut found = BTreeMap::new();
-    for lag in lags {
-        let one = PartitionOf {
-            topic: lag.commit.topic.to_string(),
-            partition: lag.commit.partition,
-            member: None,
-            client_id: None,
-            committed: Some(lag.commit.offset),
-            log_start_offset: Some(lag.ends.log_start_offset),
-            end_offset: Some(lag.ends.end_offset),
-            lag_records: Some(lag.records),
-            lag_ms: lag.age_ms,
-        };
-        found.insert((one.topic.clone(), one.partition), one);
+fn told(member: &DescribedMember, assignment: Option<Vec<Assigned>>) -> Member {
+    Member {
+        id: name(&member.id),
+        instance_id: member.instance_id.as_deref().map(name),
+        client_id: name(&member.client_id),
+        client_host: name(&member.client_host),
+        assignment,
     }
-    for member in members {
-        for assigned in member.assignment.iter().flatten() {
+}
+
+/// What there is to say of a partition.
+#[derive(Clone, Copy, Default)]
+struct Row<'a> {
+    lag: Option<&'a Lag>,
+    member: Option<&'a DescribedMember>,
+}
+
+fn rows<'a>(
+    members: &'a [DescribedMember],
+    assignments: &'a [Option<Vec<Assigned>>],
+    lags: &'a [Lag],
+) -> BTreeMap<(&'a str, i32), Row<'a>> {
+    let with_lag =
+        |lag: &'a Lag| ((&*lag.commit.topic, lag.commit.partition), Row { lag: Some(lag), member: None });
+    let mut rows: BTreeMap<_, _> = lags.iter().map(with_lag).collect();
+    for (member, assignment) in members.iter().zip(assignments) {
+        for assigned in assignment.iter().flatten() {
             for partition in &assigned.partitions {
-                let one = found.entry((assigned.topic.clone(), *partition));
-                let one = one.or_insert_with(|| uncommitted(&assigned.topic, *partition));
-                one.member = Some(member.id.clone());
-                one.client_id = Some(member.client_id.clone());
+                rows.entry((&*assigned.topic, *partition)).or_default().member = Some(member);
             }
         }
     }
-    found.into_values().collect()
+    debug_assert!(rows.len() <= PARTITIONS_MAX, "{} <= {PARTITIONS_MAX}", rows.len());
+    rows
 }
 
-fn uncommitted(topic: &str, partition: i32) -> PartitionOf {
-    PartitionOf {
-        topic: topic.to_owned(),
-        partition,
-        member: None,
-        client_id: None,
-        committed: None,
-        log_start_offset: None,
-        end_offset: None,
-        lag_records: None,
-        lag_ms: None,
+impl Row<'_> {
+    fn told(self, topic: &str, partition: i32) -> PartitionOf {
+        PartitionOf {
+            topic: topic.to_owned(),
+            partition,
+            member: self.member.map(|member| name(&member.id)),
+            client_id: self.member.map(|member| name(&member.client_id)),
+            committed: self.lag.map(|lag| lag.commit.offset),
+            log_start_offset: self.lag.map(|lag| lag.ends.log_start_offset),
+            end_offset: self.lag.map(|lag| lag.ends.end_offset),
+            lag_records: self.lag.map(|lag| lag.records),
+            lag_ms: self.lag.and_then(|lag| lag.age_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::page::LIMIT_MAX;
+    use super::*;
+
+    /// Topics with the most that a name can have, each assigned a partition twice, a million partitions at once,
+    /// and one that does not exist.
+    fn hostile_assignment() -> Bytes {
+        let mut bytes = vec![0, 0];
+        bytes.extend(i32::MAX.to_be_bytes());
+        for topic in 0..3_000 {
+            bytes.extend(249_i16.to_be_bytes());
+            bytes.extend(format!("{topic:0249}").as_bytes());
+            bytes.extend(2_i32.to_be_bytes());
+            bytes.extend([0; 8]);
+        }
+        bytes.extend([0, 1, b't']);
+        bytes.extend(1_000_000_i32.to_be_bytes());
+        bytes.extend((-1_000_000..0_i32).flat_map(i32::to_be_bytes));
+        bytes.into()
+    }
+
+    #[test]
+    fn answer_is_bounded_whatever_members_bring() {
+        let assignment = hostile_assignment();
+        let long: std::sync::Arc<str> = "\u{1}é".repeat(10_000).into();
+        let member = |place| reply::DescribedMember {
+            id: format!("{place:05}{long}").into(),
+            instance_id: Some(long.clone()),
+            client_id: long.clone(),
+            client_host: long.clone(),
+            metadata: Bytes::new(),
+            assignment: assignment.clone(),
+        };
+        let described = reply::Described {
+            group: "g".into(),
+            error: ErrorCode::None,
+            message: None,
+            state: "Stable",
+            protocol_type: long.clone(),
+            protocol: long.clone(),
+            members: (0..2_000).map(member).collect(),
+        };
+        let query = Query { limit: LIMIT_MAX, ..Query::default() };
+        let group = group(described, &[], None, &query);
+        assert_eq!((group.members_total, group.members.len()), (2_000, MEMBERS_MAX));
+        let assigned = group.members.iter().filter_map(|member| member.assignment.as_ref()).flatten();
+        let (topics, partitions) = assigned
+            .fold((0, 0), |(topics, partitions), one| (topics + 1, partitions + one.partitions.len()));
+        assert_eq!((topics + partitions, group.assignments_are_cut), (ASSIGNED_MAX, true));
+        assert!(group.partitions.total <= PARTITIONS_MAX && group.partitions.items.len() == LIMIT_MAX);
+        let json = serde_json::to_string(&group).expect("it can be written");
+        // Names of 300 characters, half of which take six bytes each, and 3,001 topics.
+        assert!(json.len() < 6 << 20, "{}", json.len());
     }
 }

@@ -1,16 +1,17 @@
 //! `/api/v1/groups`: the groups in the order of their names, a page at a time, each with its lag.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use milena_protocol::ErrorCode;
-use milena_state::group::reply;
+use futures_util::future::join_all;
+use milena_state::group;
+use milena_state::group::reply::Summary;
 use milena_state::lag::Lag;
 use serde::Serialize;
 
 use super::answer::json;
+use super::group::name;
 use super::page::{Page, Query};
 use crate::admin::Admin;
 use crate::broker::{Node, now_ms};
@@ -67,7 +68,7 @@ pub async fn answer(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Re
 }
 
 async fn list(node: &Node, query: &Query) -> Groups {
-    let matching = |groups: &milena_state::group::Groups| {
+    let matching = |groups: &group::Groups| {
         groups.group_ids().filter(|id| query.matches(id)).cloned().collect::<Vec<_>>()
     };
     let (found, is_loading) = node.groups.read_all(matching).await;
@@ -75,35 +76,27 @@ async fn list(node: &Node, query: &Query) -> Groups {
     ids.sort_unstable();
     let after = query.after.as_deref().unwrap_or_default();
     let page = query.page(ids.into_iter(), |id| &**id > after, |id| id.to_string());
-    let mut described = describe(node, &page.items).await;
+    let summaries = join_all(page.items.iter().map(|id| summary(node, id))).await;
     let lags = node.lags.current();
-    let listed = |id: Arc<str>| listed(&id, described.remove(&id), lags.of_group(&id));
+    let mut summaries = summaries.into_iter();
+    let listed = |id: Arc<str>| listed(&id, summaries.next().flatten(), lags.of_group(&id));
     Groups { now_ms: now_ms(), is_loading, lags_left_out: lags.left_out, page: page.map(listed) }
 }
 
-/// The groups of a page, each found at one of the coordinators.
-async fn describe(node: &Node, ids: &[Arc<str>]) -> BTreeMap<Arc<str>, reply::Described> {
-    let here = |groups: &milena_state::group::Groups| {
-        let described = ids.iter().map(|id| groups.describe(id, true));
-        described.filter(|described| described.error == ErrorCode::None).collect::<Vec<_>>()
-    };
-    let (found, _) = node.groups.read_all(here).await;
-    found.into_iter().flatten().map(|described| (described.group.clone(), described)).collect()
+/// None when nobody coordinates the group any more.
+async fn summary(node: &Node, id: &str) -> Option<Summary> {
+    node.groups.read(id, |groups| groups.summary(id)).await.ok().flatten()
 }
 
 /// A group that went away between the two looks is Dead.
-fn listed(id: &str, described: Option<reply::Described>, lags: &[Lag]) -> Listed {
-    let text = |of: fn(&reply::Described) -> &Arc<str>| {
-        described.as_ref().map(|described| of(described).to_string()).unwrap_or_default()
-    };
+fn listed(id: &str, summary: Option<Summary>, lags: &[Lag]) -> Listed {
+    let text = |of: fn(&Summary) -> &Arc<str>| summary.as_ref().map(|one| name(of(one))).unwrap_or_default();
     Listed {
         group: id.to_owned(),
-        state: described
-            .as_ref()
-            .map_or(milena_state::group::State::Dead.name(), |described| described.state),
-        protocol_type: text(|described| &described.protocol_type),
-        protocol: text(|described| &described.protocol),
-        members: described.as_ref().map_or(0, |described| described.members.len()),
+        state: summary.as_ref().map_or(group::State::Dead.name(), |summary| summary.state),
+        protocol_type: text(|summary| &summary.protocol_type),
+        protocol: text(|summary| &summary.protocol),
+        members: summary.as_ref().map_or(0, |summary| summary.members_count),
         lag: Sum::of(lags),
     }
 }

@@ -13,11 +13,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use milena_protocol::types::Uuid;
 use milena_state::lag::history::Point;
-use milena_state::lag::{Commit, Ends, Lag, Ledger, Lookup, Round, collect};
+use milena_state::lag::{Collected, Ends, Lag, Ledger, Lookup, Round, collect};
 use parking_lot::Mutex;
 
 use crate::broker::{Node, now_ms};
-use crate::metrics::Limit;
 use crate::partition::Table;
 
 /// Between two rounds. Together with the time of a round it stays below a second.
@@ -62,12 +61,12 @@ impl Lags {
     }
 
     /// One round. `read` finds the timestamps, which may wait for a disk; no lock is held meanwhile.
-    async fn round<F>(&self, commits: Vec<Commit>, partitions: &Table, read: impl FnOnce(Vec<Lookup>) -> F)
+    async fn round<F>(&self, collected: Collected, partitions: &Table, read: impl FnOnce(Vec<Lookup>) -> F)
     where
         F: Future<Output = Vec<(Lookup, i64)>>,
     {
         let ends = |topic: &str, index| ends(partitions, topic, index);
-        let wanted = self.ledger.lock().observe(commits, ends, now_ms());
+        let wanted = self.ledger.lock().observe(collected, ends, now_ms());
         let found = if wanted.is_empty() { Vec::new() } else { read(wanted).await };
         let mut ledger = self.ledger.lock();
         found.iter().for_each(|(lookup, timestamp_ms)| ledger.learn(lookup, *timestamp_ms));
@@ -93,16 +92,13 @@ impl Snapshot {
 /// Keeps the lags for as long as the broker runs; drop the future to end it.
 pub async fn run(node: Arc<Node>) {
     loop {
-        let (commits, _) = node.groups.read_all(collect).await;
-        let commits: Vec<Commit> = commits.into_iter().flatten().collect();
-        if commits.is_empty() && node.lags.is_idle() {
+        let (collected, _) = node.groups.read_all(collect).await;
+        let collected = Collected::join(collected);
+        if collected.commits.is_empty() && node.lags.is_idle() {
             tokio::time::sleep(IDLE_INTERVAL).await;
             continue;
         }
-        node.lags.round(commits, &node.partitions, |wanted| read(&node, wanted)).await;
-        if node.lags.current().left_out > 0 {
-            node.metrics.refused(Limit::GroupLags);
-        }
+        node.lags.round(collected, &node.partitions, |wanted| read(&node, wanted)).await;
         tokio::time::sleep(ROUND_INTERVAL).await;
     }
 }

@@ -1,13 +1,14 @@
 //! What the group coordinators count.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
-use prometheus::{Counter, Gauge, IntCounter};
+use prometheus::{Counter, IntCounter};
 
 use super::definitions as table;
+use super::scrape::plain;
 use super::{Metrics, counter, options};
 
 /// Counters of the coordinators of this process.
@@ -20,8 +21,7 @@ pub(super) struct Counters {
     loads: IntCounter,
     loads_failed: IntCounter,
     load_seconds: Counter,
-    load_seconds_max: Gauge,
-    longest_load: Mutex<Duration>,
+    longest_load_ns: AtomicU64,
     records_skipped: IntCounter,
 }
 
@@ -36,14 +36,13 @@ impl Counters {
             loads_failed: counter(&table::GROUP_LOADS_FAILED),
             load_seconds: Counter::with_opts(options(&table::GROUP_LOAD_SECONDS))
                 .expect("names in the table are valid"),
-            load_seconds_max: Gauge::with_opts(options(&table::GROUP_LOAD_SECONDS_MAX))
-                .expect("names in the table are valid"),
-            longest_load: Mutex::default(),
+            longest_load_ns: AtomicU64::new(0),
             records_skipped: counter(&table::GROUP_RECORDS_SKIPPED),
         }
     }
 
     pub(super) fn collect(&self) -> Vec<MetricFamily> {
+        let longest_load = Duration::from_nanos(self.longest_load_ns.load(Ordering::Relaxed));
         [
             self.rebalances.collect(),
             self.offset_commits.collect(),
@@ -52,7 +51,7 @@ impl Counters {
             self.loads.collect(),
             self.loads_failed.collect(),
             self.load_seconds.collect(),
-            self.load_seconds_max.collect(),
+            vec![plain(&table::GROUP_LOAD_SECONDS_MAX, longest_load.as_secs_f64())],
             self.records_skipped.collect(),
         ]
         .concat()
@@ -85,9 +84,8 @@ impl Metrics {
         groups.loads.inc();
         groups.load_seconds.inc_by(took.as_secs_f64());
         groups.records_skipped.inc_by(skipped);
-        let mut longest = groups.longest_load.lock();
-        *longest = took.max(*longest);
-        groups.load_seconds_max.set(longest.as_secs_f64());
+        let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        groups.longest_load_ns.fetch_max(took_ns, Ordering::Relaxed);
     }
 
     /// A load ended without its groups.
@@ -101,6 +99,7 @@ impl Metrics {
     }
 
     /// Records of groups that could not be read so far.
+    #[cfg(test)]
     pub fn group_records_skipped(&self) -> u64 {
         self.groups.records_skipped.get()
     }

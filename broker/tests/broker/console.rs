@@ -2,9 +2,7 @@
 
 use std::io::{Read, Write};
 
-use milena_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
-
-use crate::harness::{Running, ask, connect, http};
+use crate::harness::{Running, connect, create_topic, http};
 
 /// Status, headers in lower case, and body of a request as it is written.
 fn send(running: &Running, request: &str) -> (u16, String, String) {
@@ -19,15 +17,10 @@ fn send(running: &Running, request: &str) -> (u16, String, String) {
 
 pub fn with_topics(names: &[&str]) -> Running {
     let running = Running::start();
-    let topics = names.iter().map(|name| CreatableTopic {
-        name: (*name).into(),
-        num_partitions: 3,
-        replication_factor: 1,
-        ..Default::default()
-    });
-    let request = CreateTopicsRequest { topics: topics.collect(), timeout_ms: 10_000, ..Default::default() };
-    let response = ask(&mut running.connect(), 7, &request);
-    assert!(response.topics.iter().all(|topic| topic.error_code == 0), "{response:?}");
+    let mut stream = running.connect();
+    for name in names {
+        create_topic(&mut stream, name, 3);
+    }
     running
 }
 

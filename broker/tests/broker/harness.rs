@@ -7,11 +7,16 @@ use std::time::{Duration, Instant};
 
 use milena_broker::broker::Broker;
 use milena_broker::server::limits::Limits;
-use milena_protocol::{Reader, Request, Writer, decode_exact, header};
+use milena_protocol::messages::*;
+use milena_protocol::records::Builder;
+use milena_protocol::{Reader, Request, Uuid, Writer, decode_exact, header};
 use milena_state::config::broker::Settings;
 
 /// Longer than any of the deadlines that the tests set, shorter than anybody's patience.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `group.min.session.timeout.ms`: so long a test waits for a member that is silent.
+pub const SESSION_MS_MIN: &str = "1000";
 
 /// A broker on ports that the system chose, with data of its own, stopped when dropped.
 pub struct Running {
@@ -28,6 +33,7 @@ impl Running {
             ("num.network.threads", "2"),
             // Groups answer at once, and their topic is made in a moment.
             ("group.initial.rebalance.delay.ms", "0"),
+            ("group.min.session.timeout.ms", SESSION_MS_MIN),
             ("offsets.topic.num.partitions", "3"),
             ("log.dirs", data.path().to_str().expect("a plain path")),
         ];
@@ -117,4 +123,55 @@ pub fn receive<R: Request>(stream: &mut TcpStream, version: i16) -> R::Response<
     let mut r = Reader::new(frame);
     assert_eq!(header::decode_response(&mut r, R::API, version), Ok(i32::from(version)));
     decode_exact(r.rest(), version).unwrap_or_else(|error| panic!("answer to {} {version}: {error}", R::NAME))
+}
+
+/// A request that creates one topic.
+pub fn creation(name: &str, partitions: i32) -> CreateTopicsRequest<'static> {
+    let topic = create_topics_request::CreatableTopic {
+        name: name.to_owned().into(),
+        num_partitions: partitions,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() }
+}
+
+/// Creates a topic that can be used when this returns, and gives its id.
+pub fn create_topic(stream: &mut TcpStream, name: &str, partitions: i32) -> Uuid {
+    let created = ask(stream, 7, &creation(name, partitions)).topics.remove(0);
+    assert_eq!(created.error_code, 0, "{name}");
+    // Apache Kafka answers before this broker follows.
+    eventually("the topic", || {
+        let asked = metadata_request::MetadataRequestTopic {
+            name: Some(name.to_owned().into()),
+            ..Default::default()
+        };
+        let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
+        let mut stream = stream.try_clone().expect("a socket can be cloned");
+        ask(&mut stream, 12, &request).topics[0].error_code == 0
+    });
+    created.topic_id
+}
+
+/// A request that brings records of this time to partition 0 of a topic.
+pub fn production(topic: &str, timestamp_ms: i64, count: usize) -> ProduceRequest<'static> {
+    let mut batch = Builder::new();
+    for _ in 0..count {
+        batch.append(timestamp_ms, None, Some(b"value"), &[]).expect("room");
+    }
+    let records = batch.finish().expect("a batch");
+    let topic = produce_request::TopicProduceData {
+        name: topic.to_owned().into(),
+        partition_data: vec![produce_request::PartitionProduceData {
+            index: 0,
+            records: Some(records.into()),
+        }],
+        ..Default::default()
+    };
+    ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() }
+}
+
+pub fn produce(stream: &mut TcpStream, topic: &str, timestamp_ms: i64, count: usize) {
+    let response = ask(stream, 9, &production(topic, timestamp_ms, count));
+    assert_eq!(response.responses[0].partition_responses[0].error_code, 0, "{response:?}");
 }

@@ -1,64 +1,25 @@
 //! Lag over a whole broker: commits at a real coordinator, read from `/metrics` and from the console's API.
 
 use milena_broker::broker::now_ms;
-use milena_protocol::Records;
+use milena_protocol::Uuid;
 use milena_protocol::messages::*;
-use milena_protocol::records::Builder;
-use milena_protocol::types::Uuid;
-use milena_state::group::request::{Commit, CommitPartition, CommitTopic};
-use milena_state::group::{Command, CommandReply};
 
 use crate::console::{get, with_topics};
-use crate::harness::{Running, ask, eventually};
+use crate::groups::{await_coordinator, commits};
+use crate::harness::{self, Running, ask, eventually};
 
 const GROUP: &str = "<b>g</b>";
 
 /// Produces records that say they are a minute old.
 fn produce(running: &Running, topic: &str, count: usize) {
-    let mut batch = Builder::new();
-    for _ in 0..count {
-        batch.append(now_ms() - 60_000, None, Some(b"value"), &[]).expect("room");
-    }
-    let batch = batch.finish().expect("a batch");
-    let data = produce_request::PartitionProduceData {
-        index: 0,
-        records: Some(Records::Bytes(batch.as_slice().into())),
-    };
-    let topic = produce_request::TopicProduceData {
-        name: topic.into(),
-        partition_data: vec![data],
-        ..Default::default()
-    };
-    let request =
-        ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
-    let response = ask(&mut running.connect(), 9, &request);
-    assert_eq!(response.responses[0].partition_responses[0].error_code, 0, "{response:?}");
+    harness::produce(&mut running.connect(), topic, now_ms() - 60_000, count);
 }
 
 fn commit(running: &Running, topic: &str, offset: i64) {
-    let partition = CommitPartition { partition: 0, offset, leader_epoch: -1, metadata: None };
-    let topic = CommitTopic { name: topic.into(), topic_id: Uuid::ZERO, partitions: vec![partition] };
-    let commit = Commit {
-        group: GROUP.into(),
-        generation: -1,
-        member_id: "".into(),
-        instance_id: None,
-        retention_time_ms: -1,
-        knows_group_id_not_found: true,
-        topics: vec![topic],
-    };
-    let node = running.broker().node();
-    let reply = running.broker().background().block_on(async {
-        node.groups.ensure_topic().await.expect("a topic for groups");
-        loop {
-            match node.groups.command(GROUP, Command::Commit(commit.clone())).await {
-                // Its log is being read.
-                Err(milena_protocol::ErrorCode::CoordinatorLoadInProgress) => tokio::task::yield_now().await,
-                reply => return reply.expect("it is coordinated here"),
-            }
-        }
-    });
-    assert!(matches!(reply, CommandReply::Commit(Ok(_))), "{reply:?}");
+    await_coordinator(GROUP, || running.connect());
+    let committed = [(topic, Uuid::ZERO, 0, offset, None)];
+    let response = commits::commit(&mut running.connect(), 9, &commits::nobody(GROUP), &committed);
+    assert_eq!(commits::codes(&response), [0]);
 }
 
 fn delete_records(running: &Running, topic: &str, before: i64) {

@@ -4,8 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use crate::harness::{connect, eventually};
-use crate::versions;
+use crate::harness::{connect, create_topic, eventually};
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_milena-broker"));
@@ -102,7 +101,7 @@ fn signals_stop_it_cleanly_and_topics_survive() {
         let address =
             listener.strip_prefix("PLAINTEXT://").expect("one listener").parse().expect("an address");
         assert_eq!(process.banner("data"), data.path().display().to_string());
-        versions::create(&mut connect(address), 7, name);
+        create_topic(&mut connect(address), name, 1);
         let (code, log) = process.stop_by(signal);
         assert_eq!(code, Some(0), "{log}");
         assert!(!log.contains("ERROR") && !log.contains("panic"), "{log}");

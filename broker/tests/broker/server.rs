@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 
 use milena_broker::server::limits::Limits;
 use milena_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, ProduceRequest, fetch_request, produce_request,
+    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, ProduceRequest, fetch_request,
 };
-use milena_protocol::records::Builder;
 use milena_protocol::{ApiKey, ErrorCode, Reader, Request, Writer, decode_exact, header};
 
-use crate::harness::{PATIENCE, Running, eventually, http, read_frame};
-use crate::versions;
+use crate::harness::{PATIENCE, Running, create_topic, eventually, http, production, read_frame};
 
 fn api_versions(version: i16, correlation_id: i32) -> Vec<u8> {
     let request =
@@ -73,9 +71,9 @@ fn more_requests_than_may_be_in_flight_are_all_answered() {
 fn waiting_fetch_is_answered_first_and_does_not_hold_the_next_request_up() {
     let running = Running::start();
     let mut stream = running.connect();
-    versions::create(&mut stream, 7, "quiet");
+    create_topic(&mut stream, "quiet", 1);
     stream.write_all(&frame(11, 1, &waiting_fetch("quiet"))).expect("it reads");
-    stream.write_all(&frame(9, 2, &one_record("quiet"))).expect("it reads");
+    stream.write_all(&frame(9, 2, &production("quiet", 1_000, 1))).expect("it reads");
     stream.write_all(&api_versions(3, 3)).expect("it reads");
     let began = Instant::now();
     for id in 1..=3 {
@@ -88,7 +86,7 @@ fn waiting_fetch_is_answered_first_and_does_not_hold_the_next_request_up() {
 fn waiting_fetch_does_not_hold_a_stop_up() {
     let mut running = Running::start();
     let mut stream = running.connect();
-    versions::create(&mut stream, 7, "quiet");
+    create_topic(&mut stream, "quiet", 1);
     stream.write_all(&frame(11, 1, &waiting_fetch("quiet"))).expect("it reads");
     stream.write_all(&api_versions(3, 2)).expect("it reads");
     eventually("both requests began", || {
@@ -114,19 +112,6 @@ fn waiting_fetch(topic: &str) -> FetchRequest<'_> {
         topics: vec![topic],
         ..Default::default()
     }
-}
-
-fn one_record(topic: &str) -> ProduceRequest<'_> {
-    let mut builder = Builder::new();
-    builder.append(1_000, None, Some(b"value"), &[]).expect("it fits");
-    let records = builder.finish().expect("a batch");
-    let partition = produce_request::PartitionProduceData { index: 0, records: Some(records.into()) };
-    let topic = produce_request::TopicProduceData {
-        name: topic.into(),
-        partition_data: vec![partition],
-        ..Default::default()
-    };
-    ProduceRequest { acks: 1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() }
 }
 
 fn frame<R: Request>(version: i16, correlation_id: i32, request: &R) -> Vec<u8> {
@@ -269,7 +254,7 @@ fn idle_connection_is_closed_and_a_used_one_is_not() {
 fn refused_produce_without_an_answer_closes_the_connection() {
     let running = Running::start();
     let mut stream = running.connect();
-    let request = ProduceRequest { acks: 0, ..one_record("no-such-topic") };
+    let request = ProduceRequest { acks: 0, ..production("no-such-topic", 1_000, 1) };
     stream.write_all(&frame(9, 1, &request)).expect("it reads");
     stream.write_all(&api_versions(3, 2)).expect("it reads");
     closed_after(&mut stream);

@@ -4,10 +4,9 @@ use std::net::TcpStream;
 
 use milena_broker::api::{ROUTES, Route};
 use milena_protocol::messages::*;
-use milena_protocol::records::Builder;
 use milena_protocol::{ApiKey, ErrorCode, Uuid};
 
-use crate::harness::{Running, ask};
+use crate::harness::{Running, ask, create_topic, creation, production};
 use crate::{admin, groups};
 
 pub const NONE: i16 = ErrorCode::None as i16;
@@ -23,7 +22,7 @@ struct Topic {
 fn every_advertised_version_is_answered() {
     let running = Running::start();
     let mut stream = running.connect();
-    let topic = Topic { id: create(&mut stream, 7, TOPIC) };
+    let topic = Topic { id: create_topic(&mut stream, TOPIC, 1) };
     produce(&mut stream, 12, &topic);
     for route in ROUTES {
         let (first, last) = route.versions;
@@ -77,14 +76,8 @@ fn check(stream: &mut TcpStream, route: &Route, version: i16, topic: &Topic) {
 }
 
 /// Creates a topic with one partition; creating it again is refused.
-pub fn create(stream: &mut TcpStream, version: i16, name: &str) -> Uuid {
-    let topic = |name: &str| create_topics_request::CreatableTopic {
-        name: name.to_owned().into(),
-        num_partitions: 1,
-        replication_factor: 1,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic(name)], timeout_ms: 10_000, ..Default::default() };
+fn create(stream: &mut TcpStream, version: i16, name: &str) -> Uuid {
+    let request = creation(name, 1);
     let created = ask(stream, version, &request).topics.remove(0);
     assert_eq!((created.error_code, &*created.name), (NONE, name), "{version}");
     let again = ask(stream, version, &request).topics.remove(0);
@@ -93,25 +86,14 @@ pub fn create(stream: &mut TcpStream, version: i16, name: &str) -> Uuid {
 }
 
 fn produce(stream: &mut TcpStream, version: i16, topic: &Topic) {
-    let mut builder = Builder::new();
-    builder.append(1_000, None, Some(b"value"), &[]).expect("it fits");
-    let records = builder.finish().expect("a batch");
-    let data = |name: &str, topic_id| produce_request::TopicProduceData {
-        name: if version < 13 { name.to_owned().into() } else { Default::default() },
-        topic_id,
-        partition_data: vec![produce_request::PartitionProduceData {
-            index: 0,
-            records: Some(records.clone().into()),
-        }],
-    };
-    let known = if version < 13 { Uuid::default() } else { topic.id };
-    let unknown = if version < 13 { Uuid::default() } else { Uuid::from_bytes([7; 16]) };
-    let request = ProduceRequest {
-        acks: -1,
-        timeout_ms: 10_000,
-        topic_data: vec![data(TOPIC, known), data(ABSENT, unknown)],
-        ..Default::default()
-    };
+    let mut request = production(TOPIC, 1_000, 1);
+    let known = request.topic_data[0].clone();
+    request.topic_data.push(produce_request::TopicProduceData { name: ABSENT.into(), ..known });
+    if version >= 13 {
+        for (data, topic_id) in request.topic_data.iter_mut().zip([topic.id, Uuid::from_bytes([7; 16])]) {
+            (data.name, data.topic_id) = (Default::default(), topic_id);
+        }
+    }
     let response = ask(stream, version, &request);
     let codes: Vec<_> = response.responses.iter().map(|t| t.partition_responses[0].error_code).collect();
     let refused = if version < 13 { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
@@ -149,7 +131,7 @@ fn fetch(stream: &mut TcpStream, version: i16, topic: &Topic) {
 fn every_fetch_version_can_say_that_it_is_not_the_leader() {
     let running = Running::start();
     let mut stream = running.connect();
-    let topic = Topic { id: create(&mut stream, 7, TOPIC) };
+    let topic = Topic { id: create_topic(&mut stream, TOPIC, 1) };
     for version in 4..=18 {
         let asked = fetch_request::FetchTopic {
             topic: if version < 13 { TOPIC.into() } else { Default::default() },
@@ -228,7 +210,7 @@ fn api_versions(stream: &mut TcpStream, version: i16) {
 
 fn delete_topics(stream: &mut TcpStream, version: i16) {
     let name = format!("deleted-{version}");
-    create(stream, 7, &name);
+    create_topic(stream, &name, 1);
     let mut request = DeleteTopicsRequest { timeout_ms: 10_000, ..Default::default() };
     if version >= 6 {
         let topic = |name: &str| delete_topics_request::DeleteTopicState {
@@ -320,7 +302,7 @@ fn describe_configs(stream: &mut TcpStream, version: i16) {
 
 fn create_partitions(stream: &mut TcpStream, version: i16) {
     let name = format!("grown-{version}");
-    create(stream, 7, &name);
+    create_topic(stream, &name, 1);
     let topic = |name: &str| create_partitions_request::CreatePartitionsTopic {
         name: name.to_owned().into(),
         count: 3,

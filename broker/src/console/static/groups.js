@@ -66,13 +66,14 @@ function one(group, state, change) {
       { name: "Oldest unread", number: true, of: (partition) => duration(partition.lag_ms) },
       { name: "Member", wide: true, of: (partition) => partition.client_id ?? NONE },
     ], group.partitions.items, { empty: "The group has committed nothing and is assigned nothing." }), pager(group.partitions, state, change)),
+    group.assignments_are_cut && h("p", { class: "note" }, "More is assigned than is shown here."),
     card("Members", table("Members", [
       { name: "Client", wide: true, of: (member) => [member.client_id, member.instance_id !== null && badge(`static: ${member.instance_id}`)] },
       { name: "Host", of: (member) => member.client_host },
       { name: "Assigned", wide: true, of: (member) => assigned(member.assignment) },
       { name: "Member id", wide: true, of: (member) => h("code", {}, member.id) },
     ], group.members, { empty: "Nobody is in the group." })),
-  ];
+  ].filter(Boolean);
 }
 
 function charts(group, width) {

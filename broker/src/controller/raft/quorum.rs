@@ -70,7 +70,8 @@ pub enum ProposeError {
     Stopped(String),
 }
 
-/// Figures for metrics and DescribeQuorum.
+/// Figures for metrics, DescribeQuorum and the console. Offsets are those after an entry, as everywhere in Kafka; 0
+/// before the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     /// This member.
@@ -78,10 +79,11 @@ pub struct Progress {
     pub term: u64,
     /// Node id of the leader.
     pub leader: Option<i32>,
-    pub last_log_index: Option<u64>,
-    pub committed: Option<u64>,
-    pub applied: Option<u64>,
-    pub snapshot: Option<u64>,
+    /// Never below the high watermark.
+    pub log_end_offset: i64,
+    pub high_watermark: i64,
+    pub applied_end_offset: i64,
+    pub snapshot_end_offset: Option<i64>,
 }
 
 impl Quorum {
@@ -207,16 +209,18 @@ impl Quorum {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let state = self.state();
-        let applied = state.leader.map(|_| state.image.applied().index as u64);
+        // The state is ahead of openraft's figures for a moment, and what is applied is committed.
+        let applied_end_offset = state.leader.map_or(0, |_| state.image.applied().index + 1);
+        let high_watermark = end_offset(metrics.cluster_committed.map(|id| id.index)).max(applied_end_offset);
         Progress {
             voter: metrics.id,
             term: metrics.current_term,
             leader: metrics.current_leader.map(|leader| leader.id),
-            last_log_index: metrics.last_log_index,
-            // The state is ahead of openraft's figures for a moment, and what is applied is committed.
-            committed: metrics.cluster_committed.map(|id| id.index).max(applied),
-            applied,
-            snapshot: metrics.snapshot.map(|id| id.index),
+            // The figures of the committed and the last entry are taken one after the other.
+            log_end_offset: end_offset(metrics.last_log_index).max(high_watermark),
+            high_watermark,
+            applied_end_offset,
+            snapshot_end_offset: metrics.snapshot.map(|id| end_offset(Some(id.index))),
         }
     }
 
@@ -258,6 +262,11 @@ impl Quorum {
             }
         }
     }
+}
+
+/// The offset after an entry.
+fn end_offset(index: Option<u64>) -> i64 {
+    index.map_or(0, |index| i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1))
 }
 
 /// Timing from `docs/adr/0001`: a failed leader is replaced in well under a second, and one that stalls on its disk

@@ -1,8 +1,7 @@
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use milena_log::Config;
 use milena_protocol::types::Uuid;
 use milena_state::config::topic;
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::partition::table::Topic;
@@ -17,28 +16,30 @@ fn topic(compact: bool) -> Topic {
     }
 }
 
+/// How long nothing may happen before a test says that it does not.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// The clock stands as long as a look is under way; it goes on by itself to whatever is waited for next.
 #[tokio::test(start_paused = true)]
 async fn nobody_looks_as_long_as_no_topic_is_compacted() {
     let (table, metrics) = (Arc::new(Table::new()), Arc::new(Metrics::new()));
     let (_in_force, settings) = watch::channel(Arc::new(Settings::own_defaults()));
-    let looks = Arc::new(AtomicI64::new(0));
-    let clock = {
-        let looks = Arc::clone(&looks);
-        Arc::new(move || looks.fetch_add(1, Ordering::SeqCst))
-    };
+    let (counted, mut looks) = watch::channel(0);
+    let clock = Arc::new(move || {
+        counted.send_modify(|count| *count += 1);
+        0
+    });
     let cleaner = Cleaner::start(Arc::clone(&table), settings, metrics, clock);
-    let hour = || tokio::time::sleep(Duration::from_secs(3600));
     table.put(topic(false));
-    hour().await;
-    assert_eq!(looks.load(Ordering::SeqCst), 0);
+    assert!(timeout(HOUR, looks.wait_for(|count| *count > 0)).await.is_err());
     table.put(topic(true));
-    hour().await;
-    let after_an_hour = looks.load(Ordering::SeqCst);
-    assert!((239..=241).contains(&after_an_hour), "every 15 s: {after_an_hour}");
+    let began = Instant::now();
+    looks.wait_for(|count| *count > 240).await.expect("the cleaner runs");
+    let (every_15_s, took) = (HOUR, began.elapsed());
+    assert!(every_15_s <= took && took < every_15_s + Duration::from_secs(1), "{took:?}");
     table.remove(Uuid::from_u128(1));
-    hour().await;
-    let at_most_once_more = looks.load(Ordering::SeqCst) - after_an_hour;
-    assert!(at_most_once_more <= 1, "{at_most_once_more}");
+    let at_most_once_more = *looks.borrow() + 1;
+    assert!(timeout(HOUR, looks.wait_for(|count| *count > at_most_once_more)).await.is_err());
     cleaner.stop().await;
 }
 
@@ -48,11 +49,16 @@ async fn stop_ends_all_cleaners_and_so_does_dropping() {
     let (_in_force, settings) = watch::channel(Arc::new(Settings::own_defaults()));
     let start = || Cleaner::start(Arc::default(), settings.clone(), Arc::clone(&metrics), Arc::new(|| 0));
     let cleaner = start();
-    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(Arc::strong_count(&metrics), 2, "what the cleaners share holds it too");
+    tokio::time::advance(Duration::from_secs(1)).await;
     cleaner.stop().await;
     assert_eq!(Arc::strong_count(&metrics), 1);
-    drop(start());
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(Arc::strong_count(&metrics), 1);
+    let cleaner = start();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    drop(cleaner);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while Arc::strong_count(&metrics) > 1 {
+        assert!(std::time::Instant::now() < deadline, "cleaners go on that nobody holds");
+        tokio::task::yield_now().await;
+    }
 }

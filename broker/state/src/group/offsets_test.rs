@@ -172,3 +172,25 @@ fn tombstone_takes_pending_offsets_along() {
     assert_eq!(fetch_all(&groups, true), []);
     assert_eq!(groups.offsets().count(), 0);
 }
+
+#[test]
+fn count_is_that_of_a_walk_through_all_offsets() {
+    let mut groups = groups();
+    let mut check = |change: &mut dyn FnMut(&mut Groups), expected: usize| {
+        change(&mut groups);
+        let walked =
+            groups.offsets().groups().flat_map(|(_, topics)| topics.values()).map(BTreeMap::len).sum();
+        assert_eq!((groups.offsets().count(), expected), (walked, walked));
+    };
+    check(&mut |groups| groups.apply(&record(0, Some(1)), 0), 1);
+    check(&mut |groups| groups.apply(&record(0, Some(2)), 1), 1);
+    check(&mut |groups| groups.apply(&record(1, Some(1)), 2), 2);
+    check(&mut |groups| groups.apply_transactional(77, &record(1, Some(2)), 3), 2);
+    check(&mut |groups| groups.apply_transactional(77, &record(2, Some(2)), 4), 2);
+    check(&mut |groups| groups.end_transaction(77, true), 3);
+    check(&mut |groups| groups.apply(&record(7, None), 5), 3);
+    check(&mut |groups| groups.apply(&record(1, None), 6), 2);
+    check(&mut |groups| groups.apply(&record(1, None), 7), 2);
+    check(&mut |groups| groups.apply_transactional(78, &record(0, None), 8), 1);
+    check(&mut |groups| groups.apply(&record(2, None), 9), 0);
+}

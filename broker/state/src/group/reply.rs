@@ -117,6 +117,16 @@ pub struct Listed {
     pub kind: &'static str,
 }
 
+/// One group in a list of many, without its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    pub state: &'static str,
+    pub protocol_type: Arc<str>,
+    /// As in [`Described`].
+    pub protocol: Arc<str>,
+    pub members_count: usize,
+}
+
 /// One group of DescribeGroups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {

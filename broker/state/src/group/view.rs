@@ -1,4 +1,4 @@
-//! ListGroups (key 16) and DescribeGroups (key 15): groups as an operator sees them.
+//! ListGroups (key 16), DescribeGroups (key 15) and the console: groups as an operator sees them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use milena_protocol::ErrorCode;
 use super::classic::{Classic, State};
 use super::classic_member::Member;
 use super::machine::Groups;
-use super::reply::{Described, DescribedMember, Listed};
+use super::reply::{Described, DescribedMember, Listed, Summary};
 
 /// The type of these groups in answers and filters.
 const CLASSIC: &str = "classic";
@@ -25,6 +25,17 @@ impl Groups {
             |group: &Classic| states.is_empty() || states.contains(&group.state.name().to_lowercase());
         let groups = self.by_id.values().map(|group| &group.classic);
         groups.filter(|group| asked(group)).map(listed).collect()
+    }
+
+    /// A group as a list shows it; none when there is no such group.
+    pub fn summary(&self, id: &str) -> Option<Summary> {
+        let group = &self.by_id.get(id)?.classic;
+        Some(Summary {
+            state: group.state.name(),
+            protocol_type: group.protocol_type.clone().unwrap_or_else(|| "".into()),
+            protocol: chosen_protocol(group).unwrap_or_else(|| "".into()),
+            members_count: group.members.len(),
+        })
     }
 
     /// `tells_missing` is set from version 6 on: a group that is not there is an error then, and Dead
@@ -59,8 +70,13 @@ fn listed(group: &Classic) -> Listed {
     }
 }
 
+/// The protocol that the members of a stable group have in common.
+fn chosen_protocol(group: &Classic) -> Option<Arc<str>> {
+    group.protocol.clone().filter(|_| group.state == State::Stable)
+}
+
 fn described(group: &Classic) -> Described {
-    let protocol = group.protocol.clone().filter(|_| group.state == State::Stable);
+    let protocol = chosen_protocol(group);
     let member = |(id, member): (&Arc<str>, &Member)| DescribedMember {
         id: id.clone(),
         instance_id: member.instance_id.clone(),

@@ -30,6 +30,14 @@ pub struct Commit {
     pub topic_id: Uuid,
 }
 
+/// The first commits in the order of group, topic and partition, at most [`LAGS_MAX`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    pub commits: Vec<Commit>,
+    /// Commits behind them.
+    pub left_out: usize,
+}
+
 /// How far one group is behind on one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lag {
@@ -53,7 +61,7 @@ pub struct Lookup {
 pub struct Round {
     /// Ordered by group, topic and partition.
     pub lags: Vec<Lag>,
-    /// Commits beyond [`LAGS_MAX`].
+    /// Commits beyond [`LAGS_MAX`], whether or not they would have a lag.
     pub left_out: usize,
 }
 
@@ -86,24 +94,25 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Begins a round. `ends` is none for a partition that is not led here.
+    /// Begins a round. `ends` is none for a partition that is not led here, and is asked once for each that
+    /// groups read: in one round a partition ends at one place.
     pub fn observe(
         &mut self,
-        mut commits: Vec<Commit>,
+        collected: Collected,
         ends: impl Fn(&str, i32) -> Option<Ends>,
         now_ms: i64,
     ) -> Vec<Lookup> {
         // Time does not go back, whatever the clock does.
         self.now_ms = self.now_ms.max(now_ms);
-        commits.sort_unstable();
-        self.left_out = commits.len().saturating_sub(LAGS_MAX);
-        commits.truncate(LAGS_MAX);
+        self.left_out = collected.left_out;
+        let mut known: BTreeMap<(Arc<str>, i32), Option<Ends>> = BTreeMap::new();
         let position = |commit: Commit| {
-            let ends = ends(&commit.topic, commit.partition)?;
+            let key = (commit.topic.clone(), commit.partition);
+            let ends = (*known.entry(key).or_insert_with(|| ends(&commit.topic, commit.partition)))?;
             let next_offset = records::next_offset(commit.offset, commit.topic_id, &ends)?;
             Some(Position { commit, ends, next_offset })
         };
-        self.positions = commits.into_iter().filter_map(position).collect();
+        self.positions = collected.commits.into_iter().filter_map(position).collect();
         self.track();
         self.wanted()
     }
@@ -203,20 +212,42 @@ impl Ledger {
     }
 }
 
-/// The commits of the groups of one coordinator.
-pub fn collect(groups: &Groups) -> Vec<Commit> {
+/// The first commits of the groups of one coordinator. It is called while commits wait, and so clones no more of
+/// them than may be told.
+pub fn collect(groups: &Groups) -> Collected {
     let mut commits = Vec::new();
+    let offsets = groups.offsets();
     for group in groups.group_ids() {
-        let topics = groups.offsets().group(group).into_iter().flatten();
-        commits.extend(topics.flat_map(|(topic, partitions)| {
-            partitions.iter().map(|(partition, committed)| Commit {
+        for (topic, partitions) in offsets.group(group).into_iter().flatten() {
+            let room = LAGS_MAX - commits.len();
+            commits.extend(partitions.iter().take(room).map(|(partition, committed)| Commit {
                 group: group.clone(),
                 topic: topic.clone(),
                 partition: *partition,
                 offset: committed.value.offset,
                 topic_id: committed.value.topic_id,
-            })
-        }));
+            }));
+            if commits.len() == LAGS_MAX {
+                let left_out = offsets.count() - LAGS_MAX;
+                return Collected { commits, left_out };
+            }
+        }
     }
-    commits
+    Collected { commits, left_out: 0 }
+}
+
+impl Collected {
+    /// What several coordinators have together. The first of all are among the first of each.
+    pub fn join(all: impl IntoIterator<Item = Self>) -> Self {
+        let mut joined = Self::default();
+        for one in all {
+            joined.commits.extend(one.commits);
+            joined.left_out += one.left_out;
+        }
+        // Each part is in order, which this sort makes use of.
+        joined.commits.sort();
+        joined.left_out += joined.commits.len().saturating_sub(LAGS_MAX);
+        joined.commits.truncate(LAGS_MAX);
+        joined
+    }
 }

@@ -21,9 +21,14 @@ fn ends(end_offset: i64) -> Ends {
     Ends { topic_id: TOPIC, log_start_offset: 0, end_offset }
 }
 
+/// As several coordinators would give them, each one commit.
+fn collected(commits: &[Commit]) -> Collected {
+    Collected::join(commits.iter().map(|commit| Collected { commits: vec![commit.clone()], left_out: 0 }))
+}
+
 /// A round in which nothing is looked up.
 fn round(ledger: &mut Ledger, commits: &[Commit], end: Option<i64>, now_ms: i64) -> Vec<(i64, Option<i64>)> {
-    ledger.observe(commits.to_vec(), |_, _| end.map(ends), now_ms);
+    ledger.observe(collected(commits), |_, _| end.map(ends), now_ms);
     ledger.finish().lags.into_iter().map(|lag| (lag.records, lag.age_ms)).collect()
 }
 
@@ -32,7 +37,7 @@ fn group_that_keeps_up_has_no_lag_and_asks_for_nothing() {
     let mut ledger = Ledger::default();
     for second in 0..100 {
         let caught_up = [commit("g", "t", 0, second)];
-        assert!(ledger.observe(caught_up.to_vec(), |_, _| Some(ends(second)), second * 1_000).is_empty());
+        assert!(ledger.observe(collected(&caught_up), |_, _| Some(ends(second)), second * 1_000).is_empty());
         assert_eq!(ledger.finish().lags[0].age_ms, Some(0));
     }
 }
@@ -64,12 +69,12 @@ fn no_lag_is_told_where_none_is_known() {
 #[test]
 fn backlog_from_before_the_start_is_asked_for_once() {
     let mut ledger = Ledger::default();
-    let at = vec![commit("g", "t", 0, 5)];
-    let wanted = ledger.observe(at.clone(), |_, _| Some(ends(900)), 100_000);
+    let at = [commit("g", "t", 0, 5)];
+    let wanted = ledger.observe(collected(&at), |_, _| Some(ends(900)), 100_000);
     assert_eq!(wanted, [Lookup { topic: "t".into(), partition: 0, offset: 5 }]);
     ledger.learn(&wanted[0], 30_000);
     assert_eq!(ledger.finish().lags[0].age_ms, Some(70_000));
-    assert!(ledger.observe(at, |_, _| Some(ends(901)), 101_000).is_empty());
+    assert!(ledger.observe(collected(&at), |_, _| Some(ends(901)), 101_000).is_empty());
     assert_eq!(ledger.finish().lags[0].age_ms, Some(71_000));
 }
 
@@ -79,7 +84,7 @@ fn lookups_of_a_round_are_bounded_and_every_partition_gets_its_turn() {
     let commits: Vec<_> = (0..50).map(|partition| commit("g", "t", partition, 0)).collect();
     let mut asked = BTreeMap::new();
     for second in 0..5 {
-        let wanted = ledger.observe(commits.clone(), |_, _| Some(ends(9)), second * 1_000);
+        let wanted = ledger.observe(collected(&commits), |_, _| Some(ends(9)), second * 1_000);
         assert!(wanted.len() <= LOOKUPS_MAX);
         // None can be read; those are asked for again, behind all others.
         wanted.into_iter().for_each(|lookup| *asked.entry(lookup.partition).or_insert(0) += 1);
@@ -95,7 +100,7 @@ fn lags_beyond_the_bound_are_counted_and_the_same_ones_stay() {
     let commits: Vec<_> =
         (0..LAGS_MAX + 7).rev().map(|at| commit(&format!("g{:05}", at / 5), "t", at as i32 % 5, 1)).collect();
     for now_ms in [0, 1_000] {
-        ledger.observe(commits.clone(), |_, _| Some(ends(1)), now_ms);
+        ledger.observe(collected(&commits), |_, _| Some(ends(1)), now_ms);
         let found = ledger.finish();
         assert_eq!((found.lags.len(), found.left_out), (LAGS_MAX, 7));
         assert_eq!(&*found.lags[0].commit.group, "g00000");
@@ -116,25 +121,61 @@ fn history_has_the_sum_of_the_group_and_ends_with_it() {
 }
 
 #[test]
-fn commits_of_the_groups_are_collected() {
-    let config = Config::default();
-    let mut groups = Groups::new(config);
-    let value = |offset| CommittedOffset {
-        offset,
-        leader_epoch: -1,
-        metadata: "".into(),
-        commit_timestamp_ms: 0,
-        expire_timestamp_ms: None,
-        topic_id: TOPIC,
+fn end_of_a_partition_is_asked_once_however_many_groups_read_it() {
+    let mut ledger = Ledger::default();
+    let groups = ["a", "b", "c"].map(|group| [commit(group, "t", 0, 1), commit(group, "t", 1, 1)]).concat();
+    let asked = std::cell::Cell::new(0);
+    // A log that grows while the round asks.
+    let end = |_: &str, _| {
+        asked.set(asked.get() + 1);
+        Some(ends(10 + asked.get()))
     };
-    let (group, topic): (Arc<str>, Arc<str>) = ("g".into(), "t".into());
-    for (place, (partition, offset)) in
-        [(0, Some(5)), (1, Some(6)), (0, Some(8)), (1, None)].into_iter().enumerate()
-    {
-        let record = Record::offset(&group, &topic, partition, offset.map(value));
-        groups.apply(&record, place as i64);
+    ledger.observe(collected(&groups), end, 1_000);
+    let lags: Vec<_> = ledger.finish().lags.iter().map(|lag| lag.records).collect();
+    assert_eq!((asked.get(), lags), (2, vec![10, 11, 10, 11, 10, 11]));
+}
+
+/// Commits of one coordinator's groups; none is a tombstone.
+fn coordinator(commits: impl IntoIterator<Item = (String, i32, Option<i64>)>) -> Groups {
+    let mut groups = Groups::new(Config::default());
+    let topic: Arc<str> = "t".into();
+    for (place, (group, partition, offset)) in commits.into_iter().enumerate() {
+        let value = offset.map(|offset| CommittedOffset {
+            offset,
+            leader_epoch: -1,
+            metadata: "".into(),
+            commit_timestamp_ms: 0,
+            expire_timestamp_ms: None,
+            topic_id: TOPIC,
+        });
+        groups.apply(&Record::offset(&group.into(), &topic, partition, value), place as i64);
     }
-    assert_eq!(collect(&groups), [commit("g", "t", 0, 8)]);
+    groups
+}
+
+#[test]
+fn commits_of_the_groups_are_collected() {
+    let commits = [(0, Some(5)), (1, Some(6)), (0, Some(8)), (1, None)];
+    let groups = coordinator(commits.map(|(partition, offset)| ("g".to_owned(), partition, offset)));
+    assert_eq!(collect(&groups), Collected { commits: vec![commit("g", "t", 0, 8)], left_out: 0 });
+}
+
+#[test]
+fn first_commits_of_all_coordinators_are_among_the_first_of_each() {
+    let group = |at: usize| format!("g{:05}", at / 5);
+    let all = LAGS_MAX + 4_007;
+    // One coordinator has more than may be kept, and the other has groups between its groups.
+    let is_rare = |at: &usize| (at / 5).is_multiple_of(7);
+    let part = |rare: bool| {
+        let own = (0..all).filter(move |at| is_rare(at) == rare);
+        collect(&coordinator(own.map(|at| (group(at), at as i32 % 5, Some(1)))))
+    };
+    let parts = [part(false), part(true)];
+    assert_eq!(parts.each_ref().map(|part| part.left_out > 0), [true, false]);
+    assert!(parts.iter().all(|part| part.commits.len() <= LAGS_MAX && part.commits.is_sorted()));
+    let joined = Collected::join(parts);
+    let expected: Vec<_> = (0..LAGS_MAX).map(|at| commit(&group(at), "t", at as i32 % 5, 1)).collect();
+    assert_eq!((joined.commits == expected, joined.left_out), (true, 4_007));
 }
 
 /// Small, and the same on every machine.
@@ -210,7 +251,8 @@ fn lags_of_random_histories_are_exact_in_records_and_close_in_time() {
             if random.below(400) == 0 {
                 ledger = Ledger::default();
             }
-            for lookup in ledger.observe(model.commits(), |_, _| Some(model.ends()), model.now_ms) {
+            for lookup in ledger.observe(collected(&model.commits()), |_, _| Some(model.ends()), model.now_ms)
+            {
                 ledger.learn(&lookup, model.written_ms[lookup.offset as usize]);
             }
             let found = ledger.finish();

@@ -8,8 +8,8 @@
 //! when the end of a partition was where, so that the age is known without a look at the records; where it is
 //! known too badly, the [`Ledger`] asks for the timestamp of one record.
 //!
-//! The ledger is driven in rounds: [`Ledger::observe`] takes what is committed and where the partitions end,
-//! and says which timestamps would help; [`Ledger::learn`] takes those that were found; [`Ledger::finish`]
+//! The ledger is driven in rounds: [`collect`] takes the first commits of each coordinator, as many as are kept,
+//! [`Ledger::observe`] takes those of all and where the partitions end, and says which timestamps would help; [`Ledger::learn`] takes those that were found; [`Ledger::finish`]
 //! gives the lags. A group without a commit, or with one that names another topic of the same name, has no
 //! lag: no number rather than a wrong one.
 
@@ -18,7 +18,7 @@ mod ledger;
 pub mod records;
 pub mod timeline;
 
-pub use ledger::{Commit, Lag, Ledger, Lookup, Round, collect};
+pub use ledger::{Collected, Commit, LAGS_MAX, Lag, Ledger, Lookup, Round, collect};
 pub use records::Ends;
 
 #[cfg(test)]

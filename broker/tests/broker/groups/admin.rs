@@ -7,8 +7,8 @@ use milena_protocol::messages::*;
 
 use super::client::Join;
 use super::commits::{commit, fetch, nobody};
-use super::{NONE, Place, code, create_topic, describe, unique};
-use crate::harness::ask;
+use super::{NONE, Place, code, describe, unique};
+use crate::harness::{ask, create_topic};
 
 /// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS.
 const EVERYTHING: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;

@@ -5,8 +5,8 @@ use milena_protocol::messages::*;
 
 use super::client::Join;
 use super::commits::{commit, nobody};
-use super::{NONE, Place, code, create_topic, describe, unique};
-use crate::harness::{Running, ask};
+use super::{NONE, Place, code, describe, unique};
+use crate::harness::{Running, ask, create_topic};
 
 /// One of ours, also where the other tests are about another broker.
 fn ours() -> Place {

@@ -6,8 +6,8 @@ use milena_protocol::messages::*;
 use milena_protocol::{ErrorCode, Uuid};
 
 use super::client::{Join, Joined, subscription};
-use super::{NONE, Place, code, create_topic, unique};
-use crate::harness::ask;
+use super::{NONE, Place, code, unique};
+use crate::harness::{ask, create_topic};
 
 /// What is committed: topic, its id, partition, offset, metadata.
 type Committed<'a> = (&'a str, Uuid, i32, i64, Option<&'a str>);

@@ -1,13 +1,13 @@
 //! Groups of the classic protocol, through the wire.
 //!
 //! What these tests claim is what Apache Kafka 4.3.1 does. They say so of it too: start one with
-//! `tests/apache-kafka start --set group.initial.rebalance.delay.ms=0` and run them with
-//! `MILENA_TESTED_BROKER=127.0.0.1:22092 cargo test -p milena-broker --test broker groups::`.
+//! `tests/apache-kafka start --set group.initial.rebalance.delay.ms=0 --set group.min.session.timeout.ms=1000` and run
+//! them with `MILENA_TESTED_BROKER=127.0.0.1:22092 cargo test -p milena-broker --test broker groups::`.
 
 mod admin;
 mod bounded;
 mod client;
-mod commits;
+pub mod commits;
 mod life;
 mod refused;
 mod several;
@@ -16,8 +16,8 @@ pub mod versions;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use milena_protocol::ErrorCode;
 use milena_protocol::messages::*;
-use milena_protocol::{ErrorCode, Uuid};
 
 use crate::harness::{self, Running, ask, eventually};
 use client::Client;
@@ -40,12 +40,7 @@ impl Place {
     }
 
     fn serves(&self) {
-        eventually("a coordinator", || {
-            let mut stream = self.connect();
-            let request = FindCoordinatorRequest { key: "any".into(), ..Default::default() };
-            let found = ask(&mut stream, 0, &request).error_code == NONE;
-            found && describe(&mut stream, 5, "any").error_code == NONE
-        });
+        await_coordinator("any", || self.connect());
     }
 
     fn is_judge(&self) -> bool {
@@ -77,27 +72,14 @@ fn unique(name: &str) -> String {
     format!("{name}-{}-{number}", std::process::id())
 }
 
-fn create_topic(stream: &mut TcpStream, name: &str, partitions: i32) -> Uuid {
-    let topic = create_topics_request::CreatableTopic {
-        name: name.to_owned().into(),
-        num_partitions: partitions,
-        replication_factor: 1,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-    let created = ask(stream, 7, &request).topics.remove(0);
-    assert_eq!(created.error_code, NONE, "{name}");
-    // Apache Kafka answers before this broker follows.
-    eventually("the topic", || {
-        let asked = metadata_request::MetadataRequestTopic {
-            name: Some(name.to_owned().into()),
-            ..Default::default()
-        };
-        let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
-        let mut stream = stream.try_clone().expect("a socket can be cloned");
-        ask(&mut stream, 12, &request).topics[0].error_code == NONE
+/// Waits until a group is coordinated. The first who asks has the topic for groups made.
+pub fn await_coordinator(group: &str, connect: impl Fn() -> TcpStream) {
+    eventually("a coordinator", || {
+        let mut stream = connect();
+        let request = FindCoordinatorRequest { key: group.to_owned().into(), ..Default::default() };
+        let found = ask(&mut stream, 0, &request).error_code == NONE;
+        found && describe(&mut stream, 5, group).error_code == NONE
     });
-    created.topic_id
 }
 
 fn describe(

@@ -5,20 +5,29 @@ use milena_protocol::messages::*;
 
 use super::client::{Client, Join, Joined, heartbeat_request};
 use super::{NONE, Place, code, unique};
-use crate::harness::{eventually, receive, send};
+use crate::harness::{SESSION_MS_MIN, eventually, receive, send};
+
+/// Waits until the answers to a member's requests tell of a rebalance.
+fn await_rebalance(client: &Client, error_of: impl Fn(&mut Client) -> i16) {
+    eventually("the rebalance", || {
+        let stream = client.stream.try_clone().expect("a socket can be cloned");
+        let error = error_of(&mut Client { stream });
+        assert!([NONE, code(ErrorCode::RebalanceInProgress)].contains(&error), "{error}");
+        error != NONE
+    });
+}
+
+fn two(place: &Place, join: &Join) -> [(Client, Joined); 2] {
+    two_of(place, join, join)
+}
 
 /// Two members in a stable group of generation 2: the leader first.
-fn two(place: &Place, join: &Join) -> [(Client, Joined); 2] {
+fn two_of(place: &Place, join: &Join, second: &Join) -> [(Client, Joined); 2] {
     let (mut a, mut b) = (place.client(), place.client());
     let leader = a.stable(join);
-    let mut second = join.clone();
-    second.member_id = b.id_of(join);
+    let second = Join { member_id: b.id_of(second), ..second.clone() };
     b.begin_join(&second);
-    eventually("the rebalance", || {
-        let mut stream = a.stream.try_clone().expect("a socket can be cloned");
-        crate::harness::ask(&mut stream, 4, &heartbeat_request(&leader)).error_code
-            == code(ErrorCode::RebalanceInProgress)
-    });
+    await_rebalance(&a, |a| a.heartbeat(4, &leader));
     let again = a.join(9, &Join { member_id: leader.id.clone(), ..join.clone() });
     let other = b.end_join();
     assert_eq!((again.error_code, other.error_code), (NONE, NONE));
@@ -57,11 +66,7 @@ fn heartbeat_behind_a_join_on_one_connection_is_taken_after_it() {
         ..join.clone()
     });
     send(&mut b.stream, 4, &heartbeat_request(&follower));
-    eventually("the rebalance", || {
-        let mut stream = a.stream.try_clone().expect("a socket can be cloned");
-        crate::harness::ask(&mut stream, 4, &heartbeat_request(&leader)).error_code
-            == code(ErrorCode::RebalanceInProgress)
-    });
+    await_rebalance(&a, |a| a.heartbeat(4, &leader));
     let again = a.join(9, &Join { member_id: leader.id.clone(), ..join });
     assert_eq!((again.error_code, again.generation_id), (NONE, 3));
     assert_eq!(b.end_join().generation_id, 3);
@@ -72,18 +77,12 @@ fn heartbeat_behind_a_join_on_one_connection_is_taken_after_it() {
 #[test]
 fn member_that_is_silent_is_removed_and_the_rest_goes_on() {
     let place = Place::start();
-    let join = Join { session_timeout_ms: 6_000, ..Join::of(&unique("silent")) };
-    let [(mut a, leader), (b, _)] = two(&place, &join);
+    let join = Join::of(&unique("silent"));
+    let session_timeout_ms = SESSION_MS_MIN.parse().expect("a number");
+    let [(mut a, leader), (b, _)] = two_of(&place, &join, &Join { session_timeout_ms, ..join.clone() });
     drop(b);
-    let again = loop {
-        match a.heartbeat(4, &leader) {
-            NONE => std::thread::yield_now(),
-            error => {
-                assert_eq!(error, code(ErrorCode::RebalanceInProgress));
-                break a.join(9, &Join { member_id: leader.id.clone(), ..join });
-            }
-        }
-    };
+    await_rebalance(&a, |a| a.heartbeat(4, &leader));
+    let again = a.join(9, &Join { member_id: leader.id.clone(), ..join });
     assert_eq!((again.error_code, again.generation_id, again.members.len()), (NONE, 3, 1));
 }
 
@@ -97,13 +96,7 @@ fn sync_of_a_generation_that_is_over_hears_of_the_rebalance() {
         protocols: vec![("range", b"other".to_vec())],
         ..join.clone()
     });
-    let synced = loop {
-        let synced = a.sync(5, &leader, &[]);
-        if synced.error_code != NONE {
-            break synced;
-        }
-    };
-    assert_eq!(synced.error_code, code(ErrorCode::RebalanceInProgress));
+    await_rebalance(&a, |a| a.sync(5, &leader, &[]).error_code);
     a.join(9, &Join { member_id: leader.id.clone(), ..join });
     b.end_join();
     assert_eq!(a.sync(5, &leader, &[]).error_code, code(ErrorCode::IllegalGeneration));
