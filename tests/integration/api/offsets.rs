@@ -41,14 +41,8 @@ fn delete(node: &Node, offset: i64) -> (ErrorCode, i64) {
 #[test]
 fn offsets_are_found_by_time_and_by_name() {
     let node = Node::start(&[]);
-    node.create("t", &[]);
     let base = now_ms() - 10_000;
-    // The largest timestamp is not the last one.
-    for delta in [0, 500, 200, 100] {
-        let mut builder = Builder::new();
-        builder.append(base + delta, None, Some(b"v"), &[]).expect("room");
-        assert_eq!(node.produce("t", &builder.finish().expect("a batch")).0, ErrorCode::None);
-    }
+    fill(&node, "t", base);
     let check = |timestamp, version, offset, found| {
         assert_eq!(
             list(&node, timestamp, version),
@@ -72,15 +66,30 @@ fn offsets_are_found_by_time_and_by_name() {
             "{timestamp} v{version}"
         );
     }
-    // All six in one request of the newest version, with what only records can tell between the others.
-    let partitions = [-1, -3, -2, base + 200, -4, -5, -6]
-        .map(|timestamp| ListOffsetsPartition { timestamp, ..Default::default() });
-    let topic = ListOffsetsTopic { name: "t".into(), partitions: partitions.into() };
-    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    // All six in one request of the newest version, with what only records can tell between the others. Each has a
+    // topic of its own: a partition that stands twice is refused.
+    let timestamps = [-1, -3, -2, base + 200, -4, -5, -6];
+    let topics = timestamps.iter().enumerate().map(|(number, timestamp)| {
+        let name = format!("t-{number}");
+        fill(&node, &name, base);
+        let partition = ListOffsetsPartition { timestamp: *timestamp, ..Default::default() };
+        ListOffsetsTopic { name: name.into(), partitions: vec![partition] }
+    });
+    let request = ListOffsetsRequest { replica_id: -1, topics: topics.collect(), ..Default::default() };
     let response = node.call(&request, 11);
     let response = response.decode::<ListOffsetsRequest<'_>>().expect("ListOffsets");
-    let offsets: Vec<i64> = response.topics[0].partitions.iter().map(|found| found.offset).collect();
+    let offsets: Vec<i64> = response.topics.iter().map(|topic| topic.partitions[0].offset).collect();
     assert_eq!(offsets, [4, 1, 0, 1, 0, -1, -1]);
+}
+
+/// A topic with four records, of which the last has not the largest timestamp.
+fn fill(node: &Node, topic: &str, base: i64) {
+    node.create(topic, &[]);
+    for delta in [0, 500, 200, 100] {
+        let mut builder = Builder::new();
+        builder.append(base + delta, None, Some(b"v"), &[]).expect("room");
+        assert_eq!(node.produce(topic, &builder.finish().expect("a batch")).0, ErrorCode::None);
+    }
 }
 
 #[test]
