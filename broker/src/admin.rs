@@ -21,7 +21,7 @@ use crate::broker::Node;
 use crate::console;
 use crate::health::Health;
 use crate::metrics;
-use crate::server::limits::Connections;
+use crate::server::admission::Connections;
 
 /// What the pages are made from.
 #[derive(Clone)]

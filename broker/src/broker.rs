@@ -1,6 +1,7 @@
 //! The whole broker as a value: started from settings, stopped in order, used by `main` and by tests.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,6 +13,7 @@ use milena_state::config::broker::Settings;
 use milena_state::config::describe::Layers;
 use milena_state::config::listener::Listener as Advertised;
 use milena_state::metadata::Image;
+use milena_state::quota::connections::Bounds;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -28,8 +30,9 @@ use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::partition::{Directories, Table};
 use crate::quota::Quotas;
+use crate::server::admission::{self, Connections, HeldBack};
 use crate::server::budget::Budget;
-use crate::server::limits::{Connections, Limits};
+use crate::server::limits::Limits;
 use crate::server::listener::{Acceptor, Listener, SocketOptions};
 use crate::server::reactor::{self, Reactors};
 use crate::server::session::Sessions;
@@ -112,6 +115,7 @@ impl Broker {
             u64::MAX
         });
         let limits = limits.within(descriptors);
+        let overrides = resolve_overrides(&settings)?;
         // Ports first: when another process has them, our data must not be touched.
         let listeners = bind(&mut settings)?;
         let http = bind_http(&settings)?;
@@ -146,9 +150,12 @@ impl Broker {
         let limits = Arc::new(limits);
         let acceptor = Acceptor {
             reactors: Arc::new(spawn_reactors(&node, &limits)?),
-            connections: Arc::new(Connections::new(&limits)),
+            connections: Arc::clone(node.quotas.connections()),
+            held_back: HeldBack::default(),
             metrics: Arc::clone(&node.metrics),
         };
+        acceptor.connections.allow(Bounds { per_ip_overrides: overrides, ..limits.connections.clone() });
+        background.spawn(Arc::clone(&acceptor.connections).resolve_ip_rates());
         background.spawn(follow_limits(
             lifecycle.in_force(),
             Arc::clone(&node.settings),
@@ -246,19 +253,44 @@ impl Broker {
     }
 }
 
-/// Lets the connections follow `max.connections` and `max.connections.per.ip` when they are set while the broker runs.
+/// Lets the connections follow `max.connections` and its like when they are set while the broker runs.
 async fn follow_limits(
     mut in_force: watch::Receiver<Arc<Settings>>,
     mut known: Arc<Settings>,
     connections: Arc<Connections>,
     descriptors: u64,
 ) {
-    let bounds = |settings: &Settings| (settings.max_connections, settings.max_connections_per_ip);
-    while let Ok(settings) = in_force.wait_for(|settings| bounds(settings) != bounds(&known)).await {
+    let differ = |a: &Settings, b: &Settings| {
+        a.connections != b.connections || a.connection_overrides != b.connection_overrides
+    };
+    while let Ok(settings) =
+        in_force.wait_for(|settings| differ(settings, &known)).await.map(|now| Arc::clone(&now))
+    {
         known = Arc::clone(&settings);
-        drop(settings);
-        connections.allow(&Limits::of(&known).within(descriptors));
+        let resolving =
+            tokio::task::spawn_blocking(move || admission::resolve(&settings.connection_overrides));
+        let Ok(resolved) = resolving.await else { return };
+        let mut per_ip_overrides = BTreeMap::new();
+        for (host, found) in resolved {
+            match found {
+                Ok(found) => per_ip_overrides.extend(found),
+                Err(error) => {
+                    tracing::warn!(%host, %error, "host in max.connections.per.ip.overrides is not known and was passed over");
+                }
+            }
+        }
+        let bounds = Limits::of(&known).within(descriptors).connections;
+        connections.allow(Bounds { per_ip_overrides, ..bounds });
     }
+}
+
+/// The addresses of the hosts that have bounds of their own. A name that nobody knows would bind nobody.
+fn resolve_overrides(settings: &Settings) -> Result<BTreeMap<IpAddr, usize>, StartError> {
+    let mut addresses = BTreeMap::new();
+    for (host, found) in admission::resolve(&settings.connection_overrides) {
+        addresses.extend(found.map_err(|source| StartError::UnknownHost { host, source })?);
+    }
+    Ok(addresses)
 }
 
 /// Binds the client listeners and writes the ports that the system chose into the advertised ones.

@@ -16,6 +16,11 @@ pub enum StartError {
          ({source}); name a host that clients can reach"
     )]
     NoHostName { listener: String, name: String, source: io::Error },
+    #[error(
+        "property max.connections.per.ip.overrides: {host} does not resolve ({source}); name its address, or a host \
+         that this machine knows"
+    )]
+    UnknownHost { host: String, source: io::Error },
     #[error("property milena.log.level: {0}")]
     LogLevel(#[from] tracing_subscriber::filter::ParseError),
     #[error("cannot start a thread or runtime: {0}")]

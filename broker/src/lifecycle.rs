@@ -36,8 +36,8 @@ use crate::metadata::Metadata;
 use crate::metadata::follow::{self, Source};
 use crate::metadata::publish::{self, Publisher};
 use crate::metrics::Metrics;
-use crate::partition::directories::{OpenError, SYNCING_THREADS, in_parallel};
-use crate::partition::{Cleaner, Directories, Partition, Table, upkeep};
+use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
+use crate::partition::{Cleaner, Directories, OpenError, Partition, Table, upkeep};
 use crate::quota::Quotas;
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
@@ -76,6 +76,8 @@ pub enum Error {
     Controller(#[from] SubmitError),
     #[error("partitions could not be opened: {0}")]
     Publisher(#[from] publish::Ended),
+    #[error(transparent)]
+    Twice(#[from] Twice),
     #[error("broker registration was refused: {0}")]
     Refused(String),
 }
@@ -97,6 +99,11 @@ impl Lifecycle {
         let report = report_quorum(lifecycle.quorum.clone(), Arc::clone(&metrics));
         lifecycle.tasks.lock().push(tokio::spawn(report));
         lifecycle.join().await?;
+        // Everything that was committed before is applied now.
+        if let Some(twice) = lifecycle.directories.twice() {
+            lifecycle.stop().await;
+            return Err(Error::Twice(twice));
+        }
         let (table, in_force) = (Arc::clone(&lifecycle.partitions), lifecycle.in_force());
         lifecycle.cleaner = Some(Cleaner::start(table, in_force, metrics, Arc::new(now_ms)));
         Ok(lifecycle)

@@ -8,7 +8,8 @@ use milena_log::files::Files as _;
 use milena_log::memory_files::{Fault, MemoryFiles, Operation};
 use milena_protocol::ErrorCode;
 
-use super::test_node::Node;
+use super::Error;
+use super::test_node::{Node, eventually};
 
 const EIO: i32 = 5;
 const EMFILE: i32 = 24;
@@ -137,9 +138,132 @@ fn folder_that_cannot_be_listed_is_not_taken_for_absent() {
     node.stop();
     let tag = Path::new("/data/events-0/partition.metadata");
     files.put(tag, format!("version: 0\ntopic_id: {}", super::new_id()).as_bytes());
-    files.inject(Fault::errno(Operation::Open, 0, EMFILE).on_paths("/data/events-0"));
+    files.inject(Fault::errno(Operation::Open, 0, EMFILE).on_paths("/data/events-0").lasting());
     let node = Node::start_on(Arc::new(files.clone()), &properties).expect("the rest serves");
     let found = node.lifecycle.partitions().by_name("events", 0);
     assert_eq!(found.err(), Some(ErrorCode::KafkaStorageError));
+    files.heal();
+    eventually("it begins anew", || node.lifecycle.partitions().by_name("events", 0).is_ok());
+    assert_eq!(node.consume("events"), [""; 0]);
     node.stop();
+}
+
+/// A stopped node with one record in partition 0 of `events`, and the folders of that partition in its two directories.
+fn stopped_on_two() -> (tempfile::TempDir, String, [PathBuf; 2]) {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let directories = ["one", "two"].map(|name| root.path().join(name));
+    let log_dirs = directories.each_ref().map(|path| path.display().to_string()).join(",");
+    let node = start_on_two(&log_dirs).expect("starts");
+    node.create("events", &[]);
+    node.produce("events", "a");
+    node.stop();
+    (root, log_dirs, directories.map(|path| path.join("events-0")))
+}
+
+fn start_on_two(log_dirs: &str) -> Result<Node, Error> {
+    Node::start_on(Arc::new(milena_log::RealFiles), &[("log.dirs", log_dirs)])
+}
+
+/// The folder that is there is copied to where the other would be; the copy.
+fn copied(folders: &[PathBuf; 2]) -> &PathBuf {
+    let (from, to) =
+        if folders[0].exists() { (&folders[0], &folders[1]) } else { (&folders[1], &folders[0]) };
+    fs::create_dir(to).expect("writable");
+    for entry in fs::read_dir(from).expect("readable") {
+        let name = entry.expect("readable").file_name();
+        fs::copy(from.join(&name), to.join(&name)).expect("writable");
+    }
+    to
+}
+
+#[test]
+fn partition_in_two_directories_stops_the_start_and_loses_nothing() {
+    let (_root, log_dirs, folders) = stopped_on_two();
+    let copy = copied(&folders);
+    for _ in 0..2 {
+        let error = start_on_two(&log_dirs).err().expect("nobody can know which of them to serve");
+        let message = error.to_string();
+        let names = folders.each_ref().map(|folder| folder.display().to_string());
+        assert!(matches!(error, Error::Twice(_)) && message.contains("events-0"), "{message}");
+        assert!(names.iter().all(|name| message.contains(name)), "{message}");
+        assert!(folders.iter().all(|folder| folder.exists()), "both are where they were");
+    }
+    fs::remove_dir_all(copy).expect("writable");
+    let node = start_on_two(&log_dirs).expect("it is there once");
+    assert_eq!(node.consume("events"), ["a"]);
+    node.stop();
+}
+
+#[test]
+fn partition_in_two_directories_that_nobody_wants_is_set_aside_in_both() {
+    let (root, log_dirs, folders) = stopped_on_two();
+    copied(&folders);
+    for folder in &folders {
+        let stranger = format!("version: 0\ntopic_id: {}", milena_protocol::types::Uuid::from_bytes([7; 16]));
+        fs::write(folder.join("partition.metadata"), stranger).expect("writable");
+    }
+    let node = start_on_two(&log_dirs).expect("they belong to no topic");
+    node.stop();
+    for directory in ["one", "two"] {
+        let names = fs::read_dir(root.path().join(directory)).expect("readable");
+        let names = names.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned());
+        assert_eq!(names.filter(|name| name.ends_with("-stray")).count(), 1, "{directory}");
+    }
+}
+
+fn names(files: &MemoryFiles) -> Vec<String> {
+    let entries = files.list(Path::new("/data")).expect("memory");
+    let mut names: Vec<_> =
+        entries.into_iter().map(|entry| entry.name).filter(|name| name.contains("events")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn partition_that_could_not_be_created_for_want_of_descriptors_is_created_later() {
+    for operation in [Operation::Create, Operation::SyncDir, Operation::Open] {
+        let files = MemoryFiles::new();
+        let properties = [("log.dirs", "/data"), ("metadata.log.dir", "/meta")];
+        let node = Node::start_on(Arc::new(files.clone()), &properties).expect("memory");
+        files.inject(Fault::errno(operation, 0, EMFILE).on_paths("/data/events-0").lasting());
+        node.create("events", &[]);
+        let of = |node: &Node| node.lifecycle.partitions().by_name("events", 0).map(|_| ());
+        if of(&node).is_ok() {
+            // Nothing of that kind is done when a partition is made.
+            assert_eq!(operation, Operation::Open);
+        } else {
+            assert_eq!(of(&node), Err(ErrorCode::KafkaStorageError), "{operation:?}");
+        }
+        files.heal();
+        eventually("there are descriptors again", || of(&node).is_ok());
+        node.produce("events", "a");
+        node.stop();
+        let node = Node::start_on(Arc::new(files.clone()), &properties).expect("memory");
+        assert_eq!(node.consume("events"), ["a"], "{operation:?}");
+        node.stop();
+        assert_eq!(names(&files), ["events-0", "events-1"], "{operation:?}: nothing was set aside");
+    }
+}
+
+#[test]
+fn partition_that_could_not_be_opened_for_want_of_descriptors_is_opened_later() {
+    let files = MemoryFiles::new();
+    let properties = [("log.dirs", "/data"), ("metadata.log.dir", "/meta")];
+    let node = Node::start_on(Arc::new(files.clone()), &properties).expect("memory");
+    node.create("events", &[]);
+    node.produce("events", "a");
+    node.crash();
+    files.inject(
+        Fault::errno(Operation::Open, 0, EMFILE)
+            .on_paths("/data/events-0/00000000000000000000.log")
+            .lasting(),
+    );
+    let node = Node::start_on(Arc::new(files.clone()), &properties).expect("the rest serves");
+    let found = node.lifecycle.partitions().by_name("events", 0);
+    assert_eq!(found.err(), Some(ErrorCode::KafkaStorageError));
+    files.heal();
+    eventually("it is opened", || node.lifecycle.partitions().by_name("events", 0).is_ok());
+    assert_eq!(node.consume("events"), ["a"]);
+    node.stop();
+    assert_eq!(names(&files), ["events-0", "events-1"]);
 }

@@ -8,6 +8,7 @@ pub mod cleaning;
 pub mod definitions;
 mod groups;
 mod process;
+mod quotas;
 mod requests;
 mod scrape;
 
@@ -25,10 +26,12 @@ pub use scrape::render;
 /// A named bound that something ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// `max.connections`: accepting waits.
+    /// `max.connections`, of the broker or of a listener: accepting waits.
     Connections,
-    /// `max.connections.per.ip`: the connection is closed.
+    /// `max.connections.per.ip` and its overrides: the connection is closed.
     ConnectionsPerIp,
+    /// Connections of addresses that open them too fast, which are held until they are closed: it is closed at once.
+    ConnectionsHeld,
     /// File descriptors of the process: accepting waits.
     Descriptors,
     /// `queued.max.request.bytes`: reading waits.
@@ -73,9 +76,10 @@ pub enum Failure {
 }
 
 impl Limit {
-    const ALL: [Limit; 16] = [
+    const ALL: [Limit; 17] = [
         Limit::Connections,
         Limit::ConnectionsPerIp,
+        Limit::ConnectionsHeld,
         Limit::Descriptors,
         Limit::RequestMemory,
         Limit::Idle,
@@ -97,6 +101,7 @@ impl Limit {
         match self {
             Limit::Connections => "connections",
             Limit::ConnectionsPerIp => "connections_per_ip",
+            Limit::ConnectionsHeld => "connections_held",
             Limit::Descriptors => "descriptors",
             Limit::RequestMemory => "request_memory",
             Limit::Idle => "idle",
@@ -145,6 +150,7 @@ pub struct Metrics {
     raft_applied_index: IntGauge,
     log_directories_offline: IntGauge,
     groups: groups::Counters,
+    quotas: quotas::Counters,
     /// Of the log cleaner.
     pub cleaning: cleaning::Cleaning,
 }
@@ -172,6 +178,7 @@ impl Metrics {
             raft_applied_index: gauge(&definitions::RAFT_APPLIED_INDEX),
             log_directories_offline: gauge(&definitions::LOG_DIRECTORIES_OFFLINE),
             groups: groups::Counters::new(),
+            quotas: quotas::Counters::new(),
             cleaning: cleaning::Cleaning::default(),
         }
     }
@@ -226,6 +233,7 @@ impl Metrics {
             self.raft_applied_index.collect(),
             self.log_directories_offline.collect(),
             self.groups.collect(),
+            self.quotas.collect(),
         ]
         .concat()
     }

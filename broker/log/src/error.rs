@@ -93,6 +93,6 @@ pub enum ReadError {
 }
 
 /// Errors that say something about the process, not about the disk.
-pub(crate) fn is_descriptor_shortage(error: &io::Error) -> bool {
+pub fn is_descriptor_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }

@@ -56,7 +56,7 @@ mod truncation;
 pub use config::Config;
 pub use directory::{Directory, Identity};
 pub use durability::Durability;
-pub use error::{AppendError, Error, ReadError};
+pub use error::{AppendError, Error, ReadError, is_descriptor_shortage};
 pub use log::{AppendAs, Appended, Log, Opened};
 pub use lookup::Lookup;
 pub use read::Read;

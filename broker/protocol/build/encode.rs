@@ -91,6 +91,8 @@ impl<'m> Emitter<'m> {
             }
             (Type::Array(_), true) => format!("nullable_array({value}.as_deref(), version, {flexible})?"),
             (Type::Array(_), false) => format!("array({reference}, version, {flexible})?"),
+            // The one field that is filled in after the message was encoded.
+            (Type::Int32, _) if f.name == "ThrottleTimeMs" => format!("throttle_time({value})"),
             (primitive, _) => format!("{}({value})", self.type_text(primitive).to_lowercase()),
         };
         format!("w.{call};\n")

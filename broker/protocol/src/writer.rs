@@ -20,6 +20,8 @@ pub struct Splice {
 pub struct Writer {
     bytes: Vec<u8>,
     splices: Vec<Splice>,
+    /// Where the throttle time of a response stands.
+    throttle_time_at: Option<usize>,
 }
 
 type Result<T> = std::result::Result<T, EncodeError>;
@@ -30,12 +32,12 @@ impl Writer {
     }
 
     pub fn with_capacity(capacity: usize) -> Self {
-        Writer { bytes: Vec::with_capacity(capacity), splices: Vec::new() }
+        Self::from_vec(Vec::with_capacity(capacity))
     }
 
     /// Continues at the end of `bytes`, so that a buffer can be used again.
     pub fn from_vec(bytes: Vec<u8>) -> Self {
-        Writer { bytes, splices: Vec::new() }
+        Writer { bytes, ..Writer::default() }
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -63,6 +65,20 @@ impl Writer {
     /// Overwrites 4 bytes written earlier, for a length that is known only afterwards.
     pub(crate) fn patch_i32(&mut self, position: usize, value: i32) {
         self.bytes[position..position + 4].copy_from_slice(&value.to_be_bytes());
+    }
+
+    /// Writes the time that a response has its client wait, and remembers where: what the answer itself took is known
+    /// only when it is encoded.
+    pub(crate) fn throttle_time(&mut self, ms: i32) {
+        self.throttle_time_at = Some(self.bytes.len());
+        self.i32(ms);
+    }
+
+    /// Has the response say that the client waits for at least so long. Versions without the field say nothing.
+    pub fn raise_throttle_time(&mut self, ms: i32) {
+        let Some(at) = self.throttle_time_at else { return };
+        let said = self.bytes[at..at + 4].try_into().map_or(0, i32::from_be_bytes);
+        self.patch_i32(at, said.max(ms));
     }
 
     /// Refuses versions that a message does not have.

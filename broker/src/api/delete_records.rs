@@ -65,9 +65,6 @@ async fn make_durable(cx: &RequestContext, directories: Vec<Arc<Directory>>) -> 
         return true;
     }
     // A failure was logged when it took its directory offline.
-    let writing = cx
-        .node
-        .background
-        .spawn_blocking(move || directories.iter().all(|directory| directory.checkpoint().is_ok()));
+    let writing = cx.run_blocking(move || directories.iter().all(|directory| directory.checkpoint().is_ok()));
     writing.await.unwrap_or(false)
 }

@@ -169,7 +169,7 @@ fn config(row: Row, request: &DescribeConfigsRequest<'_>) -> DescribeConfigsReso
         source: synonym.source as i8,
     });
     DescribeConfigsResourceResult {
-        name: row.name.into(),
+        name: row.name,
         value: row.value.map(Into::into),
         read_only: row.read_only,
         config_source: row.source as i8,

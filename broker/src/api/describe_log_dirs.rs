@@ -80,7 +80,7 @@ fn topic(name: &str, mut partitions: Vec<DescribeLogDirsPartition>) -> DescribeL
 /// How each directory is called in full, and the room on its disk. Asking a disk may block.
 async fn spaces(cx: &RequestContext, paths: Vec<PathBuf>) -> Vec<(String, Option<Space>)> {
     let count = paths.len();
-    let asked = cx.node.background.spawn_blocking(move || {
+    let asked = cx.run_blocking(move || {
         let of = |path: &Path| {
             let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
             (shown.to_string_lossy().into_owned(), system::space(path).ok())

@@ -34,6 +34,9 @@ pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
     let by_id = cx.version >= 13;
     let replica_id = if cx.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
     let quota = if replica_id < 0 { cx.fetch_quota() } else { None };
+    if replica_id >= 0 {
+        cx.exempt_from_time();
+    }
     let quota_bytes_max = quota.as_ref().and_then(FetchQuota::bytes_max);
     let bounds = Bounds::of(cx, &request, replica_id, quota_bytes_max);
     let deadline = cx.deadline(request.max_wait_ms);
@@ -42,17 +45,21 @@ pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
         Err(error) => return cx.reply(&FetchResponse { error_code: error.into(), ..Default::default() }),
     };
     let results = read_until_enough(cx, &begun.wants, &bounds, deadline).await;
-    if let Some(quota) = quota {
-        let throttle_time_ms = quota.throttle(bytes(&results));
-        if throttle_time_ms > 0 {
-            // Nothing was said about any partition, so a session stays where it was.
-            let session_id = begun.session_id();
-            return cx.reply(&FetchResponse { throttle_time_ms, session_id, ..Default::default() });
-        }
+    let throttle_time_ms = throttle(cx, quota, &results);
+    if throttle_time_ms > 0 {
+        // Nothing was said about any partition, so a session stays where it was.
+        let session_id = begun.session_id();
+        return cx.reply(&FetchResponse { throttle_time_ms, session_id, ..Default::default() });
     }
     let said: Vec<Said> = results.iter().map(said).collect();
     let (session_id, include) = cx.node.fetch_sessions.finish(&begun, &said, by_id, now_ms());
     respond(cx, &begun, results, session_id, &include)
+}
+
+/// The longer of the waits for what was read and for the time that it took, in milliseconds.
+fn throttle(cx: &RequestContext, quota: Option<FetchQuota<'_>>, results: &[Found]) -> i32 {
+    let time_ms = cx.throttle_time();
+    quota.map_or(0, |quota| quota.throttle(bytes(results), time_ms > 0)).max(time_ms)
 }
 
 /// What the request limits over all of its partitions.
@@ -155,7 +162,7 @@ fn missing(results: &mut [Found]) -> Vec<(Arc<Partition>, Missing)> {
 /// Brings it into memory, away from the reactor. A disk that fails takes the partition offline, which the next read
 /// finds. False when nothing could be brought, because the process stops.
 async fn bring(cx: &RequestContext, missing: Vec<(Arc<Partition>, Missing)>) -> bool {
-    let bringing = cx.node.background.spawn_blocking(move || {
+    let bringing = cx.run_blocking(move || {
         missing.into_iter().for_each(|(partition, missing)| partition.bring(missing));
     });
     bringing.await.is_ok()

@@ -102,7 +102,7 @@ async fn look_up(
     }
     let permit = LOOKUPS.acquire().await;
     let places: Vec<_> = lookups.iter().map(|(place, lookup)| (*place, lookup.partition.index())).collect();
-    let looking = cx.node.background.spawn_blocking(move || {
+    let looking = cx.run_blocking(move || {
         // Held by the work and not by the request, which may be dropped with its connection.
         let _permit = permit;
         let found = lookups.iter().map(|(_, lookup)| {

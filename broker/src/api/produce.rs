@@ -42,6 +42,7 @@ pub async fn handle(cx: &RequestContext, request: ProduceRequest<'_>) -> Reply {
         }),
     };
     if request.acks == 0 {
+        cx.exempt_from_time();
         cx.throttle_produce();
         let failed = response.responses.iter().flat_map(|topic| &topic.partition_responses);
         return if failed.into_iter().any(|partition| partition.error_code != 0) {

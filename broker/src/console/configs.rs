@@ -1,5 +1,7 @@
 //! `/api/v1/broker`: the configuration in force on this broker, and how any property is shown.
 
+use std::borrow::Cow;
+
 use axum::extract::State;
 use axum::response::Response;
 use milena_state::config::describe::{self, Row, Source};
@@ -12,7 +14,7 @@ use crate::broker::Node;
 /// One property. What is sensitive has no value here, as in DescribeConfigs.
 #[derive(Debug, Serialize)]
 pub struct Config {
-    name: &'static str,
+    name: Cow<'static, str>,
     value: Option<String>,
     /// Kafka's name of where the value comes from.
     source: &'static str,
@@ -55,8 +57,8 @@ pub fn of_topic(node: &Node, image: &milena_state::metadata::Image, topic: &str)
 
 fn configs(rows: Vec<Row>, is_set: impl Fn(&Row) -> bool) -> Vec<Config> {
     let config = |row: Row| Config {
-        name: row.name,
         is_set: is_set(&row),
+        name: row.name,
         value: row.value,
         source: row.source.name(),
         is_read_only: row.read_only,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use milena_state::metadata::{self, Applied, Delta, Image, Record};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Metadata;
 use super::publish::Publisher;
@@ -97,7 +98,13 @@ pub async fn run(source: Source, metadata: Arc<Metadata>, publisher: Publisher) 
 async fn follow(mut source: Source, metadata: &Metadata, mut publisher: Publisher) -> io::Result<Infallible> {
     let mut image = Image::clone(&metadata.image());
     loop {
-        let update = source.next(image.applied()).await;
+        let update = tokio::select! {
+            update = source.next(image.applied()) => update,
+            () = at(publisher.open_again_at()) => {
+                publisher = publisher.open_again(metadata.image_arc()).await.map_err(io::Error::other)?;
+                continue;
+            }
+        };
         let update =
             update.ok_or_else(|| io::Error::other("the source of committed metadata has stopped"))??;
         let before = Arc::new(image.clone());
@@ -115,6 +122,14 @@ async fn follow(mut source: Source, metadata: &Metadata, mut publisher: Publishe
         }
         let index = after.applied().index;
         metadata.publish(after, index);
+    }
+}
+
+/// Waits until then, or for ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

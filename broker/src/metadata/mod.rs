@@ -4,6 +4,7 @@
 //! new image visible and acts on what changed. A broker follows its own controller by the path that it would follow
 //! a remote one.
 
+mod awaited;
 pub mod follow;
 pub mod publish;
 

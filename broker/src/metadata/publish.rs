@@ -12,10 +12,11 @@ use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
 use milena_state::config::topic;
 use milena_state::metadata::{self, ConfigResource, Delta, Image, ResourceKind};
-use milena_state::quota;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::awaited::Awaited;
 use crate::broker::now_ms;
 use crate::coordinator::Coordinators;
 use crate::partition::directories::{SYNCING_THREADS, in_parallel};
@@ -32,6 +33,7 @@ pub struct Publisher {
     defaults: (Arc<topic::Settings>, Arc<Config>),
     quotas: Arc<Quotas>,
     incarnation_id: Uuid,
+    awaited: Awaited,
     /// The image has our own registration: from then on it may make us a leader.
     is_registered: bool,
     /// Until the image is known to hold everything that was committed before this start, a partition that it names
@@ -58,6 +60,7 @@ impl Publisher {
             settings,
             defaults,
             incarnation_id,
+            awaited: Awaited::default(),
             is_registered: false,
             is_catching_up: true,
             table,
@@ -93,12 +96,25 @@ impl Publisher {
         Ok(self)
     }
 
+    /// When to call [`open_again`](Self::open_again): partitions wait for that.
+    pub fn open_again_at(&self) -> Option<Instant> {
+        self.awaited.at()
+    }
+
+    /// Tries again to open what could not be opened for want of descriptors.
+    ///
+    /// Errors: as [`apply`](Self::apply).
+    pub async fn open_again(self, image: Arc<Image>) -> Result<Self, Ended> {
+        let topics_changed = self.awaited.topics().clone();
+        self.apply(image, Delta { topics_changed, ..Delta::default() }).await
+    }
+
     /// Brings the table to the state of `image`, in which `delta` changed.
     ///
     /// Errors: the work panicked, and nobody knows what it left undone.
     pub async fn apply(mut self, image: Arc<Image>, delta: Delta) -> Result<Self, Ended> {
         if delta.client_quotas_changed {
-            self.quotas.replace(quota::Limits::of(&image));
+            self.quotas.publish(&image);
         }
         if delta.topics_changed.is_empty()
             && delta.topics_removed.is_empty()
@@ -129,6 +145,10 @@ impl Publisher {
         for plan in placed {
             self.put(plan, myself);
         }
+        let awaited =
+            topics.iter().filter(|id| self.table.topic(**id).is_some_and(|topic| topic.is_awaited()));
+        self.awaited.tried(&topics, awaited.copied().collect());
+        self.awaited.forget(delta.topics_removed.keys());
         for id in configured {
             self.configure(image, id, myself);
         }
@@ -215,7 +235,7 @@ impl Publisher {
             }
             match known.as_ref().and_then(|topic| topic.slots.get(index)) {
                 Some(slot @ (Slot::Here(_) | Slot::Failed)) => Planned::Known(slot.clone()),
-                Some(Slot::Elsewhere) | None => Planned::ToOpen(Mutex::new(Slot::Failed)),
+                Some(Slot::Elsewhere | Slot::Awaited) | None => Planned::ToOpen(Mutex::new(Slot::Failed)),
             }
         });
         Plan { assigned: Arc::clone(assigned), settings, log_config, slots: slots.collect() }
@@ -247,6 +267,10 @@ impl Publisher {
         );
         match opened {
             Ok(partition) => Slot::Here(partition),
+            Err(error) if error.is_retriable() => {
+                tracing::error!(topic = %topic.name, partition = index, %error, "partition cannot be opened and will be tried again");
+                Slot::Awaited
+            }
             Err(error) => {
                 tracing::error!(topic = %topic.name, partition = index, %error, "partition cannot be opened");
                 Slot::Failed

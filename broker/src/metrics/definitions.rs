@@ -45,6 +45,16 @@ definitions! {
         "Client connections that were accepted.";
     LIMIT_REACHED = "milena_limit_reached_total" Counter ["limit"]
         "How often a bound made something wait, cut it short, refused it or closed a connection.";
+    CONNECTIONS_THROTTLED = "milena_connections_throttled_total" Counter ["scope"]
+        "Connections that came faster than `max.connection.creation.rate` of the broker or the listener and were served later, or than their address may open them and were closed later.";
+    CONNECTION_THROTTLE_SECONDS = "milena_connection_throttle_seconds_total" Counter ["scope"]
+        "Time by which they were served or closed later.";
+    QUOTA_THROTTLED = "milena_quota_throttled_requests_total" Counter ["quota"]
+        "Requests whose client was told to wait, by the quota that it exceeded.";
+    QUOTA_THROTTLE_SECONDS = "milena_quota_throttle_seconds_total" Counter ["quota"]
+        "Time that these clients were told to wait.";
+    QUOTA_CLIENTS = "milena_quota_clients" Gauge ["quota"]
+        "Clients or addresses whose use of a quota is remembered, at most 10000 for each.";
     FETCH_SESSIONS = "milena_fetch_sessions" Gauge []
         "Incremental fetch sessions that are remembered.";
     FETCH_SESSION_PARTITIONS = "milena_fetch_session_partitions" Gauge []
@@ -155,6 +165,9 @@ definitions! {
 pub fn reference() -> String {
     use std::fmt::Write as _;
 
+    use milena_state::quota::Key;
+    use milena_state::quota::connections::Scope;
+
     let mut page = String::from(
         "# Metrics\n\nServed at `/metrics` of `milena.http.listener`. Generated from the table in \
          `broker/src/metrics/definitions.rs`; a test compares the two.\n\n\
@@ -168,9 +181,12 @@ pub fn reference() -> String {
     let limits = super::Limit::ALL.map(super::Limit::name).join("`, `");
     let failures = super::Failure::ALL.map(super::Failure::name).join("`, `");
     let outcomes = super::cleaning::Outcome::ALL.map(super::cleaning::Outcome::name).join("`, `");
+    let quotas = Key::ALL.map(Key::name).join("`, `");
+    let scopes = Scope::ALL.map(Scope::name).join("`, `");
     let _ = writeln!(
         page,
-        "\nValues of `limit`: `{limits}`. Values of `reason`: `{failures}`. Values of `outcome`: `{outcomes}`."
+        "\nValues of `limit`: `{limits}`. Values of `reason`: `{failures}`. Values of `outcome`: `{outcomes}`. \
+         Values of `quota`: `{quotas}`. Values of `scope`: `{scopes}`."
     );
     page
 }

@@ -24,6 +24,7 @@ pub fn render(node: &Node, connections: usize, signs: Signs) -> Result<String, p
     let cached_partitions = node.fetch_sessions.cached_partitions();
     families.push(plain(&table::FETCH_SESSION_PARTITIONS, cached_partitions as f64));
     families.push(plain(&table::METADATA_PUBLISHED_INDEX, node.metadata.published_index() as f64));
+    families.push(super::quotas::measured(&node.quotas));
     families.extend(groups(node));
     families.extend(health(signs));
     families.extend(partitions(node));

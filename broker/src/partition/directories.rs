@@ -1,6 +1,7 @@
 //! The log directories of this broker: opening them, giving partitions a place, closing them in order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,13 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use milena_log::directory::Options;
 use milena_log::files::Files;
 use milena_log::partition_folders::{Found, TOPIC_ID};
-use milena_log::{Config, Directory, Error, Identity, Log};
+use milena_log::{Config, Directory, Error, Log};
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::Settings;
 use milena_state::partition::identity;
 use parking_lot::Mutex;
 
 use super::deleted::{Deleted, FOUND_DELAY_MS};
+use super::identities::{OpenError, id_of, identify};
 use super::partition::Partition;
 use crate::broker::now_ms;
 use crate::controller::raft::log_store::LOG_NAME;
@@ -53,6 +55,12 @@ pub struct Directories {
     /// The directory that holds the metadata log and is not one of `log.dirs`: no partition is placed there.
     metadata_only: Option<Uuid>,
     found: Mutex<Unopened>,
+    /// Those that were found once more, in another directory.
+    found_again: Mutex<Vec<((Uuid, i32), Arc<Directory>, Found)>>,
+    /// The first of them that was asked for.
+    twice: Mutex<Option<Twice>>,
+    /// Folders that stay where they are: of partitions that will be asked for again, or that lie in two directories.
+    kept: Mutex<HashSet<String>>,
     /// Folders that were found at start and do not tell their topic's id, by name.
     nameless: Mutex<HashMap<String, Arc<Directory>>>,
     deleted: Deleted,
@@ -60,22 +68,16 @@ pub struct Directories {
     counts: Mutex<BTreeMap<Uuid, usize>>,
 }
 
-/// Why the directories as a whole cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("none of the log directories can be used; the last problem: {0}")]
-    None(Error),
-    #[error("log directory {} belongs to cluster {found}, not to {expected}", path.display())]
-    OtherCluster { path: PathBuf, found: String, expected: String },
-    #[error("log directory {} belongs to node {found}, not to {expected} (node.id)", path.display())]
-    OtherNode { path: PathBuf, found: i32, expected: i32 },
-    #[error(
-        "log directory {} holds partitions, but its meta.properties is gone: put the file back, or move what is in the \
-         directory away to begin anew", path.display()
-    )]
-    IdentityLost { path: PathBuf },
-    #[error("log directories {} and {} have the same directory id", first.display(), second.display())]
-    SameId { first: PathBuf, second: PathBuf },
+/// A partition in two directories.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "partition {partition} is in two log directories, {} and {}: look which of the two folders holds what you want to \
+     keep (`milena dump-log` shows its records), move the other one away, and start again", first.display(), second.display()
+)]
+pub struct Twice {
+    pub partition: String,
+    pub first: PathBuf,
+    pub second: PathBuf,
 }
 
 impl Directories {
@@ -120,6 +122,9 @@ impl Directories {
             offline_count,
             metadata_only: None,
             found: Mutex::default(),
+            found_again: Mutex::default(),
+            twice: Mutex::default(),
+            kept: Mutex::default(),
             nameless: Mutex::default(),
             deleted: Deleted::default(),
             counts: Mutex::default(),
@@ -186,9 +191,14 @@ impl Directories {
             for partition in partitions.into_iter().filter(|found| found.name != LOG_NAME) {
                 *counts.entry(id_of(directory)).or_default() += 1;
                 let place = Arc::clone(directory);
-                match partition.topic_id {
-                    Some(topic_id) => drop(found.insert((topic_id, partition.partition), (place, partition))),
-                    None => drop(nameless.insert(partition.name, place)),
+                let Some(topic_id) = partition.topic_id else {
+                    nameless.insert(partition.name, place);
+                    continue;
+                };
+                let key = (topic_id, partition.partition);
+                match found.entry(key) {
+                    Entry::Vacant(vacant) => drop(vacant.insert((place, partition))),
+                    Entry::Occupied(_) => self.found_again.lock().push((key, place, partition)),
                 }
             }
             self.find_deleted(directory);
@@ -213,8 +223,33 @@ impl Directories {
         self.offline_count > 0 && !self.found.lock().contains_key(&(topic_id, index))
     }
 
+    /// A partition that was asked for and lies in two directories. Which of them holds what was acknowledged nobody can
+    /// know: serving one could lose it, so that the broker must not start, as Apache Kafka does not.
+    pub fn twice(&self) -> Option<Twice> {
+        self.twice.lock().take()
+    }
+
+    /// Errors: `Unreadable` for a partition that lies in two directories.
+    fn check_once(&self, folder: &str, key: (Uuid, i32)) -> Result<(), Error> {
+        let again = self.found_again.lock();
+        let second = again.iter().find(|(other, ..)| *other == key);
+        let Some(second) = second.map(|(_, place, found)| place.path().join(&found.name)) else {
+            return Ok(());
+        };
+        drop(again);
+        let first = self.found.lock().get(&key).map(|(first, found)| first.path().join(&found.name));
+        let first = first.unwrap_or_default();
+        let reason = format!("the partition is in {} as well", first.display());
+        self.kept.lock().insert(folder.to_owned());
+        let partition = folder.to_owned();
+        self.twice.lock().get_or_insert(Twice { partition, first, second: second.clone() });
+        Err(Error::Unreadable { file: second, reason })
+    }
+
     /// Opens the replica of a partition where it lies, or creates it: in the directory `preferred` if that is one of
     /// ours, else in the one with the fewest partitions. Blocks on the disk.
+    ///
+    /// Errors that are retriable leave it where it was found or begun, for the next attempt.
     pub fn open_partition(
         &self,
         topic: (&Arc<str>, Uuid),
@@ -225,27 +260,55 @@ impl Directories {
     ) -> Result<Arc<Partition>, Error> {
         let (name, topic_id) = topic;
         let folder = format!("{name}-{index}");
+        let opened = self.open_folder(&folder, (topic_id, index), preferred, config);
+        match &opened {
+            Err(error) if error.is_retriable() => self.kept.lock().insert(folder),
+            Ok(_) => self.kept.lock().remove(&folder),
+            Err(_) => false,
+        };
+        let (directory, log) = opened?;
+        Ok(Partition::new(Arc::clone(name), topic_id, index, directory, log, Arc::clone(settings)))
+    }
+
+    fn open_folder(
+        &self,
+        folder: &str,
+        (topic_id, index): (Uuid, i32),
+        preferred: Option<Uuid>,
+        config: &Arc<Config>,
+    ) -> Result<(Arc<Directory>, Log), Error> {
+        self.check_once(folder, (topic_id, index))?;
         let found = self.found.lock().remove(&(topic_id, index));
-        let directory = match &found {
-            Some((directory, _)) => Arc::clone(directory),
-            None => match self.nameless_of_ours(&folder)? {
+        let (place, found) = found.unzip();
+        let directory = match place {
+            Some(directory) => directory,
+            None => match self.nameless_of_ours(folder)? {
                 Some(directory) => directory,
                 None => {
-                    self.check_ids(&folder, topic_id)?;
+                    self.check_ids(folder, topic_id)?;
                     let directory = self.place(preferred);
-                    self.move_aside(&directory, &folder)?;
+                    self.move_aside(&directory, folder)?;
                     directory
                 }
             },
         };
-        let (log, opened) = Log::open(&directory, &folder, Arc::clone(config), now_ms())?;
-        if opened.truncated_bytes > 0 {
-            tracing::warn!(partition = %folder, bytes = opened.truncated_bytes, "torn tail of the log was cut");
+        let log = open_log(&directory, folder, found.is_none().then_some(topic_id), config);
+        let log = log.inspect_err(|error| {
+            if error.is_retriable() {
+                self.put_back(folder, (topic_id, index), (&directory, found));
+            }
+        })?;
+        Ok((directory, log))
+    }
+
+    /// A partition that could not be opened will be asked for again, and must be found where it is: what was begun in a
+    /// new folder has no records and is taken over.
+    fn put_back(&self, folder: &str, key: (Uuid, i32), (directory, found): (&Arc<Directory>, Option<Found>)) {
+        let place = Arc::clone(directory);
+        match found {
+            Some(found) => drop(self.found.lock().insert(key, (place, found))),
+            None => drop(self.nameless.lock().insert(folder.to_owned(), place)),
         }
-        if found.is_none() {
-            directory.write_topic_id(&folder, topic_id)?;
-        }
-        Ok(Partition::new(Arc::clone(name), topic_id, index, directory, log, Arc::clone(settings)))
     }
 
     /// The directory in which a folder of this name does not tell its topic's id. One without records was left by a
@@ -255,7 +318,12 @@ impl Directories {
     /// would begin anew beside them, is more likely than not.
     fn nameless_of_ours(&self, folder: &str) -> Result<Option<Arc<Directory>>, Error> {
         let Some(directory) = self.nameless.lock().remove(folder) else { return Ok(None) };
-        if directory.has_records(folder)? {
+        let has_records = directory.has_records(folder).inspect_err(|error| {
+            if error.is_retriable() {
+                self.nameless.lock().insert(folder.to_owned(), Arc::clone(&directory));
+            }
+        })?;
+        if has_records {
             return Err(Error::Unreadable {
                 file: directory.path().join(folder).join(TOPIC_ID),
                 reason: "it does not tell the topic's id, and the folder has records".to_owned(),
@@ -302,10 +370,16 @@ impl Directories {
     /// Renames what was found at start and belongs to no topic of the image, so that it is neither served nor in the
     /// way. It is kept: only a person can know that nobody wants it.
     pub fn set_strays_aside(&self) {
-        let strays = std::mem::take(&mut *self.found.lock());
-        let strays = strays.into_values().map(|(directory, found)| (found.name, directory));
-        let nameless = std::mem::take(&mut *self.nameless.lock());
-        for (folder, directory) in strays.chain(nameless) {
+        let kept = self.kept.lock().clone();
+        let is_stray = |folder: &str| !kept.contains(folder);
+        let mut strays: Vec<(String, Arc<Directory>)> = Vec::new();
+        strays.extend(self.nameless.lock().extract_if(|folder, _| is_stray(folder)));
+        let found = self.found.lock().extract_if(|_, (_, found)| is_stray(&found.name)).collect::<Vec<_>>();
+        strays.extend(found.into_iter().map(|(_, (directory, found))| (found.name, directory)));
+        let again =
+            self.found_again.lock().extract_if(.., |(_, _, found)| is_stray(&found.name)).collect::<Vec<_>>();
+        strays.extend(again.into_iter().map(|(_, directory, found)| (found.name, directory)));
+        for (folder, directory) in strays {
             if let Err(error) = self.rename_stray(&directory, &folder) {
                 tracing::error!(partition = %folder, %error, "stray partition cannot be renamed");
             }
@@ -318,16 +392,23 @@ impl Directories {
         match self.files.list(&path) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if milena_log::is_descriptor_shortage(&error) => return Err(Error::TooManyOpenFiles),
             // It may be there: nothing of another topic's may be opened as this one's.
             Err(error) => return Err(Error::Unreadable { file: path, reason: error.to_string() }),
         }
         // It is no other's from here on, and must not be set aside by its name.
-        self.found
-            .lock()
-            .retain(|_, (place, found)| place.path() != directory.path() || found.name != folder);
-        self.rename_stray(directory, folder).map_err(|error| Error::Unreadable {
-            file: path,
-            reason: format!("folder of another topic cannot be renamed: {error}"),
+        let at = directory.path();
+        let is_other = |place: &Directory, found: &Found| place.path() != at || found.name != folder;
+        self.found.lock().retain(|_, (place, found)| is_other(place, found));
+        self.found_again.lock().retain(|(_, place, found)| is_other(place, found));
+        self.rename_stray(directory, folder).map_err(|error| {
+            match milena_log::is_descriptor_shortage(&error) {
+                true => Error::TooManyOpenFiles,
+                false => Error::Unreadable {
+                    file: path,
+                    reason: format!("folder of another topic cannot be renamed: {error}"),
+                },
+            }
         })
     }
 
@@ -367,6 +448,23 @@ impl Directories {
     }
 }
 
+/// Opens the log of a partition, and has a new one tell the `new_id` of its topic.
+fn open_log(
+    directory: &Arc<Directory>,
+    folder: &str,
+    new_id: Option<Uuid>,
+    config: &Arc<Config>,
+) -> Result<Log, Error> {
+    let (log, opened) = Log::open(directory, folder, Arc::clone(config), now_ms())?;
+    if opened.truncated_bytes > 0 {
+        tracing::warn!(partition = %folder, bytes = opened.truncated_bytes, "torn tail of the log was cut");
+    }
+    if let Some(topic_id) = new_id {
+        directory.write_topic_id(folder, topic_id)?;
+    }
+    Ok(log)
+}
+
 /// The name that the folder of a stray partition gets: Kafka's, with the topic cut where the whole would be longer
 /// than a file system allows.
 fn stray_folder(folder: &str, unique: &str) -> String {
@@ -385,49 +483,6 @@ fn open_and_list(
     let directory = Directory::open(Arc::clone(files), path, Options::default())?;
     let listed = directory.list()?;
     Ok((directory, listed))
-}
-
-fn identify(
-    online: &mut [Arc<Directory>],
-    node_id: i32,
-    cluster_id: &str,
-    new_id: impl Fn() -> Uuid,
-) -> Result<(), OpenError> {
-    let mut seen: BTreeMap<Uuid, PathBuf> = BTreeMap::new();
-    for directory in online {
-        let path = directory.path().to_path_buf();
-        let identity = match directory.identity() {
-            Some(identity) => identity,
-            // Its cluster and node are not for us to guess: a new identity could give the data to another cluster.
-            None if !directory.list().map_err(OpenError::None)?.is_empty() => {
-                return Err(OpenError::IdentityLost { path });
-            }
-            None => {
-                let identity =
-                    Identity { cluster_id: cluster_id.to_owned(), node_id, directory_id: new_id() };
-                directory.initialise(&identity).map_err(OpenError::None)?;
-                identity
-            }
-        };
-        if identity.cluster_id != cluster_id {
-            return Err(OpenError::OtherCluster {
-                path,
-                found: identity.cluster_id,
-                expected: cluster_id.to_owned(),
-            });
-        }
-        if identity.node_id != node_id {
-            return Err(OpenError::OtherNode { path, found: identity.node_id, expected: node_id });
-        }
-        if let Some(first) = seen.insert(identity.directory_id, path.clone()) {
-            return Err(OpenError::SameId { first, second: path });
-        }
-    }
-    Ok(())
-}
-
-fn id_of(directory: &Directory) -> Uuid {
-    directory.identity().map(|identity| identity.directory_id).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod append;
 pub mod cleaner;
 mod deleted;
 pub mod directories;
+mod identities;
 mod lock;
 mod offsets;
 #[allow(
@@ -25,6 +26,7 @@ pub mod watermark;
 pub use append::{AppendAs, AppendError, Appended};
 pub use cleaner::Cleaner;
 pub use directories::Directories;
+pub use identities::OpenError;
 pub use milena_state::partition::reads::Isolation;
 pub use offsets::{OffsetAndTimestamp, Timestamp};
 pub use partition::{Extent, Myself, Partition};

@@ -39,6 +39,8 @@ pub enum Slot {
     Elsewhere,
     /// Its replica is here and cannot be used: the directory is offline or the log is damaged.
     Failed,
+    /// Its replica could not be opened for want of descriptors, and will be tried again.
+    Awaited,
 }
 
 /// The partitions that have a replica on this broker.
@@ -145,8 +147,13 @@ impl Topic {
     pub fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
         self.slots.iter().filter_map(|slot| match slot {
             Slot::Here(partition) => Some(partition),
-            Slot::Elsewhere | Slot::Failed => None,
+            Slot::Elsewhere | Slot::Failed | Slot::Awaited => None,
         })
+    }
+
+    /// Whether a partition has to be opened again.
+    pub fn is_awaited(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot, Slot::Awaited))
     }
 
     fn partition(&self, index: i32) -> Result<Arc<Partition>, ErrorCode> {
@@ -155,7 +162,7 @@ impl Topic {
             Slot::Here(partition) if partition.is_offline() => Err(ErrorCode::KafkaStorageError),
             Slot::Here(partition) => Ok(Arc::clone(partition)),
             Slot::Elsewhere => Err(ErrorCode::NotLeaderOrFollower),
-            Slot::Failed => Err(ErrorCode::KafkaStorageError),
+            Slot::Failed | Slot::Awaited => Err(ErrorCode::KafkaStorageError),
         }
     }
 }

@@ -12,9 +12,10 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use milena_protocol::DecodeError;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -26,6 +27,7 @@ use super::output::Output;
 use super::reactor::Reactor;
 use super::reply::Reply;
 use super::request::Peer;
+use super::stopwatch::Stopwatch;
 use super::vitals::{Turn, Vitals};
 use crate::api::{Route, Running};
 use crate::metrics::{Failure, Limit};
@@ -43,7 +45,7 @@ pub async fn serve(mut connection: Connection) {
     let mut expected = 0;
     while poll_fn(|cx| connection.stream.poll_read_ready(cx)).await.is_ok() {
         let mut busy = connection.reactor.lend_busy();
-        busy.input.reset(expected);
+        busy.begin(expected);
         match poll_fn(|cx| busy.poll(cx, &mut connection)).await {
             End::Idle => {
                 expected = busy.input.expected();
@@ -79,10 +81,16 @@ pub struct Busy {
     full: bool,
     /// The end of the time in which nothing is read because of a quota.
     muted: Option<Pin<Box<Sleep>>>,
+    /// Of the last request that a quota on time acts on.
+    stopwatch: Option<Rc<Stopwatch>>,
+    /// What this connection took on the reactor, and what of it requests are judged for.
+    took: Duration,
+    judged: Duration,
 }
 
 struct InFlight {
     state: State,
+    stopwatch: Option<Rc<Stopwatch>>,
     began: Instant,
     route: &'static Route,
     version: i16,
@@ -103,6 +111,14 @@ struct Moved {
 }
 
 impl Busy {
+    /// Begins with a connection that sent frames of `expected` bytes.
+    fn begin(&mut self, expected: usize) {
+        self.input.reset(expected);
+        self.stopwatch = None;
+        self.took = Duration::ZERO;
+        self.judged = Duration::ZERO;
+    }
+
     /// One turn: does what can be done without waiting, and reports it.
     fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<End> {
         let began = Instant::now();
@@ -115,6 +131,8 @@ impl Busy {
         self.note_full(connection);
         let now = Instant::now();
         self.report(connection, &moved, now);
+        self.took += now - began;
+        self.note_time(connection);
         if now - began >= STALL {
             connection.reactor.shard.stalled(now - began);
         }
@@ -143,7 +161,7 @@ impl Busy {
             if self.start_requests(cx, connection) {
                 continue;
             }
-            if connection.peer.muted_until.get().is_some() {
+            if connection.peer.mute.is_on() {
                 continue;
             }
             if self.paused || self.is_full() || self.is_held() {
@@ -175,7 +193,10 @@ impl Busy {
 
     /// Waits until the connection may be read again.
     fn poll_muted(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<()> {
-        let Some(until) = connection.peer.muted_until.get() else { return Poll::Ready(()) };
+        let Some(until) = connection.peer.mute.until(cx.waker()) else {
+            self.muted = None;
+            return Poll::Ready(());
+        };
         let until = tokio::time::Instant::from_std(until);
         let sleep = self.muted.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         // Another request in flight may have asked for more.
@@ -184,7 +205,7 @@ impl Busy {
         }
         std::task::ready!(sleep.as_mut().poll(cx));
         self.muted = None;
-        connection.peer.muted_until.set(None);
+        connection.peer.mute.end();
         Poll::Ready(())
     }
 
@@ -210,11 +231,20 @@ impl Busy {
         }
     }
 
+    /// What reading, decoding and writing took is used by the client of the last request, which is that of all.
+    fn note_time(&mut self, connection: &Connection) {
+        let Some(watch) = &self.stopwatch else { return };
+        let besides = std::mem::take(&mut self.took).saturating_sub(std::mem::take(&mut self.judged));
+        if !watch.is_exempt() {
+            connection.reactor.node.quotas.took_besides(watch.quota(), besides);
+        }
+    }
+
     /// Polls the handlers that wait for something.
     fn poll_running(&mut self, cx: &mut Context<'_>, connection: &Connection) {
         for request in &mut self.in_flight {
             let State::Running(running) = &mut request.state else { continue };
-            match running.as_mut().poll(cx) {
+            match poll_timed(cx, running, request.stopwatch.as_deref(), &mut self.judged) {
                 Poll::Ready(Ok(reply)) => request.state = hold(&mut self.held_bytes, reply),
                 Poll::Ready(Err(error)) => {
                     refuse(connection, &Malformed::Body(error));
@@ -260,7 +290,7 @@ impl Busy {
             && !self.is_held()
             && !self.closing
             && !self.reading_ended
-            && connection.peer.muted_until.get().is_none()
+            && !connection.peer.mute.is_on()
         {
             let waiter = Waiter { connection_id: connection.peer.connection_id, waker: cx.waker() };
             match self.input.next(size_max, reactor.budget.as_ref(), waiter) {
@@ -288,12 +318,15 @@ impl Busy {
     fn start(&mut self, cx: &mut Context<'_>, connection: &Connection, frame: Bytes, permit: Option<Permit>) {
         let began = Instant::now();
         let reactor = &connection.reactor;
-        let Started { route, version, mut running } =
+        let Started { route, version, mut running, stopwatch } =
             match dispatch::start(&reactor.node, &connection.peer, frame) {
                 Ok(started) => started,
                 Err(malformed) => return self.end_reading(connection, &malformed),
             };
-        let state = match running.as_mut().poll(cx) {
+        if stopwatch.is_some() {
+            self.stopwatch.clone_from(&stopwatch);
+        }
+        let state = match poll_timed(cx, &mut running, stopwatch.as_deref(), &mut self.judged) {
             Poll::Ready(Ok(reply)) if self.in_flight.is_empty() => {
                 reactor.shard.answered(route, version, began.elapsed());
                 return self.answer(reply);
@@ -302,7 +335,7 @@ impl Busy {
             Poll::Ready(Err(error)) => return self.end_reading(connection, &Malformed::Body(error)),
             Poll::Pending => State::Running(running),
         };
-        self.in_flight.push_back(InFlight { state, began, route, version, _permit: permit });
+        self.in_flight.push_back(InFlight { state, stopwatch, began, route, version, _permit: permit });
     }
 
     /// Ends a connection whose next bytes cannot be trusted; what was asked before is still answered.
@@ -324,6 +357,22 @@ impl Busy {
             blocked: waits.then_some(moved.written),
         });
     }
+}
+
+/// Polls a handler; where a quota on time acts, with a look at the clock before and after it.
+fn poll_timed(
+    cx: &mut Context<'_>,
+    running: &mut Running,
+    watch: Option<&Stopwatch>,
+    judged: &mut Duration,
+) -> Poll<Result<Reply, DecodeError>> {
+    let Some(watch) = watch else { return running.as_mut().poll(cx) };
+    let before = watch.here();
+    watch.resume(Instant::now());
+    let polled = running.as_mut().poll(cx);
+    watch.pause(Instant::now());
+    *judged += watch.here() - before;
+    polled
 }
 
 /// Keeps an answer until those ahead of it are there. Its bytes count against the connection's output, or one slow

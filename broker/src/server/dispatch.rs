@@ -6,9 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use milena_protocol::frame::FrameError;
 use milena_protocol::{ApiKey, DecodeError, Reader, header};
+use milena_state::quota::Key;
 use tracing::Instrument as _;
 
 use super::request::{Peer, RequestContext};
+use super::stopwatch::Stopwatch;
 use crate::api::{self, Route, Running, api_versions};
 use crate::broker::Node;
 
@@ -17,6 +19,7 @@ pub struct Started {
     pub route: &'static Route,
     pub version: i16,
     pub running: Running,
+    pub stopwatch: Option<Rc<Stopwatch>>,
 }
 
 /// Why a frame closes its connection.
@@ -42,7 +45,10 @@ pub fn start(node: &Arc<Node>, peer: &Rc<Peer>, frame: Bytes) -> Result<Started,
     let mut r = Reader::new(&frame);
     let incoming = header::decode_request(&mut r).map_err(Malformed::Header)?;
     let route = api::find(incoming.api.as_i16()).ok_or(Malformed::NotServed(incoming.api))?;
+    let quota = node.quotas.find(Key::RequestPercentage, &incoming.client_id);
+    let stopwatch = quota.map(|quota| Rc::new(Stopwatch::new(quota)));
     let mut cx = RequestContext {
+        stopwatch: stopwatch.clone(),
         node: Arc::clone(node),
         peer: Rc::clone(peer),
         api: incoming.api,
@@ -53,7 +59,7 @@ pub fn start(node: &Arc<Node>, peer: &Rc<Peer>, frame: Bytes) -> Result<Started,
         frame: frame.clone(),
     };
     if route.serves(cx.version) {
-        return Ok(Started { route, version: cx.version, running: run(route, cx) });
+        return Ok(Started { route, version: cx.version, running: run(route, cx), stopwatch });
     }
     // A client newer than we are must learn what we speak: the oldest answer with error 35. The rest of its
     // request may look like nothing that we know, so it is not read.
@@ -63,6 +69,7 @@ pub fn start(node: &Arc<Node>, peer: &Rc<Peer>, frame: Bytes) -> Result<Started,
             route,
             version: 0,
             running: Box::pin(async move { Ok(api_versions::unsupported(&cx)) }),
+            stopwatch,
         });
     }
     Err(Malformed::UnsupportedVersion { api: cx.api, version: cx.version })

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use milena_state::quota::connections::Refusal;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
-use super::limits::Connections;
+use super::admission::{Connections, HeldBack};
 use super::quiet::Quiet;
 use super::reactor::{Accepted, Reactors};
 use crate::metrics::{Limit, Metrics};
@@ -40,6 +41,7 @@ pub struct Listener {
 pub struct Acceptor {
     pub reactors: Arc<Reactors>,
     pub connections: Arc<Connections>,
+    pub held_back: HeldBack,
     pub metrics: Arc<Metrics>,
 }
 
@@ -86,14 +88,16 @@ impl Listener {
             }
         };
         loop {
-            if acceptor.connections.is_full() {
-                acceptor.metrics.refused(Limit::Connections);
-                acceptor.connections.room().await;
-            }
+            acceptor.await_room(&self.name).await;
             let accepted =
                 listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
             match accepted {
-                Ok((socket, address)) => acceptor.admit(socket, address, &self.name, &quiet).await,
+                Ok((socket, address)) => {
+                    // Others may have taken the room while it waited.
+                    acceptor.connections.slow_down(&self.name, &acceptor.metrics).await;
+                    acceptor.await_room(&self.name).await;
+                    acceptor.admit(socket, address, &self.name, &quiet).await;
+                }
                 Err(error) => {
                     acceptor.metrics.refused(Limit::Descriptors);
                     if let Some(suppressed) = quiet.permit(Instant::now()) {
@@ -107,6 +111,13 @@ impl Listener {
 }
 
 impl Acceptor {
+    async fn await_room(&self, listener: &str) {
+        if !self.connections.has_room(listener) {
+            self.metrics.refused(Limit::Connections);
+            self.connections.room(listener).await;
+        }
+    }
+
     async fn admit(
         &self,
         socket: std::net::TcpStream,
@@ -114,12 +125,19 @@ impl Acceptor {
         listener: &Arc<str>,
         quiet: &Quiet,
     ) {
-        let Some(admission) = self.connections.admit(address.ip().to_canonical()) else {
-            self.metrics.refused(Limit::ConnectionsPerIp);
-            if let Some(suppressed) = quiet.permit(Instant::now()) {
-                tracing::warn!(peer = %address, suppressed, "too many connections from this address");
+        let admission = match self.connections.admit(listener, address.ip().to_canonical()) {
+            Ok(admission) => admission,
+            Err(Refusal::TooFast { ms }) => {
+                let time = Duration::from_millis(ms.unsigned_abs());
+                return self.held_back.hold(socket, time, &self.metrics);
             }
-            return;
+            Err(Refusal::TooMany) => {
+                self.metrics.refused(Limit::ConnectionsPerIp);
+                if let Some(suppressed) = quiet.permit(Instant::now()) {
+                    tracing::warn!(peer = %address, suppressed, "too many connections from this address");
+                }
+                return;
+            }
         };
         let local_address = match prepare(&socket) {
             Ok(local_address) => local_address,

@@ -5,6 +5,7 @@
 //! happens on the thread that read the bytes. What is deliberately absent: any knowledge of what a
 //! request means, which is the business of `api`.
 
+pub mod admission;
 pub mod budget;
 mod buffers;
 mod connection;
@@ -12,12 +13,14 @@ mod dispatch;
 mod input;
 pub mod limits;
 pub mod listener;
+mod mute;
 mod output;
 pub mod quiet;
 pub mod quota;
 pub mod reactor;
 mod reply;
 mod request;
+mod stopwatch;
 mod vitals;
 
 pub mod session;

@@ -2,11 +2,13 @@
 //!
 //! Handlers record what a request used and get the time that its client has to wait. The answer says so
 //! (`throttle_time_ms`) and leaves at once; then nothing more is read from that connection until the time is over, as in
-//! Kafka (KIP-13, KIP-599).
+//! Kafka (KIP-13, KIP-124, KIP-599). The time that a request took is recorded when its answer is made, which then says
+//! the longest of all waits; a handler asks for it before only when its answer depends on it.
 
 use std::time::{Duration, Instant};
 
 use milena_state::quota::Key;
+use tokio::task::JoinError;
 
 use super::request::RequestContext;
 use crate::quota::Quota;
@@ -15,7 +17,7 @@ impl RequestContext {
     /// A produce request uses what it has in bytes. The time to wait, in milliseconds.
     pub fn throttle_produce(&self) -> i32 {
         match self.node.quotas.find(Key::ProducerByteRate, self.client_id()) {
-            Some(quota) => self.mute(self.node.quotas.produced(quota, self.frame.len())),
+            Some(quota) => self.mute(&quota, self.node.quotas.produced(&quota, self.frame.len())),
             None => 0,
         }
     }
@@ -33,11 +35,46 @@ impl RequestContext {
         Mutations { cx: self, quota, strict, throttle_ms: 0 }
     }
 
+    /// The request has taken its time, with all that decides about the answer. The time to wait, in milliseconds; 0 when
+    /// that was asked before.
+    pub fn throttle_time(&self) -> i32 {
+        let Some(watch) = &self.stopwatch else { return 0 };
+        match watch.judge(Instant::now()) {
+            Some(spent) => self.mute(watch.quota(), self.node.quotas.took(watch.quota(), spent)),
+            None => 0,
+        }
+    }
+
+    /// No quota on time acts on this request: nobody waits for its answer, or it comes from a broker.
+    pub fn exempt_from_time(&self) {
+        if let Some(watch) = &self.stopwatch {
+            watch.exempt();
+        }
+    }
+
+    /// Does work that blocks on a thread for it. It counts as time of this request.
+    pub async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let Some(watch) = &self.stopwatch else { return self.node.background.spawn_blocking(work).await };
+        let timed = move || {
+            let began = Instant::now();
+            let done = work();
+            (done, began.elapsed())
+        };
+        let (done, took) = self.node.background.spawn_blocking(timed).await?;
+        watch.add(took);
+        Ok(done)
+    }
+
     /// Reads nothing from the connection for so long; the same as what its answer says.
-    fn mute(&self, throttle_ms: i64) -> i32 {
+    fn mute(&self, quota: &Quota, throttle_ms: i64) -> i32 {
         let throttle_ms = i32::try_from(throttle_ms).unwrap_or(i32::MAX);
         if throttle_ms > 0 {
-            self.peer.mute_until(Instant::now() + Duration::from_millis(throttle_ms as u64));
+            let wait = Duration::from_millis(throttle_ms as u64);
+            self.peer.mute.set(Instant::now() + wait, quota.held(self.client_id()));
+            self.node.metrics.request_throttled(quota.key(), wait);
         }
         throttle_ms
     }
@@ -55,9 +92,10 @@ impl FetchQuota<'_> {
         self.cx.node.quotas.bytes_max(&self.quota)
     }
 
-    /// An answer of so many bytes is about to leave. With a time to wait, in milliseconds, it must not.
-    pub fn throttle(self, bytes: usize) -> i32 {
-        self.cx.mute(self.cx.node.quotas.fetched(self.quota, bytes))
+    /// An answer of so many bytes is about to leave, unless its client waits for another quota. With a time to wait, in
+    /// milliseconds, it must not.
+    pub fn throttle(self, bytes: usize, waits: bool) -> i32 {
+        self.cx.mute(&self.quota, self.cx.node.quotas.fetched(&self.quota, bytes, waits))
     }
 }
 
@@ -91,6 +129,6 @@ impl Mutations<'_> {
 
     /// The time to wait, in milliseconds.
     pub fn throttle(self) -> i32 {
-        self.cx.mute(self.throttle_ms)
+        self.quota.as_ref().map_or(0, |quota| self.cx.mute(quota, self.throttle_ms))
     }
 }

@@ -16,10 +16,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
+use super::admission::Admission;
 use super::budget::Budget;
 use super::buffers::Buffers;
 use super::connection::{self, Busy, Connection};
-use super::limits::{Admission, DRAIN_TIME_MAX, Limits};
+use super::limits::{DRAIN_TIME_MAX, Limits};
+use super::mute::Mute;
 use super::quiet::Quiet;
 use super::request::Peer;
 use super::vitals::{Overdue, Vitals};
@@ -63,6 +65,8 @@ pub struct Reactor {
     count: Arc<AtomicUsize>,
     draining: Cell<bool>,
     closed: Notify,
+    /// Of the quotas, when it was last looked who waits for them.
+    quotas_seen: Cell<u64>,
 }
 
 /// A connection as the sweep sees it.
@@ -133,6 +137,7 @@ async fn run(reactor: Reactor, mut inbox: mpsc::Receiver<Accepted>) {
             },
             _ = sweep.tick() => {
                 reactor.sweep();
+                reactor.review_quotas();
                 sweeps += 1;
                 if sweeps % SWEEPS_PER_TRIM == 0 {
                     reactor.buffers.trim();
@@ -163,6 +168,7 @@ impl Reactor {
             connections: RefCell::default(),
             draining: Cell::new(false),
             closed: Notify::new(),
+            quotas_seen: Cell::new(0),
         }
     }
 
@@ -189,8 +195,8 @@ impl Reactor {
             Ok(stream) => stream,
             Err(error) => return tracing::warn!(peer = %address, %error, "connection cannot be registered"),
         };
-        let muted_until = Cell::new(None);
-        let peer = Rc::new(Peer { address, local_address, listener, connection_id, muted_until });
+        let mute = Mute::default();
+        let peer = Rc::new(Peer { address, local_address, listener, connection_id, mute });
         let vitals = Rc::new(Vitals::new(Instant::now()));
         let connection = Connection {
             reactor: Rc::clone(self),
@@ -205,6 +211,15 @@ impl Reactor {
         });
         let watched = Watched { vitals, task: task.abort_handle(), peer };
         self.connections.borrow_mut().insert(connection_id, watched);
+    }
+
+    /// Lets go of connections that wait for a quota which holds them no longer.
+    fn review_quotas(&self) {
+        let quotas = &self.node.quotas;
+        let generation = quotas.generation();
+        if self.quotas_seen.replace(generation) != generation {
+            self.connections.borrow().values().for_each(|watched| watched.peer.mute.review(quotas));
+        }
     }
 
     /// Closes the connections whose time is over.

@@ -55,9 +55,13 @@ impl Reply {
         response: &M,
         files: Vec<FileSlice>,
     ) -> Reply {
+        let throttle_ms = cx.throttle_time();
         let mut w = Writer::from_vec(buffers::take_reply());
         if let Err(error) = header::response_frame(&mut w, cx.api, cx.version, cx.correlation_id, response) {
             return broken(cx, M::NAME, &error);
+        }
+        if throttle_ms > 0 {
+            w.raise_throttle_time(throttle_ms);
         }
         let (bytes, splices) = w.into_parts();
         match place_files(&splices, files) {

@@ -1,6 +1,5 @@
 //! What a handler knows about the request that it answers, and how it answers.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -12,7 +11,9 @@ use milena_protocol::{ApiKey, Encode, Message};
 use tokio::time::Instant;
 
 use super::limits::WAIT_TIME_MAX;
+use super::mute::Mute;
 use super::reply::{FileSlice, Reply};
+use super::stopwatch::Stopwatch;
 use crate::broker::Node;
 use crate::metrics::Limit;
 
@@ -26,15 +27,8 @@ pub struct Peer {
     pub listener: Arc<str>,
     /// Increases by one with every accepted connection of this process.
     pub connection_id: u64,
-    /// Nothing is read before then: a quota was exceeded.
-    pub(super) muted_until: Cell<Option<std::time::Instant>>,
-}
-
-impl Peer {
-    /// Has nothing read from the connection until then, or for as long as something else asked for.
-    pub(super) fn mute_until(&self, time: std::time::Instant) {
-        self.muted_until.set(self.muted_until.get().max(Some(time)));
-    }
+    /// Nothing is read while it is on: a quota was exceeded.
+    pub(super) mute: Mute,
 }
 
 /// One request: where it came from, its header, and the node that serves it.
@@ -44,6 +38,8 @@ pub struct RequestContext {
     pub api: ApiKey,
     pub version: i16,
     pub correlation_id: i32,
+    /// While a quota on time acts on the client.
+    pub(super) stopwatch: Option<Rc<Stopwatch>>,
     /// The whole frame without its length; the request that a handler gets borrows from it.
     pub(super) frame: Bytes,
     /// Where the client id is in `frame`.

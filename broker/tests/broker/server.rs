@@ -9,6 +9,7 @@ use milena_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, FetchRequest, ProduceRequest, fetch_request,
 };
 use milena_protocol::{ApiKey, ErrorCode, Reader, Request, Writer, decode_exact, header};
+use milena_state::quota::connections::Bounds;
 
 use crate::harness::{PATIENCE, Running, create_topic, eventually, http, production, read_frame};
 
@@ -277,9 +278,13 @@ fn client_that_reads_nothing_is_closed() {
     });
 }
 
+fn bounded(connections: Bounds) -> Limits {
+    Limits { connections, ..Limits::default() }
+}
+
 #[test]
 fn connections_above_the_limit_of_an_address_are_closed() {
-    let running = Running::with(Limits { connections_per_ip_max: 2, ..Limits::default() });
+    let running = Running::with(bounded(Bounds { per_ip_max: 2, ..Bounds::default() }));
     let mut first = running.connect();
     let mut second = running.connect();
     for stream in [&mut first, &mut second] {
@@ -296,7 +301,7 @@ fn connections_above_the_limit_of_an_address_are_closed() {
 
 #[test]
 fn connections_above_the_limit_of_the_broker_wait() {
-    let running = Running::with(Limits { connections_max: 1, ..Limits::default() });
+    let running = Running::with(bounded(Bounds { total_max: 1, ..Bounds::default() }));
     let mut first = running.connect();
     first.write_all(&api_versions(3, 1)).expect("it reads");
     assert_eq!(read_api_versions(&mut first, 3).0, 1);

@@ -4,6 +4,7 @@
 
 mod alter_configs;
 mod configs;
+mod connection_quotas;
 mod disk;
 mod fetch;
 mod fetch_sessions;
@@ -12,5 +13,6 @@ mod odd_requests;
 mod offsets;
 mod produce;
 mod quotas;
+mod request_quotas;
 mod topics;
 mod transactions;

@@ -1,6 +1,8 @@
 //! A broker for one test, and a connection to it.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,23 +31,20 @@ pub struct Node {
     pub connection: Connection,
     runtime: Runtime,
     broker: Option<Broker>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Node {
     pub fn start(properties: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
-        let logs = directory.path().to_string_lossy().into_owned();
-        let own = [
-            ("listeners", "PLAINTEXT://127.0.0.1:0"),
-            ("log.dirs", logs.as_str()),
-            ("milena.http.listener", "127.0.0.1:0"),
-            ("num.network.threads", "1"),
-        ];
-        let all: BTreeMap<String, String> =
-            own.iter().chain(properties).map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let broker = Broker::start(Settings::parse(&all).expect("valid properties")).expect("a broker");
-        Self::of(broker, directory)
+        Self::of(start(&directory, properties), directory)
+    }
+
+    /// Stops the broker and starts it again on its data, and connects anew.
+    pub fn restart(&mut self, properties: &[(&str, &str)]) {
+        self.broker.take().expect("is running").stop();
+        self.broker = Some(start(&self.directory, properties));
+        self.reconnect();
     }
 
     /// A broker whose disk is in memory, so that a test can make it fail.
@@ -68,13 +67,36 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let connection = runtime.block_on(connect(&broker.address().to_string()));
-        Self { connection, runtime, broker: Some(broker), _directory: directory }
+        Self { connection, runtime, broker: Some(broker), directory }
     }
 
-    /// Connects anew, after the broker closed the connection.
-    pub fn reconnect(&mut self) {
+    /// Where a listener listens.
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        let addresses = self.broker.as_ref().expect("is running").addresses();
+        let (_, address) = addresses.iter().find(|(name, _)| **name == *listener).expect("it listens");
+        *address
+    }
+
+    /// What a scrape gets.
+    pub fn metrics(&self) -> String {
+        let address = self.broker.as_ref().expect("is running").http_address().expect("HTTP is on");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.0\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// Connects anew; gives the connection that there was.
+    pub fn reconnect(&mut self) -> Connection {
+        let connection = self.connect();
+        std::mem::replace(&mut self.connection, connection)
+    }
+
+    /// One more connection, which has already asked for the versions.
+    pub fn connect(&self) -> Connection {
         let address = self.broker.as_ref().expect("is running").address().to_string();
-        self.connection = self.runtime.block_on(connect(&address));
+        self.runtime.block_on(connect(&address))
     }
 
     /// The broker's own side of a partition.
@@ -140,6 +162,12 @@ impl Node {
         }
     }
 
+    /// Produces a batch with acks=0, to which there is no answer.
+    pub fn produce_without_answer(&self, topic: &str, batch: &[u8]) {
+        let request = produce_request(topic, 0, batch, 0);
+        self.block_on(self.connection.send_unanswered(&request, BY_NAME)).expect("it is sent");
+    }
+
     /// The bytes that a consumer gets from an offset on, and the error.
     pub fn fetch(&self, topic: &str, offset: i64) -> (ErrorCode, Vec<u8>) {
         let response = self.call(&fetch_request(topic, offset), BY_NAME);
@@ -156,6 +184,19 @@ impl Drop for Node {
             broker.stop();
         }
     }
+}
+
+fn start(directory: &TempDir, properties: &[(&str, &str)]) -> Broker {
+    let logs = directory.path().to_string_lossy().into_owned();
+    let own = [
+        ("listeners", "PLAINTEXT://127.0.0.1:0"),
+        ("log.dirs", logs.as_str()),
+        ("milena.http.listener", "127.0.0.1:0"),
+        ("num.network.threads", "1"),
+    ];
+    let all: BTreeMap<String, String> =
+        own.iter().chain(properties).map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    Broker::start(Settings::parse(&all).expect("valid properties")).expect("a broker")
 }
 
 async fn connect(address: &str) -> Connection {

@@ -17,8 +17,13 @@ use milena_protocol::messages::produce_request::ProduceRequest;
 use crate::node::{BY_NAME, Node, batch, fetch_request, produce_request};
 
 /// Sets a quota of all who did not log in, or takes it away with none; it acts when this returns.
-fn set(node: &Node, key: &str, value: Option<f64>) {
-    let entity = vec![EntityData { entity_type: "user".into(), entity_name: Some("ANONYMOUS".into()) }];
+pub fn set(node: &Node, key: &str, value: Option<f64>) {
+    set_on(node, ("user", "ANONYMOUS"), key, value);
+}
+
+/// As [`set`], for somebody.
+pub fn set_on(node: &Node, (entity_type, name): (&str, &str), key: &str, value: Option<f64>) {
+    let entity = vec![EntityData { entity_type: entity_type.into(), entity_name: Some(name.into()) }];
     let op = OpData { key: key.into(), value: value.unwrap_or(0.0), remove: value.is_none() };
     let entries = vec![EntryData { entity, ops: vec![op] }];
     let response = node.call(&AlterClientQuotasRequest { entries, validate_only: false }, 1);
@@ -155,6 +160,27 @@ fn what_one_change_took_bounds_the_others_and_what_cannot_be_done_takes_nothing(
     let response = response.decode::<DeleteTopicsRequest<'_>>().expect("DeleteTopics");
     assert_eq!(response.responses[0].error_code, throttled.as_i16());
     assert!(known.contains(&response.throttle_time_ms), "{}", response.throttle_time_ms);
+}
+
+#[test]
+fn quotas_act_again_after_a_restart() {
+    let mut node = Node::start(&[]);
+    node.create("t", &[]);
+    set(&node, "producer_byte_rate", Some(1.0));
+    node.restart(&[]);
+    assert!(produce(&node, 100_000) > 90_000_000, "nothing was used since, and this is too much");
+}
+
+#[test]
+fn who_waits_is_let_go_when_the_quota_is_taken_away() {
+    let mut node = Node::start(&[]);
+    node.create("t", &[]);
+    set(&node, "producer_byte_rate", Some(1.0));
+    assert!(produce(&node, 100_000) > 90_000_000);
+    let waiting = node.reconnect();
+    set(&node, "producer_byte_rate", None);
+    // A day would be longer than the client waits for an answer.
+    node.block_on(waiting.call_at(&ApiVersionsRequest::default(), 0)).expect("it is let go");
 }
 
 #[test]

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::broker_check;
+use super::connections::{self, MAX, RATE};
 use super::coordinator::GroupCoordinator;
 use super::definition::{Acts, ConfigError, Definition, Update, find, list, parse_bool, unknown};
 use super::listener::Listener;
 use super::{cleaner, rows, topic};
 use crate::quota::Window;
+use crate::quota::connections::Bounds;
 
 /// Rows of all broker properties; each slice is sorted by name.
 pub const TABLE: &[&[Definition]] = &[
@@ -82,8 +84,10 @@ pub struct Settings {
     pub quota_window: Window,
     /// As `quota_window`, for changes of topics and partitions.
     pub controller_quota_window: Window,
-    pub max_connections: usize,
-    pub max_connections_per_ip: usize,
+    /// `max.connections`, `max.connection.creation.rate` and `max.connections.per.ip`.
+    pub connections: Bounds,
+    /// `max.connections.per.ip.overrides`, whose hosts are for somebody else to resolve.
+    pub connection_overrides: BTreeMap<String, usize>,
 
     pub auto_create_topics: bool,
     pub delete_topics: bool,
@@ -141,9 +145,9 @@ pub struct InternalTopic {
     pub min_insync_replicas: Option<i32>,
 }
 
-/// The row of a broker property.
+/// The row of a broker property; that of all listeners for a property of one of them.
 pub fn definition(name: &str) -> Option<&'static Definition> {
-    find(TABLE, name)
+    find(TABLE, connections::base(name).unwrap_or(name))
 }
 
 /// Every row, sorted by name.
@@ -220,7 +224,7 @@ pub fn is_dynamic(row: &Definition) -> bool {
 
 /// Checks what only a value that is set while the broker runs must fulfil.
 pub fn check_dynamic(name: &str, value: &str) -> Result<(), ConfigError> {
-    if name == "max.connections" && value.trim() == "0" {
+    if [MAX, RATE].contains(&connections::base(name).unwrap_or(name)) && value.trim() == "0" {
         let reason = "nobody could connect any more to take it back".to_owned();
         return Err(ConfigError::Invalid { name: name.to_owned(), value: value.to_owned(), reason });
     }
@@ -254,7 +258,7 @@ impl Values<'_> {
     }
 
     /// None when the property has no value at all.
-    fn optional<T: TryFrom<i64>>(&self, name: &str) -> Result<Option<T>, ConfigError> {
+    pub(super) fn optional<T: TryFrom<i64>>(&self, name: &str) -> Result<Option<T>, ConfigError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let number = text.parse::<i64>().ok().and_then(|number| T::try_from(number).ok());
         number.map(Some).ok_or_else(|| ConfigError::Invalid {
@@ -305,6 +309,8 @@ impl Values<'_> {
 
     fn settings(&self, properties: BTreeMap<String, String>) -> Result<Settings, ConfigError> {
         let sockets = broker_check::sockets(self)?;
+        connections::check_listeners(&properties, &sockets)?;
+        let connections = self.connections(&sockets)?;
         let log_dirs = broker_check::log_dirs(self)?;
         let metadata_log_dir =
             self.text("metadata.log.dir").map_or_else(|| log_dirs[0].clone(), PathBuf::from);
@@ -339,8 +345,10 @@ impl Values<'_> {
             quota_window: self.window("quota.window.num", "quota.window.size.seconds")?,
             controller_quota_window: self
                 .window("controller.quota.window.num", "controller.quota.window.size.seconds")?,
-            max_connections: self.number("max.connections")?,
-            max_connections_per_ip: self.number("max.connections.per.ip")?,
+            connections,
+            connection_overrides: connections::overrides(
+                self.get(connections::OVERRIDES).unwrap_or_default(),
+            )?,
             auto_create_topics: self.bool("auto.create.topics.enable"),
             delete_topics: self.bool("delete.topic.enable"),
             num_partitions: self.number("num.partitions")?,

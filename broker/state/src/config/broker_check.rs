@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::broker::{HttpListener, OWN_DEFAULTS, Values};
+use super::connections;
 use super::definition::ConfigError;
 use super::listener::{self, Listener, SecurityProtocol};
 
@@ -80,7 +81,9 @@ pub(super) fn combinations(values: &Values<'_>) -> Result<(), ConfigError> {
             format!("the interval {heartbeat} must be from 1 to half of the timeout {session}"),
         ));
     }
-    if values.number::<i64>("max.connections.per.ip")? == 0 {
+    if values.number::<i64>("max.connections.per.ip")? == 0
+        && values.get(connections::OVERRIDES).is_none_or(str::is_empty)
+    {
         let reason = "an address without connections needs others that have some".to_owned();
         return Err(conflict("max.connections.per.ip", "max.connections.per.ip.overrides", reason));
     }

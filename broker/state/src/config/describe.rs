@@ -1,6 +1,7 @@
 //! DescribeConfigs: every property of a resource with its value and where the value comes from.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::broker::{self, Settings, TOPIC_DURATIONS, TOPIC_SYNONYMS};
 use super::definition::{Definition, Kind, Update};
@@ -36,7 +37,7 @@ impl Source {
 /// One property as DescribeConfigs answers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// None for `null` and for what is sensitive.
     pub value: Option<String>,
     pub source: Source,
@@ -105,23 +106,44 @@ pub fn topic(overrides: &BTreeMap<String, String>, layers: Layers<'_>, keys: Opt
 
 /// Rows of this broker; `keys` none means all.
 pub fn broker(layers: Layers<'_>, keys: Option<&[String]>) -> Vec<Row> {
-    wanted(broker::TABLE, keys)
-        .map(|row| {
-            let synonyms = broker_synonyms(row, layers);
-            finish(row, synonyms, row.default, row.update == Update::ReadOnly)
-        })
-        .collect()
+    let of_all = wanted(broker::TABLE, keys).map(|row| {
+        let synonyms = broker_synonyms(row, layers);
+        finish(row, synonyms, row.default, row.update == Update::ReadOnly)
+    });
+    let places = [layers.broker, layers.cluster, &layers.settings.properties];
+    let of_listeners = of_listeners(places, keys).map(|(name, row)| {
+        let own = own_synonyms(row, name, layers).into_iter();
+        // What bounds every listener bounds this one where nothing else does.
+        let synonyms = own.chain(own_synonyms(row, row.name, layers)).collect();
+        Row { name: name.to_owned().into(), ..finish(row, synonyms, row.default, true) }
+    });
+    of_all.chain(of_listeners).collect()
+}
+
+/// Properties of single listeners that are set somewhere, with the row of all. Kafka calls them read-only, and has them
+/// changed all the same.
+fn of_listeners<'a>(
+    places: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
+    keys: Option<&'a [String]>,
+) -> impl Iterator<Item = (&'a str, &'static Definition)> {
+    let names: BTreeSet<&str> =
+        places.into_iter().flat_map(|values| values.keys()).map(String::as_str).collect();
+    let keys = keys.filter(|keys| !keys.is_empty());
+    let names =
+        names.into_iter().filter(move |name| keys.is_none_or(|keys| keys.iter().any(|key| key == name)));
+    names.filter_map(|name| Some((name, broker::definition(name).filter(|row| row.name != name)?)))
 }
 
 /// Rows of the values that are set for all brokers.
 pub fn all_brokers(cluster: &BTreeMap<String, String>, keys: Option<&[String]>) -> Vec<Row> {
-    wanted(broker::TABLE, keys)
-        .filter_map(|row| {
-            let value = cluster.get(row.name)?;
-            let synonyms = vec![synonym(row, row.name, value, Source::DynamicDefaultBroker)];
-            Some(finish(row, synonyms, None, row.update == Update::ReadOnly))
-        })
-        .collect()
+    let of_all = wanted(broker::TABLE, keys).map(|row| (row.name, row));
+    let set = of_all.chain(of_listeners([cluster], keys)).filter_map(|(name, row)| {
+        let synonyms = vec![synonym(row, name, cluster.get(name)?, Source::DynamicDefaultBroker)];
+        let read_only = row.update == Update::ReadOnly || row.name != name;
+        let finished = finish(row, synonyms, None, read_only);
+        Some(Row { name: name.to_owned().into(), ..finished })
+    });
+    set.collect()
 }
 
 /// Rows of a group; `keys` none means all.
@@ -169,7 +191,7 @@ fn finish(row: &'static Definition, synonyms: Vec<Synonym>, fallback: Option<&st
         None => (hide(row, fallback), Source::Default),
     };
     Row {
-        name: row.name,
+        name: row.name.into(),
         value,
         source,
         read_only,
@@ -183,10 +205,10 @@ fn finish(row: &'static Definition, synonyms: Vec<Synonym>, fallback: Option<&st
 /// Every place where a broker property has a value, the strongest first. A duration that has one is
 /// followed by the same duration in weaker units.
 fn broker_synonyms(row: &'static Definition, layers: Layers<'_>) -> Vec<Synonym> {
-    let mut synonyms = own_synonyms(row, layers);
+    let mut synonyms = own_synonyms(row, row.name, layers);
     if !synonyms.is_empty() {
         let weaker = weaker_units(row.name).filter_map(broker::definition);
-        synonyms.extend(weaker.flat_map(|row| own_synonyms(row, layers)));
+        synonyms.extend(weaker.flat_map(|row| own_synonyms(row, row.name, layers)));
     }
     synonyms
 }
@@ -201,16 +223,17 @@ fn weaker_units(name: &str) -> impl Iterator<Item = &'static str> {
     after.flatten().map(|(unit, _)| *unit)
 }
 
-fn own_synonyms(row: &'static Definition, layers: Layers<'_>) -> Vec<Synonym> {
+/// The places of a property called `name`; the default is that of its row.
+fn own_synonyms(row: &'static Definition, name: &str, layers: Layers<'_>) -> Vec<Synonym> {
     let places = [
         (layers.broker, Source::DynamicBroker),
         (layers.cluster, Source::DynamicDefaultBroker),
         (&layers.settings.properties, Source::StaticBroker),
     ];
-    let set = places
-        .into_iter()
-        .filter_map(|(values, source)| Some(synonym(row, row.name, values.get(row.name)?, source)));
-    let default = row.default.map(|value| synonym(row, row.name, value, Source::Default));
+    let set =
+        places.into_iter().filter_map(|(values, source)| Some(synonym(row, name, values.get(name)?, source)));
+    let default = row.default.filter(|_| row.name == name);
+    let default = default.map(|value| synonym(row, name, value, Source::Default));
     set.chain(default).collect()
 }
 

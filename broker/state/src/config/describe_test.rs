@@ -157,7 +157,7 @@ fn secrets_are_never_shown() {
 #[test]
 fn the_defaults_of_all_brokers_show_only_what_is_set() {
     let rows = all_brokers(&map(&[("log.retention.ms", "9")]), None);
-    let seen: Vec<_> = rows.iter().map(|row| (row.name, row.value.as_deref(), row.source)).collect();
+    let seen: Vec<_> = rows.iter().map(|row| (&*row.name, row.value.as_deref(), row.source)).collect();
     assert_eq!(seen, [("log.retention.ms", Some("9"), Source::DynamicDefaultBroker)]);
 }
 

@@ -9,6 +9,7 @@ pub mod broker;
 mod broker_check;
 pub mod cleaner;
 pub mod client_metrics;
+mod connections;
 pub mod coordinator;
 pub mod definition;
 pub mod describe;

@@ -12,8 +12,8 @@ pub const IDLE_MS_MAX: i64 = 3_600_000;
 
 /// What each client used.
 #[derive(Debug, Clone)]
-pub struct Usage<M> {
-    clients: BTreeMap<Bucket, Tracked<M>>,
+pub struct Usage<M, K = Bucket> {
+    clients: BTreeMap<K, Tracked<M>>,
     clients_max: usize,
     /// When idle clients are looked for again.
     look_at_ms: i64,
@@ -25,15 +25,24 @@ struct Tracked<M> {
     used_ms: i64,
 }
 
-impl<M> Default for Usage<M> {
+impl<M, K> Default for Usage<M, K> {
     fn default() -> Self {
         Self { clients: BTreeMap::new(), clients_max: CLIENTS_MAX, look_at_ms: 0 }
     }
 }
 
-impl<M: Default> Usage<M> {
+impl<M: Default, K: Ord> Usage<M, K> {
+    /// Clients that are remembered.
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
     /// The measure of a client, new for one that is not remembered.
-    pub fn of(&mut self, bucket: Bucket, now_ms: i64) -> &mut M {
+    pub fn of(&mut self, bucket: K, now_ms: i64) -> &mut M {
         if now_ms >= self.look_at_ms {
             self.clients.retain(|_, tracked| now_ms - tracked.used_ms < IDLE_MS_MAX);
             self.look_at_ms = now_ms + IDLE_MS_MAX;
