@@ -79,7 +79,7 @@ fn configs(
 ) -> Vec<CreatableTopicConfigs<'static>> {
     let rows = describe::topic(&created.configs, cx.node.config_layers(image), None).into_iter();
     rows.map(|row| CreatableTopicConfigs {
-        name: row.name.into(),
+        name: row.name,
         value: row.value.map(Into::into),
         read_only: row.read_only,
         config_source: row.source as i8,

@@ -1,7 +1,6 @@
 //! The log directories of this broker: opening them, giving partitions a place, closing them in order.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +22,7 @@ use crate::controller::raft::log_store::LOG_NAME;
 
 /// Partitions that were found at start and have not been opened yet, by topic id and index.
 type Unopened = HashMap<(Uuid, i32), (Arc<Directory>, Found)>;
+type Again = Vec<((Uuid, i32), Arc<Directory>, Found)>;
 
 /// Threads for work that waits for syncs more than for the disk: syncs that run together share a commit.
 pub const SYNCING_THREADS: usize = 16;
@@ -56,7 +56,7 @@ pub struct Directories {
     metadata_only: Option<Uuid>,
     found: Mutex<Unopened>,
     /// Those that were found once more, in another directory.
-    found_again: Mutex<Vec<((Uuid, i32), Arc<Directory>, Found)>>,
+    found_again: Mutex<Again>,
     /// The first of them that was asked for.
     twice: Mutex<Option<Twice>>,
     /// Folders that stay where they are: of partitions that will be asked for again, or that lie in two directories.

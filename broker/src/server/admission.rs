@@ -181,8 +181,11 @@ impl HeldBack {
     }
 }
 
+/// Hosts, and for each of their addresses what it is bound to, or why nobody knows the host.
+pub type Resolved<T> = Vec<(String, std::io::Result<Vec<(IpAddr, T)>>)>;
+
 /// What each host is bound to, with its addresses. Asks a resolver, and blocks until it has answered.
-pub fn resolve<T: Copy>(hosts: &BTreeMap<String, T>) -> Vec<(String, std::io::Result<Vec<(IpAddr, T)>>)> {
+pub fn resolve<T: Copy>(hosts: &BTreeMap<String, T>) -> Resolved<T> {
     let with = |(host, bound): (&String, &T)| {
         let found = addresses(host).map(|found| found.into_iter().map(|address| (address, *bound)).collect());
         (host.clone(), found)
