@@ -44,11 +44,8 @@ fn every_kind_of_answer_says_how_long_to_wait_and_no_longer_than_a_sample() {
     let mut free = connections(&node, 8);
     set(&node, "request_percentage", Some(HARDLY));
     let batch = batch(&["x"]);
-    let versions = ApiVersionsRequest {
-        client_software_name: "t".into(),
-        client_software_version: "1".into(),
-        ..Default::default()
-    };
+    let versions =
+        ApiVersionsRequest { client_software_name: "t".into(), client_software_version: "1".into() };
     // The field stands first, last, and in between.
     let said = [
         throttle(&mut node, &mut free, &MetadataRequest::default(), 12, |answer| answer.throttle_time_ms),
