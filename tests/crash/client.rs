@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use milena_protocol::messages::{
     CreateTopicsRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse,
-    InitProducerIdRequest, InitProducerIdResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse, create_topics_request,
-    fetch_request, offset_commit_request, offset_fetch_request, produce_request,
+    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest,
+    ProduceResponse, create_topics_request, fetch_request, list_offsets_request, offset_commit_request,
+    offset_fetch_request, produce_request,
 };
 use milena_protocol::records::Batches;
 use milena_protocol::{ApiKey, Decode, ErrorCode, Reader, Records, Request, Writer, header};
@@ -21,6 +22,7 @@ const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
 const CREATE_TOPICS_VERSION: i16 = 5;
 const INIT_PRODUCER_ID_VERSION: i16 = 4;
+const LIST_OFFSETS_VERSION: i16 = 5;
 const FIND_COORDINATOR_VERSION: i16 = 0;
 const OFFSET_COMMIT_VERSION: i16 = 7;
 const OFFSET_FETCH_VERSION: i16 = 7;
@@ -116,10 +118,22 @@ impl Client {
 
     /// Offsets and values from `offset` on, as many as one answer holds; none at the end of the partition.
     pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64) -> io::Result<Vec<(i64, Vec<u8>)>> {
+        let bytes = self.fetch_bytes(topic, partition, offset, 4 << 20)?;
+        values(&bytes, offset).map_err(io::Error::other)
+    }
+
+    /// The batches from the one with `offset` on, the last perhaps cut off; nothing at the end of the partition.
+    pub fn fetch_bytes(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        max_bytes: i32,
+    ) -> io::Result<Vec<u8>> {
         let wanted = fetch_request::FetchPartition {
             partition,
             fetch_offset: offset,
-            partition_max_bytes: 4 << 20,
+            partition_max_bytes: max_bytes,
             ..Default::default()
         };
         let topic =
@@ -127,7 +141,7 @@ impl Client {
         let request = FetchRequest {
             max_wait_ms: 0,
             min_bytes: 0,
-            max_bytes: 4 << 20,
+            max_bytes,
             topics: vec![topic],
             ..Default::default()
         };
@@ -139,8 +153,23 @@ impl Client {
             return Err(io::Error::other(format!("fetch at {offset}: error {}", data.error_code)));
         }
         match &data.records {
-            Some(Records::Bytes(bytes)) => values(bytes, offset).map_err(io::Error::other),
+            Some(Records::Bytes(bytes)) => Ok(bytes.to_vec()),
             _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The offset of partition 0 for a timestamp, or for −1 and −2 its end and its beginning; −1 for none.
+    pub fn list_offset(&mut self, topic: &str, timestamp: i64) -> io::Result<i64> {
+        let partition = list_offsets_request::ListOffsetsPartition { timestamp, ..Default::default() };
+        let topic =
+            list_offsets_request::ListOffsetsTopic { name: topic.into(), partitions: vec![partition] };
+        let request = ListOffsetsRequest { topics: vec![topic], replica_id: -1, ..Default::default() };
+        let frame = self.call(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request)?;
+        let response: ListOffsetsResponse<'_> = decode(&frame, ApiKey::ListOffsets, LIST_OFFSETS_VERSION)?;
+        let found = response.topics.first().and_then(|topic| topic.partitions.first());
+        match found.ok_or_else(|| io::Error::other("an answer without the partition"))? {
+            found if found.error_code == 0 => Ok(found.offset),
+            found => Err(io::Error::other(format!("list offsets: error {}", found.error_code))),
         }
     }
 

@@ -24,7 +24,7 @@ const ATTACH_LIMIT: Duration = Duration::from_secs(20);
 
 /// Whether this process may mount and trace. Without that `cargo test` says what it leaves out; CI, where it is
 /// this step's only purpose, sets `MILENA_DISK_TESTS=required` and fails.
-fn may(what: &str, tool: &str) -> bool {
+pub fn may(what: &str, tool: &str) -> bool {
     // SAFETY: geteuid has no arguments and cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     let has_tool = Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();

@@ -5,6 +5,7 @@
 //! `MILENA_SEED` repeats the choices of one that failed (not its timing). The disk tests need root.
 
 mod check;
+mod cleaning;
 mod client;
 mod commits;
 mod disk;

@@ -3,7 +3,8 @@
 //! A pass first reads the dirty part of a log and notes the last offset of each key ([`OffsetMap`]); then it writes all
 //! segments below its end again, without the records that have a later one with their key, in groups of neighbours
 //! that fit one segment; each group takes the place of its segments at once. Tombstones stay for
-//! `delete.retention.ms` after the first pass that met them.
+//! `delete.retention.ms` after the first pass that met them. A pass that has nothing to clean may merge segments that
+//! others have left small.
 //!
 //! The log's owner drives a pass in bounded steps and holds the log's lock only where one says so:
 //!

@@ -401,6 +401,10 @@ fn play(steps: &[Step]) {
                     keyed::check_compacted(&after, report.cleaned_upto, &context);
                 }
                 keyed::check_progress(&mut log, &context);
+                if keyed::merge(&mut log, now_ms).expect("readable").is_some() {
+                    assert_eq!(records(&mut log), after, "{context}: merged");
+                    keyed::check_progress(&mut log, &context);
+                }
             }
             Step::Restart => {
                 let end_offset = log.log_end_offset();

@@ -41,7 +41,7 @@ pub fn run(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
     commit_all(contender.port, commits)?;
     cost.add_since(&before, contender.pid)?;
 
-    let folder = contender.directory().join("__consumer_offsets-0");
+    let folder = contender.milena().ok_or("L6 restarts Milena only")?.data().join("__consumer_offsets-0");
     let began = Instant::now();
     let few = wait::poll(CLEANING_LIMIT, || {
         std::thread::sleep(PAUSE);

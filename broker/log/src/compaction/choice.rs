@@ -2,10 +2,14 @@
 //!
 //! [`Log::compaction_view`] notes under the lock what the segments are; [`View::status`] reads without it the timestamps
 //! that the settings ask for; what follows is arithmetic.
+//!
+//! A pass forms its groups by what the segments were before it, as Kafka does, and may leave many small ones; Kafka leaves
+//! them until there is something to clean again, which may be never. Here they are merged by a pass of their own.
 
 use std::ops::Range;
 
 use super::Settings;
+use super::groups::groups;
 use crate::error::Error;
 use crate::log::Log;
 use crate::lookup::Lookup;
@@ -31,6 +35,8 @@ pub struct Status {
     pub active_base_offset: i64,
     /// The sealed segments, ascending.
     pub segments: Vec<SealedSegment>,
+    /// Where the compacted segments end, if they are so many more than they need be that a pass should merge them.
+    pub merge_upto: Option<i64>,
 }
 
 /// A sealed segment, as the choice sees it.
@@ -54,6 +60,8 @@ pub struct Dirty {
     pub cleanable_bytes: u64,
     /// How long ago a record should have been cleaned by `max.compaction.lag.ms`; 0 when none is late.
     pub late_ms: i64,
+    /// Nothing is to be cleaned: the segments below `end_offset` are to become fewer, with all that is in them.
+    pub is_merge: bool,
 }
 
 impl Dirty {
@@ -96,7 +104,23 @@ impl Status {
             clean_bytes: bytes(&self.segments[..clean]),
             cleanable_bytes: bytes(&self.segments[dirty.start.min(end)..end]),
             late_ms: self.late_ms(&self.segments[dirty], now_ms),
+            is_merge: false,
         }
+    }
+
+    /// The pass that merges what passes before have left, if it is worth one. It ends with fewer segments than before, so
+    /// that passes do not follow each other without end.
+    pub fn merge(&self) -> Option<Dirty> {
+        let end_offset = self.merge_upto.filter(|upto| *upto <= self.bound_offset)?;
+        let clean = self.segments.partition_point(|segment| segment.base_offset < end_offset);
+        Some(Dirty {
+            first_dirty_offset: self.first_dirty_offset,
+            end_offset,
+            clean_bytes: self.segments[..clean].iter().map(|segment| u64::from(segment.size)).sum(),
+            cleanable_bytes: 0,
+            late_ms: 0,
+            is_merge: true,
+        })
     }
 
     fn late_ms(&self, dirty: &[SealedSegment], now_ms: i64) -> i64 {
@@ -115,17 +139,24 @@ impl Status {
     }
 }
 
-/// The log that needs it most: its place among `statuses`, and what there is to clean. `None` when no log is worth it.
-/// Leave out logs that are being cleaned, and those that cannot be ([`Failure::is_lasting`](super::Failure)).
+/// The log that needs it most: its place among `statuses`, and what there is to clean. When there is none, one whose
+/// segments are to be merged. `None` when no log is worth it. Leave out logs that are being cleaned, and those that cannot be ([`Failure::is_lasting`](super::Failure)).
 pub fn next_to_clean<'a>(
     statuses: impl IntoIterator<Item = &'a Status>,
     now_ms: i64,
 ) -> Option<(usize, Dirty)> {
-    let dirty = statuses.into_iter().map(|status| (status.dirty(now_ms), status.settings)).enumerate();
+    let statuses: Vec<&Status> = statuses.into_iter().collect();
+    let dirty = statuses.iter().map(|status| (status.dirty(now_ms), status.settings)).enumerate();
     let due = dirty.filter(|(_, (dirty, settings))| dirty.is_due(settings));
-    due.map(|(index, (dirty, _))| (index, dirty))
-        .max_by(|(_, one), (_, other)| one.ratio().total_cmp(&other.ratio()))
+    let dirtiest = due
+        .map(|(index, (dirty, _))| (index, dirty))
+        .max_by(|(_, one), (_, other)| one.ratio().total_cmp(&other.ratio()));
+    let mut merges = statuses.iter().enumerate().filter_map(|(index, status)| Some((index, status.merge()?)));
+    dirtiest.or_else(|| merges.next())
 }
+
+/// Compacted segments are merged when they are at least so many times more than they need be.
+const MERGE_FACTOR: usize = 2;
 
 impl Log {
     /// What the choice needs of this log; `None` when it is not compacted, or a pass is under way. `stable_offset` is the
@@ -147,10 +178,21 @@ impl Log {
             bound_offset: stable_offset.min(self.directory.checkpointed_recovery_point(self.name())),
             active_base_offset: self.segments[active].base_offset,
             segments: sealed.collect(),
+            merge_upto: self.merge_upto(),
         };
         let dirty = status.dirty_segments();
         let dirty_from = dirty.start;
         Some(View { status, lookup: self.lookup_in(dirty), dirty_from })
+    }
+
+    fn merge_upto(&self) -> Option<i64> {
+        let first_dirty_offset = self.first_dirty_offset();
+        let clean = self.segments.partition_point(|segment| segment.base_offset <= first_dirty_offset);
+        // The last of them has the offset itself.
+        let clean = clean.saturating_sub(1);
+        let end_offset = self.segments[clean].base_offset;
+        let needed = groups(&self.segments[..clean], end_offset, &self.config).len();
+        (needed > 0 && needed * MERGE_FACTOR <= clean).then_some(end_offset)
     }
 
     /// Where the next pass begins: where the last one ended, unless the log no longer has that offset.

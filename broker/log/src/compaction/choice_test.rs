@@ -14,6 +14,7 @@ fn status(first_dirty_offset: i64, bound_offset: i64, sizes: &[u32]) -> Status {
         bound_offset,
         active_base_offset: sizes.len() as i64 * 100,
         segments: segments.collect(),
+        merge_upto: None,
     }
 }
 
@@ -75,4 +76,17 @@ fn dirtiest_log_is_next() {
     assert_eq!(next_to_clean(&statuses, 0).map(|(index, _)| index), Some(1));
     assert_eq!(next_to_clean(&statuses[2..], 0).map(|(index, _)| index), Some(0));
     assert_eq!(next_to_clean(&[] as &[Status], 0), None);
+}
+
+#[test]
+fn segments_are_merged_when_no_log_is_dirty_enough() {
+    let mut scattered = status(300, 1000, &[10, 10, 10, 5]);
+    scattered.merge_upto = Some(300);
+    let (index, dirty) = next_to_clean([&status(100, 1000, &[10, 10]), &scattered], 0).expect("to be merged");
+    assert_eq!((index, dirty.is_merge, dirty.end_offset), (1, true, 300));
+    assert_eq!((dirty.clean_bytes, dirty.cleanable_bytes, dirty.ratio()), (30, 0, 0.0));
+    let (index, dirty) = next_to_clean([&scattered, &status(0, 1000, &[10])], 0).expect("dirty");
+    assert_eq!((index, dirty.is_merge), (1, false), "cleaning goes first");
+    scattered.bound_offset = 299;
+    assert_eq!(next_to_clean([&scattered], 0), None, "no checkpoint vouches for it");
 }

@@ -103,6 +103,17 @@ pub(super) fn filter(
     data(batch, map, is_needed, rules)
 }
 
+/// Everything stays of a batch that was compacted before and is merged. `fates` are told of it all the same: they say which
+/// entries the transaction index needs.
+pub(super) fn merged(batch: &Batch<'_>, fates: &mut Fates) -> Filtered {
+    if batch.attributes.is_control() {
+        fates.is_marker_done(batch);
+    } else {
+        fates.is_aborted(batch);
+    }
+    Filtered::whole(batch)
+}
+
 /// Whether the header stays even without records.
 fn is_needed(batch: &Batch<'_>, rules: &Rules) -> bool {
     let is_last_of_producer =

@@ -178,7 +178,11 @@ impl Compaction {
                 Err(error) => return Err(error.into()),
             }
         }
-        let Dirty { first_dirty_offset, end_offset, .. } = self.dirty;
+        let Dirty { first_dirty_offset, end_offset, is_merge, .. } = self.dirty;
+        if is_merge {
+            self.map.reset(0);
+            return self.rewriting();
+        }
         self.map.reset(u64::try_from(end_offset.saturating_sub(first_dirty_offset)).unwrap_or(0));
         let behind = self.segments.partition_point(|segment| segment.base_offset <= first_dirty_offset);
         let ahead = self.aborted.iter().filter(|aborted| aborted.last_offset >= first_dirty_offset);
@@ -277,9 +281,9 @@ impl Compaction {
 
     /// The keys are noted; how far is known.
     fn rewriting(&mut self) -> Result<Stage, Stop> {
-        let cleaned_upto = self.map.latest_offset() + 1;
-        let first_dirty_offset = self.dirty.first_dirty_offset;
-        if cleaned_upto <= first_dirty_offset {
+        let Dirty { first_dirty_offset, is_merge, .. } = self.dirty;
+        let cleaned_upto = if is_merge { first_dirty_offset } else { self.map.latest_offset() + 1 };
+        if cleaned_upto <= first_dirty_offset && !is_merge {
             let reason =
                 format!("the keys of one batch at offset {first_dirty_offset} do not fit the offset map");
             return Err(Failure::Uncleanable { reason }.into());
@@ -291,6 +295,11 @@ impl Compaction {
         self.groups = groups(&self.segments[..count], end_offset, &self.config);
         self.report.segments_before = count;
         self.report.segments_after = self.groups.len();
+        if is_merge && self.aborted.is_empty() {
+            // Those that stay alone need not be read. With aborted transactions they must, as the fate of one that
+            // reaches over several segments follows from all of them.
+            self.groups.retain(|places| places.len() > 1);
+        }
         let fates = Fates::new(std::mem::take(&mut self.aborted));
         Ok(self.group(0, fates))
     }
@@ -358,7 +367,11 @@ impl Compaction {
             // A new checksum would make the damage look sound.
             Err(error) => return Err(reading.stop(&self.home, error)),
         };
-        let filtered = match filter::filter(&batch, &self.map, fates, &self.rules) {
+        let filtered = match self.dirty.is_merge {
+            true => Ok(filter::merged(&batch, fates)),
+            false => filter::filter(&batch, &self.map, fates, &self.rules),
+        };
+        let filtered = match filtered {
             Ok(filtered) => filtered,
             Err(reason) => return Err(reading.damaged(located, reason)),
         };

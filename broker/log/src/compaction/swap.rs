@@ -36,13 +36,13 @@ impl Log {
         now_ms: i64,
     ) -> Result<Compaction, Failure> {
         self.check_usable()?;
-        let Dirty { first_dirty_offset, end_offset, .. } = dirty;
+        let Dirty { first_dirty_offset, end_offset, is_merge, .. } = dirty;
         let count = self.segments.partition_point(|segment| segment.base_offset < end_offset);
         let is_current = self.segments.get(count).is_some_and(|next| next.base_offset == end_offset)
             && self.first_dirty_offset() == first_dirty_offset
             && self.directory.checkpointed_recovery_point(self.name()) >= end_offset;
         if !is_current
-            || first_dirty_offset >= end_offset
+            || is_merge != (end_offset <= first_dirty_offset)
             || self.is_being_compacted()
             || !self.config.compact
         {

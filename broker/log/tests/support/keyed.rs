@@ -93,6 +93,15 @@ pub fn compact(log: &mut Log, now_ms: i64) -> Report {
     compact_with(log, MAP_BYTES, now_ms).expect("cleanable").expect("dirty")
 }
 
+/// Merges the segments that passes have left small, if that is worth a pass.
+pub fn merge(log: &mut Log, now_ms: i64) -> Result<Option<Report>, Failure> {
+    let stable_offset = log.last_stable_offset();
+    let Some(mut view) = log.compaction_view(stable_offset) else { return Ok(None) };
+    let Some(merge) = view.status()?.merge() else { return Ok(None) };
+    let pass = log.begin_compaction(merge, OffsetMap::new(MAP_BYTES, 0.9), BUFFER_BYTES, now_ms)?;
+    finish(log, pass).map(Some)
+}
+
 /// All data records from the log start on.
 pub fn records(log: &mut Log) -> Vec<Found> {
     let mut found = Vec::new();
