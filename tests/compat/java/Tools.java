@@ -29,7 +29,7 @@ import org.slf4j.LoggerFactory;
  * tools/run. Members of groups can be kept between calls, so that the tools have something to describe.
  */
 public final class Tools {
-    private static final Duration LIMIT = Duration.ofSeconds(60);
+    private static final Duration LIMIT = Duration.ofSeconds(20);
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final Switch OUT = new Switch();
     private static final Switch ERR = new Switch();
@@ -73,7 +73,7 @@ public final class Tools {
         }
         OUT.resume();
         hooks.forEach(Runnable::run);
-        return JSON.createObjectNode().put("code", ending.code()).put("out", OUT.close()).put("err", ERR.close());
+        return JSON.createObjectNode().put("code", ending.code()).put("out", OUT.take()).put("err", ERR.take());
     }
 
     private static void tool(String main, String[] arguments, Ending ending) {
@@ -186,7 +186,7 @@ public final class Tools {
             open = true;
         }
 
-        synchronized String close() {
+        synchronized String take() {
             open = false;
             return buffer.toString(StandardCharsets.UTF_8);
         }
