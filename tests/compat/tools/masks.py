@@ -6,7 +6,8 @@ import re
 RULES = (
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
     # Ids of topics, directories and clusters: 16 bytes in base64.
-    (r"(?<![\w.-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{22}(?![\w.-])", "<id>"),
+    (r"(?<![\w.-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{22}(?![\w-]|\.\w)", "<id>"),
+    (r"\bA{22}\b", "<id>"),
     (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,:]\d{3})?(Z|[+-]\d\d:\d\d)?", "<time>"),
     (r"\b1[6-9]\d{11}\b", "<time>"),
     # The wording of a refusal is the broker's own; that it is one, and of which kind, must be equal.
@@ -17,6 +18,8 @@ RULES = (
 OF_TOOLS = {
     "producer-perf": ((r"\d+\.\d+", "<number>"), (r"\b\d+ ms", "<number> ms")),
     "consumer-perf": ((r"\d+\.\d+", "<number>"), (r", \d+, \d+, ", ", <number>, <number>, ")),
+    "features": ((r"Epoch: \d+", "Epoch: <number>"),),
+    "metadata-quorum": ((r"(LeaderEpoch|HighWatermark): \d+", r"\1: <number>"), (r"(<id>) \d+ 0 ", r"\1 <number> 0 "), (r"\d+ ms ago", "<number> ms ago")),
     "end-to-end": ((r"\d+\.\d+", "<number>"), (r"= \d+", "= <number>")),
     "verifiable-producer": ((r'"(avg_throughput|target_throughput)":[\d.-]+', r'"\1":<number>'),),
 }
@@ -27,7 +30,7 @@ TRACE = re.compile(r"^\s+at |^\s*\.\.\. \d+ more")
 class Masks:
     def __init__(self, bootstrap, folder):
         host, port = bootstrap.split(":")
-        self.own = ((re.escape(bootstrap), "<broker>"), (rf"\b{port}\b", "<port>"), (re.escape(str(folder)), "<folder>"), (r"/\S*/clusters/[\w-]+/data-\d+", "<data>"), (r"<folder>/data\b", "<data>"))
+        self.own = ((re.escape(bootstrap), "<broker>"), (rf"\b{port}\b", "<port>"), (rf"\b{int(port) + 1001}\b", "<controller port>"), (r"(milena.http.listener=127.0.0.1):\d{5}", r"\1:<port>"), (re.escape(str(folder)), "<folder>"), (r"/\S*/clusters/[\w-]+/data-\d+", "<data>"), (r"<folder>/data\b", "<data>"))
 
     def lines(self, text, call):
         rules = (*self.own, *RULES, *OF_TOOLS.get(call.split(" ", 1)[0], ()))
