@@ -6,12 +6,13 @@ import re
 RULES = (
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
     # Ids of topics, directories and clusters: 16 bytes in base64.
-    (r"(?<![\w.-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{22}(?![\w-]|\.\w)", "<id>"),
+    (r"(?<![\w.-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{22}(?![\w(-]|\.\w)", "<id>"),
     (r"\bA{22}\b", "<id>"),
     (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,:]\d{3})?(Z|[+-]\d\d:\d\d)?", "<time>"),
     (r"\b1[6-9]\d{11}\b", "<time>"),
     # The wording of a refusal is the broker's own; that it is one, and of which kind, must be equal.
     (r"((?:^|: )(?:org\.apache\.kafka\.[\w.]+|java\.[\w.]+)\.\w+(?:Exception|Error)): .*", r"\1: <message>"),
+    (r"(the following feature had an error): .*", r"\1: <message>"),
     (r"(Error while executing [\w -]+ command) ?: .*", r"\1: <message>"),
 )
 # For one tool: its measurements.
