@@ -24,23 +24,28 @@ def free_port(avoid=()):
     start = os.getpid() * 7 % len(PORTS)
     for step in range(len(PORTS)):
         port = PORTS[(start + step) % len(PORTS)]
-        if port in avoid:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        if port not in avoid and is_free(port):
+            return port
     raise RuntimeError("no free port")
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        # As brokers do, so that connections of a broker that ended a moment ago are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
 
 
 class Milena:
     """The broker's program on files below `folder`; ports stay the same over restarts."""
 
-    def __init__(self, folder, properties=None):
+    def __init__(self, folder, properties=None, port=None):
         self.folder = pathlib.Path(folder)
-        self.port = free_port()
+        self.port = port or free_port()
         self.http_port = free_port(avoid=(self.port,))
         self.properties = properties or {}
         self.process = None
@@ -86,14 +91,16 @@ class Milena:
 
 
 @contextlib.contextmanager
-def running(broker, bootstrap, folder, properties):
+def running(broker, bootstrap, folder, properties, node=1, port=None):
     """Gives the bootstrap address of what the options ask for, and ends what was started for it."""
     if bootstrap:
         yield bootstrap
+    elif port and not is_free(port):
+        raise RuntimeError(f"port {port} is in use, and what follows needs a broker of its own there")
     elif broker == "apache-kafka":
         name = f"compat-{os.getpid()}"
-        port = free_port()
-        words = [KAFKA, "start", "--name", name, "--port", str(port)]
+        port = port or free_port()
+        words = [KAFKA, "start", "--name", name, "--first-id", str(node), "--port", str(port)]
         words += [word for item in properties.items() for word in ("--set", "=".join(item))]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         try:
@@ -101,7 +108,7 @@ def running(broker, bootstrap, folder, properties):
         finally:
             subprocess.run([KAFKA, "stop", name], check=True)
     else:
-        milena = Milena(folder, properties).start()
+        milena = Milena(folder, {"node.id": str(node)} | properties, port).start()
         try:
             yield milena.bootstrap
             milena.stop()
