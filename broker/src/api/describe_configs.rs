@@ -1,7 +1,7 @@
 //! DescribeConfigs (key 32), versions 1–4.
 //!
-//! Topics, this broker, the defaults of all brokers (an empty broker name), groups and client metrics subscriptions,
-//! from the config tables and what the image holds on top of them. A broker answers for itself only. v1 sources and synonyms (KIP-226), v3 types and
+//! Topics, this broker and its loggers, the defaults of all brokers (an empty broker name), groups and client metrics
+//! subscriptions, from the config tables and what the image holds on top of them. A broker answers for itself only. v1 sources and synonyms (KIP-226), v3 types and
 //! documentation (KIP-569). A good answer carries an empty message, not null, as Kafka's does.
 //!
 //! An answer is up to ten thousand times its request, so it is bounded: a resource that is named twice is answered
@@ -20,6 +20,7 @@ use milena_state::metadata::image::ResourceKind;
 use milena_state::metadata::{ConfigResource, Image, topics};
 use rustc_hash::FxHashSet;
 
+use super::broker_loggers;
 use super::room::{ANSWER_BYTES_MAX, Room};
 use crate::server::{Reply, RequestContext};
 
@@ -34,7 +35,8 @@ pub async fn handle(cx: &RequestContext, request: DescribeConfigsRequest<'_>) ->
     let mut results = Vec::new();
     for resource in &request.resources {
         if named.insert((resource.resource_type, &*resource.resource_name)) {
-            let found = rows(cx, &image, resource).and_then(|rows| fitting(rows, &request, &mut room));
+            let found =
+                configs(cx, &image, resource, &request).and_then(|configs| fitting(configs, &mut room));
             results.push(result(resource, found));
         }
     }
@@ -50,13 +52,27 @@ fn unknown_kind(request: &DescribeConfigsRequest<'_>) -> Option<ApiError> {
 
 type Configs = Vec<DescribeConfigsResourceResult<'static>>;
 
-/// The rows as they are sent, unless the answer has no room left for them.
-fn fitting(
-    rows: Vec<Row>,
+fn configs(
+    cx: &RequestContext,
+    image: &Image,
+    resource: &DescribeConfigsResource<'_>,
     request: &DescribeConfigsRequest<'_>,
-    room: &mut Room,
 ) -> Result<Configs, ApiError> {
-    let configs: Configs = rows.into_iter().map(|row| config(row, request)).collect();
+    if broker_loggers::is_about_loggers(resource.resource_type) {
+        let node_id = cx.node.settings.node_id;
+        return broker_loggers::describe(node_id, &resource.resource_name, keys(resource).as_deref());
+    }
+    Ok(rows(cx, image, resource)?.into_iter().map(|row| config(row, request)).collect())
+}
+
+/// The properties that are asked for; all without.
+fn keys(resource: &DescribeConfigsResource<'_>) -> Option<Vec<String>> {
+    let keys = resource.configuration_keys.as_ref()?;
+    Some(keys.iter().map(|key| key.to_string()).collect())
+}
+
+/// What is found, unless the answer has no room left for it.
+fn fitting(configs: Configs, room: &mut Room) -> Result<Configs, ApiError> {
     let size = configs.iter().map(size_bytes).sum();
     room.take(size).map_err(|code| {
         let message =
@@ -106,8 +122,7 @@ fn rows(
     resource: &DescribeConfigsResource<'_>,
 ) -> Result<Vec<Row>, ApiError> {
     let name = &*resource.resource_name;
-    let keys: Option<Vec<String>> =
-        resource.configuration_keys.as_ref().map(|keys| keys.iter().map(|key| key.to_string()).collect());
+    let keys = keys(resource);
     let settings = &cx.node.settings;
     let layers = cx.node.config_layers(image);
     match ResourceKind::from_number(resource.resource_type) {

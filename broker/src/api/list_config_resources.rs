@@ -2,8 +2,8 @@
 //!
 //! The resources that have or may have configuration: all topics and brokers, and the groups and client metrics
 //! subscriptions on which something is set. v0 is ListClientMetricsResources under its older name: it lists the
-//! subscriptions. v1 takes a list of types, none meaning all; a type that nobody knows is UNSUPPORTED_VERSION. Milena's
-//! loggers are not configured through the protocol, so there are none of that type.
+//! subscriptions. v1 takes a list of types, none meaning all; a type that nobody knows is UNSUPPORTED_VERSION. Every
+//! broker has loggers.
 
 use std::collections::BTreeSet;
 
@@ -46,10 +46,9 @@ fn list(image: &Image, kind: ResourceKind) -> Vec<ConfigResource<'_>> {
     let resource = |resource_name| ConfigResource { resource_name, resource_type: kind as i8 };
     match kind {
         ResourceKind::Topic => image.topics().map(|topic| resource((&*topic.name).into())).collect(),
-        ResourceKind::Broker => {
+        ResourceKind::Broker | ResourceKind::BrokerLogger => {
             image.brokers().map(|broker| resource(broker.broker_id.to_string().into())).collect()
         }
-        ResourceKind::BrokerLogger => Vec::new(),
         ResourceKind::ClientMetrics | ResourceKind::Group => {
             let set = image.configs().filter(|(set, _)| set.kind == kind);
             set.map(|(set, _)| resource(set.name.as_str().into())).collect()

@@ -29,6 +29,7 @@ pub mod alter_configs;
 pub mod api_versions;
 mod authorized_operations;
 mod auto_create;
+mod broker_loggers;
 mod client_host;
 mod controller_call;
 pub mod create_partitions;

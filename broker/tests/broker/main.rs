@@ -5,6 +5,7 @@ mod console;
 mod groups;
 mod harness;
 mod lag;
+mod loggers;
 mod program;
 mod server;
 mod versions;

@@ -1,6 +1,7 @@
 //! The program: arguments, banner, signals, exit codes.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -13,7 +14,7 @@ fn program() -> Command {
 }
 
 /// A broker as a process of its own; killed when a test fails.
-struct Process {
+pub struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
 }
@@ -27,7 +28,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn start(data: &Path) -> Self {
+    pub fn start(data: &Path) -> Self {
         let mut child = program()
             .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
             .args(["--override", "milena.http.listener=127.0.0.1:0"])
@@ -52,7 +53,13 @@ impl Process {
         }
     }
 
-    fn stop_by(mut self, signal: &str) -> (Option<i32>, String) {
+    /// Where it listens.
+    pub fn address(&mut self) -> SocketAddr {
+        let listener = self.banner("listens on");
+        listener.strip_prefix("PLAINTEXT://").expect("one listener").parse().expect("an address")
+    }
+
+    pub fn stop_by(mut self, signal: &str) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().expect("kill is there").success());
         let mut log = String::new();
@@ -97,9 +104,7 @@ fn signals_stop_it_cleanly_and_topics_survive() {
     let data = tempfile::tempdir().expect("a directory");
     for (name, signal) in [("first", "-TERM"), ("second", "-INT")] {
         let mut process = Process::start(data.path());
-        let listener = process.banner("listens on");
-        let address =
-            listener.strip_prefix("PLAINTEXT://").expect("one listener").parse().expect("an address");
+        let address = process.address();
         assert_eq!(process.banner("data"), data.path().display().to_string());
         create_topic(&mut connect(address), name, 1);
         let (code, log) = process.stop_by(signal);

@@ -19,6 +19,8 @@ pub enum ConfigResource {
     Broker(i32),
     /// What all brokers have that set nothing of their own.
     AllBrokers,
+    /// The levels of a broker's loggers (KIP-412).
+    Loggers(i32),
     Group(String),
     ClientMetrics(String),
 }
@@ -53,6 +55,7 @@ impl ConfigResource {
             ConfigResource::Topic(name) => (2, name.clone()),
             ConfigResource::Broker(id) => (4, id.to_string()),
             ConfigResource::AllBrokers => (4, String::new()),
+            ConfigResource::Loggers(id) => (8, id.to_string()),
             ConfigResource::ClientMetrics(name) => (16, name.clone()),
             ConfigResource::Group(name) => (32, name.clone()),
         }
@@ -65,6 +68,7 @@ impl fmt::Display for ConfigResource {
             ConfigResource::Topic(name) => write!(f, "topic {name}"),
             ConfigResource::Broker(id) => write!(f, "broker {id}"),
             ConfigResource::AllBrokers => f.write_str("all brokers"),
+            ConfigResource::Loggers(id) => write!(f, "loggers of broker {id}"),
             ConfigResource::Group(name) => write!(f, "group {name}"),
             ConfigResource::ClientMetrics(name) => write!(f, "client metrics subscription {name}"),
         }
@@ -146,7 +150,7 @@ impl Admin {
     /// A broker answers for itself only; everything else any broker knows.
     async fn call_about<R: Request>(&self, resource: &ConfigResource, request: &R) -> Result<Response> {
         match resource {
-            ConfigResource::Broker(id) => {
+            ConfigResource::Broker(id) | ConfigResource::Loggers(id) => {
                 self.cluster.refresh(Some(&[]), false).await?;
                 self.cluster.broker(*id).await?.call(request).await
             }

@@ -68,6 +68,22 @@ fn values_that_cannot_be_are_refused_with_the_reason() {
 }
 
 #[test]
+fn loggers_are_told_levels() {
+    let shell = Shell::start();
+    let logger = "milena_broker::server";
+    assert_eq!(shell.run(&format!("config get loggers/1 {logger}")).ok(), "INFO\n");
+    shell.run(&format!("config set loggers/1 {logger}=DEBUG")).ok();
+    let described = shell.run("--output json config describe loggers/1").json();
+    let told = described.as_array().expect("a list").iter().find(|one| one["name"] == logger);
+    assert_eq!(told.expect("it is there")["value"], "DEBUG");
+    shell.run(&format!("config unset loggers/1 {logger}")).ok();
+    assert_eq!(shell.run(&format!("config get loggers/1 {logger}")).ok(), "INFO\n");
+    let error = shell.run("config set loggers/1 no.such=DEBUG").failed(1);
+    assert!(error.contains("INVALID_CONFIG") && error.contains("no.such"), "{error}");
+    shell.run("config set loggers/x root=DEBUG").failed(2);
+}
+
+#[test]
 fn topics_are_altered_together() {
     let shell = Shell::start();
     shell.run("topic create a b --config segment.ms=5000").ok();

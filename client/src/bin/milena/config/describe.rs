@@ -13,7 +13,7 @@ const DEFAULT: i8 = 5;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// topic/NAME, broker/ID, brokers (for all), group/NAME or client-metrics/NAME
+    /// topic/NAME, broker/ID, brokers (for all), loggers/ID, group/NAME or client-metrics/NAME
     #[arg(value_parser = resource::parse)]
     resource: ConfigResource,
     /// Also properties that have their default

@@ -1,4 +1,4 @@
-//! How a resource is written: `topic/orders`, `broker/1`, `brokers`, `group/billing`, `client-metrics/slow`.
+//! How a resource is written: `topic/orders`, `broker/1`, `brokers`, `loggers/1`, `group/billing`, `client-metrics/slow`.
 
 use milena_client::admin::ConfigResource;
 
@@ -13,13 +13,17 @@ pub fn parse(text: &str) -> Result<ConfigResource, String> {
         "broker" => {
             name.parse().map(ConfigResource::Broker).map_err(|_| format!("'{name}' is not a broker's id"))
         }
+        "loggers" => {
+            name.parse().map(ConfigResource::Loggers).map_err(|_| format!("'{name}' is not a broker's id"))
+        }
         "group" => Ok(ConfigResource::Group(name.to_owned())),
         "client-metrics" => Ok(ConfigResource::ClientMetrics(name.to_owned())),
         _ => Err(FORMS.to_owned()),
     }
 }
 
-const FORMS: &str = "topic/NAME, broker/ID, brokers (for all), group/NAME or client-metrics/NAME is needed";
+const FORMS: &str =
+    "topic/NAME, broker/ID, brokers (for all), loggers/ID, group/NAME or client-metrics/NAME is needed";
 
 /// Where a value comes from, by Kafka's numbers.
 pub fn source(number: i8) -> &'static str {
@@ -45,6 +49,7 @@ mod tests {
         assert_eq!(parse("topic/a/b"), Ok(ConfigResource::Topic("a/b".to_owned())));
         assert_eq!(parse("broker/7"), Ok(ConfigResource::Broker(7)));
         assert_eq!(parse("brokers"), Ok(ConfigResource::AllBrokers));
+        assert_eq!(parse("loggers/7"), Ok(ConfigResource::Loggers(7)));
         assert_eq!(parse("group/g"), Ok(ConfigResource::Group("g".to_owned())));
         assert_eq!(parse("client-metrics/m"), Ok(ConfigResource::ClientMetrics("m".to_owned())));
         for wrong in ["", "t", "topic/", "topics/t", "broker/x", "broker"] {

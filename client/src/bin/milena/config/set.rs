@@ -10,7 +10,7 @@ use crate::{output, progress};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// topic/NAME, broker/ID, brokers (for all), group/NAME or client-metrics/NAME
+    /// topic/NAME, broker/ID, brokers (for all), loggers/ID, group/NAME or client-metrics/NAME
     #[arg(value_parser = resource::parse)]
     resource: ConfigResource,
     /// NAME=VALUE; of a list, NAME+=ELEMENTS adds and NAME-=ELEMENTS takes away

@@ -8,7 +8,7 @@ use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// topic/NAME, broker/ID, brokers (for all), group/NAME or client-metrics/NAME
+    /// topic/NAME, broker/ID, brokers (for all), loggers/ID, group/NAME or client-metrics/NAME
     #[arg(value_parser = resource::parse)]
     resource: ConfigResource,
     /// The properties
