@@ -1,23 +1,27 @@
 //! How old records are: what lag in seconds is made of.
 //!
-//! No request gives the timestamp of an offset, so the batch that holds it is fetched: one for each partition, the
+//! No request gives the timestamp of an offset, so the batch that holds it is fetched: one for each place, the
 //! smallest answer that a broker gives. Bounded in number and in time, because it is a courtesy of a list.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use crate::admin::{Admin, ByPartition};
+use crate::admin::Admin;
 use crate::config::ConsumerConfig;
 use crate::consumer::Fetched;
 use crate::error::Result;
 
-/// Partitions that one call looks at; the rest goes without.
-const PARTITIONS_MAX: usize = 1000;
+/// Topic, partition and offset.
+pub type Place = (String, i32, i64);
 
-/// Batches of one partition: the first may be the marker of a transaction, which no consumer sees.
-const BATCHES_PER_PARTITION_MAX: usize = 4;
+/// Places that one call looks at; the rest goes without.
+const PLACES_MAX: usize = 1000;
+
+/// Batches of one place: the first may be the marker of a transaction, which no consumer sees.
+const BATCHES_PER_PLACE_MAX: usize = 4;
 
 /// Fetches that are on their way at once.
 const FETCHES_MAX: usize = 16;
@@ -26,15 +30,15 @@ const FETCHES_MAX: usize = 16;
 const TIME_MAX: Duration = Duration::from_secs(5);
 
 impl Admin {
-    /// Timestamps of the first records at or behind some offsets, in milliseconds since 1970, for as many partitions as
-    /// can be known soon: not beyond the end, not without a leader, not of more than the first 1000.
-    pub async fn timestamps_at(&self, offsets: &ByPartition<i64>) -> ByPartition<i64> {
-        let asked = offsets.iter().take(PARTITIONS_MAX);
-        let fetches = asked.map(async |((topic, partition), offset)| {
+    /// Timestamps of the records at some places or of the first behind them, in milliseconds since 1970, for as many
+    /// as can be known soon: not beyond the end, not without a leader, not of more than the first 1000.
+    pub async fn timestamps_at(&self, places: &BTreeSet<Place>) -> BTreeMap<Place, i64> {
+        let fetches = places.iter().take(PLACES_MAX).map(async |place| {
+            let (topic, partition, offset) = place;
             let timestamp = self.timestamp_at(topic, *partition, *offset).await.ok().flatten();
-            timestamp.map(|timestamp| ((topic.clone(), *partition), timestamp))
+            timestamp.map(|timestamp| (place.clone(), timestamp))
         });
-        let mut found = ByPartition::new();
+        let mut found = BTreeMap::new();
         let mut fetches = stream::iter(fetches).buffer_unordered(FETCHES_MAX);
         let gathering = async {
             while let Some(fetched) = fetches.next().await {
@@ -55,7 +59,7 @@ impl Admin {
             ..ConsumerConfig::default()
         };
         let mut next = offset;
-        for _ in 0..BATCHES_PER_PARTITION_MAX {
+        for _ in 0..BATCHES_PER_PLACE_MAX {
             let fetched = Fetched::once(&self.cluster, &config, topic, partition, next).await?;
             let mut timestamp = None;
             fetched.for_each(false, &mut Vec::new(), |record| {
