@@ -105,10 +105,15 @@ impl Admin {
     ) -> ByPartition<Result<ListedOffset>> {
         let mut listed = ByPartition::new();
         let mut by_leader: BTreeMap<i32, ByPartition<OffsetSpec>> = BTreeMap::new();
+        let mut topics = BTreeMap::new();
+        for (topic, _) in wanted.keys() {
+            if !topics.contains_key(topic) {
+                topics.insert(topic, self.cluster.topic(topic, false).await);
+            }
+        }
         for (key, spec) in wanted {
             let (topic, partition) = key;
-            let known = self.cluster.topic(topic, false).await;
-            match known.and_then(|known| known.leader(*partition)) {
+            match topics[topic].clone().and_then(|known| known.leader(*partition)) {
                 Ok(leader) => {
                     by_leader.entry(leader).or_default().insert(key.clone(), *spec);
                 }

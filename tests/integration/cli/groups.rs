@@ -151,6 +151,8 @@ fn a_group_with_members_is_shown_and_left_alone() {
     assert!(error.contains(reason) && error.contains("hint: "), "{error}");
     let error = shell.run("group delete g").failed(1);
     assert!(error.contains("deleting group g: NON_EMPTY_GROUP"), "{error}");
+    let error = shell.run("group delete g --offsets --topic t:0").failed(1);
+    assert!(error.contains("offset of group g in t-0: GROUP_SUBSCRIBED_TO_TOPIC"), "{error}");
     assert_eq!(committed(&shell, "g"), BTreeMap::from([(0, 4)]));
 
     let described = shell.run("--output json group describe g").json();

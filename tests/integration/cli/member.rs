@@ -16,8 +16,8 @@ use tokio::runtime::Runtime;
 /// The member outlives every test without a heartbeat.
 const SESSION_TIMEOUT_MS: i32 = 120_000;
 
-/// Topics `a`: what a subscription says in its first version.
-const SUBSCRIPTION: &[u8] = b"\0\0\0\0\0\x01\0\x01a\xff\xff\xff\xff";
+/// What a member says that reads topic `t`, in the first version of it.
+const SUBSCRIPTION: &[u8] = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
 
 pub struct Member {
     connection: Connection,

@@ -82,7 +82,7 @@ fn lines<'a>(group: &'a GroupDescription, committed: &'a Committed) -> Vec<Line<
         }
     }
     let assigned: BTreeSet<(&str, i32)> = lines.iter().map(|line| (line.topic, line.partition)).collect();
-    let left = committed.iter().filter(|((topic, partition), _)| !assigned.contains(&(topic, *partition)));
+    let left = committed.iter().filter(|((topic, partition), _)| !assigned.contains(&(topic.as_str(), *partition)));
     lines.extend(left.map(|((topic, partition), committed)| Line {
         group,
         topic,
