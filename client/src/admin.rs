@@ -16,8 +16,7 @@ use crate::error::{Error, Result};
 
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
 pub use groups::{
-    Assignment, ByGroup, CommittedOffset, GroupDescription, GroupListing, GroupMember, ListedGroups,
-    Place,
+    Assignment, ByGroup, CommittedOffset, GroupDescription, GroupListing, GroupMember, ListedGroups, Place,
 };
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use quotas::{Quota, QuotaChange, QuotaEntity, QuotaFilter, QuotaName};

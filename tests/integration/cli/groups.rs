@@ -73,7 +73,12 @@ fn every_strategy_sets_what_it_says() {
     check(&shell, "--all-topics --shift-by -2", [3, 1], &[]);
     check(&shell, "--topic t --shift-by 100", [10, 5], &[&beyond(0, 10), &beyond(1, 5)]);
     check(&shell, "--topic t --shift-by -4", [2, 0], &["(1) is lower", "(-1) is lower"]);
-    check(&shell, "--topic t --to-datetime 2001-01-01T00:00:06.000", [6, 5], &["partition 1 of topic t has no"]);
+    check(
+        &shell,
+        "--topic t --to-datetime 2001-01-01T00:00:06.000",
+        [6, 5],
+        &["partition 1 of topic t has no"],
+    );
     check(&shell, "--topic t --to-datetime 2001-01-01T01:00:07.000+01:00", [7, 5], &["latest"]);
     check(&shell, "--topic t --to-datetime 1999-01-01T00:00:00.000", [2, 0], &[]);
     check(&shell, "--topic t --by-duration P36500D", [2, 0], &[]);
@@ -147,7 +152,8 @@ fn a_group_with_members_is_shown_and_left_alone() {
     shell.run("group reset g --topic t:0 --to-offset 4 --execute").ok();
     let member = Member::join(&shell.broker.bootstrap(), "g", "t", &[0, 1]);
     let error = shell.run("group reset g --topic t --to-earliest --execute").failed(1);
-    let reason = "assignments can only be reset if the group 'g' is inactive, but the current state is Stable";
+    let reason =
+        "assignments can only be reset if the group 'g' is inactive, but the current state is Stable";
     assert!(error.contains(reason) && error.contains("hint: "), "{error}");
     let error = shell.run("group delete g").failed(1);
     assert!(error.contains("deleting group g: NON_EMPTY_GROUP"), "{error}");
@@ -219,7 +225,11 @@ fn groups_are_listed_and_picked() {
     assert_eq!(shell.run("group list").ok(), expected);
     let picked = |line: &str| -> Vec<String> {
         let list = shell.run(&format!("--output json group list {line}")).json();
-        list.as_array().expect("a list").iter().map(|g| g["group"].as_str().expect("a name").to_owned()).collect()
+        list.as_array()
+            .expect("a list")
+            .iter()
+            .map(|g| g["group"].as_str().expect("a name").to_owned())
+            .collect()
     };
     assert_eq!(picked("--state stable"), ["busy"]);
     assert_eq!(picked("--state Empty,stable --type classic"), ["busy", "idle"]);

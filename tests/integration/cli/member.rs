@@ -38,7 +38,8 @@ impl Member {
             response_bytes_max: 1 << 20,
         };
         let dialer: Dialer = std::sync::Arc::new(Tcp);
-        let connection = runtime.block_on(Connection::open(&dialer, bootstrap, options)).expect("it connects");
+        let connection =
+            runtime.block_on(Connection::open(&dialer, bootstrap, options)).expect("it connects");
         let mut member = Self { connection, runtime, group: group.to_owned(), id: String::new() };
         member.find_coordinator();
         let generation_id = member.enter();

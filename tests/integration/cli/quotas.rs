@@ -38,7 +38,8 @@ user=alice client-id=<default>   controller_mutation_rate  2.5
     let expected =
         "user=alice: producer_byte_rate could be set\nuser=alice: consumer_byte_rate could be removed\n";
     assert_eq!(said.ok(), expected);
-    let said = shell.run("--output json quota set --user alice producer_byte_rate= --remove consumer_byte_rate");
+    let said =
+        shell.run("--output json quota set --user alice producer_byte_rate= --remove consumer_byte_rate");
     let removed = said.json();
     assert_eq!(removed["removed"], json!(["producer_byte_rate", "consumer_byte_rate"]));
     assert_eq!(shell.run("--output json quota get --user alice --strict").json(), json!([]));

@@ -33,10 +33,13 @@ impl Admin {
     /// Timestamps of the records at some places or of the first behind them, in milliseconds since 1970, for as many
     /// as can be known soon: not beyond the end, not without a leader, not of more than the first 1000.
     pub async fn timestamps_at(&self, places: &BTreeSet<Place>) -> BTreeMap<Place, i64> {
-        let fetches = places.iter().take(PLACES_MAX).map(async |place| {
-            let (topic, partition, offset) = place;
-            let timestamp = self.timestamp_at(topic, *partition, *offset).await.ok().flatten();
-            timestamp.map(|timestamp| (place.clone(), timestamp))
+        let fetches = places.iter().take(PLACES_MAX).cloned().map(|place| {
+            let admin = self.clone();
+            async move {
+                let (topic, partition, offset) = &place;
+                let timestamp = admin.timestamp_at(topic, *partition, *offset).await.ok().flatten();
+                timestamp.map(|timestamp| (place, timestamp))
+            }
         });
         let mut found = BTreeMap::new();
         let mut fetches = stream::iter(fetches).buffer_unordered(FETCHES_MAX);

@@ -26,11 +26,14 @@ pub(super) struct Coordinator {
 impl Admin {
     /// Asks the coordinators of some groups, again where that may help, until every group has its answer or the time is
     /// over.
-    pub(super) async fn ask_coordinators<T>(
+    pub(super) async fn ask_coordinators<T, F>(
         &self,
         groups: &[String],
-        ask: impl AsyncFn(&Coordinator, &[String]) -> Result<ByGroup<T>>,
-    ) -> ByGroup<T> {
+        ask: impl Fn(Coordinator, Vec<String>) -> F,
+    ) -> ByGroup<T>
+    where
+        F: Future<Output = Result<ByGroup<T>>>,
+    {
         let mut retry = self.cluster.retry();
         let mut done = ByGroup::new();
         let mut due: BTreeSet<String> = groups.iter().cloned().collect();
@@ -46,12 +49,15 @@ impl Admin {
     }
 
     /// One attempt. Gives the groups that may be asked for again, and why.
-    async fn ask_once<T>(
+    async fn ask_once<T, F>(
         &self,
         due: BTreeSet<String>,
-        ask: &impl AsyncFn(&Coordinator, &[String]) -> Result<ByGroup<T>>,
+        ask: &impl Fn(Coordinator, Vec<String>) -> F,
         done: &mut ByGroup<T>,
-    ) -> BTreeMap<String, Error> {
+    ) -> BTreeMap<String, Error>
+    where
+        F: Future<Output = Result<ByGroup<T>>>,
+    {
         let mut again = BTreeMap::new();
         let mut settle = |group: String, result: Result<T>| match result {
             Err(error) if error.may_be_retried() => {
@@ -68,7 +74,7 @@ impl Admin {
             for groups in groups.chunks(GROUPS_PER_REQUEST_MAX) {
                 let attempt = async {
                     let connection = self.cluster.broker(broker_id).await?;
-                    ask(&Coordinator { id: broker_id, connection }, groups).await
+                    ask(Coordinator { id: broker_id, connection }, groups.to_vec()).await
                 };
                 match attempt.await {
                     Ok(mut answers) => {
@@ -89,7 +95,10 @@ impl Admin {
         &self,
         groups: BTreeSet<String>,
     ) -> (BTreeMap<i32, Vec<String>>, Vec<(String, Error)>) {
-        let lookups = groups.into_iter().map(async |group| (self.cluster.coordinator(&group).await, group));
+        let lookups = groups.into_iter().map(|group| {
+            let cluster = self.cluster.clone();
+            async move { (cluster.coordinator(&group).await, group) }
+        });
         let found: Vec<_> = stream::iter(lookups).buffered(LOOKUPS_MAX).collect().await;
         let (mut shares, mut unknown) = (BTreeMap::<i32, Vec<String>>::new(), Vec::new());
         for (coordinator, group) in found {

@@ -7,8 +7,8 @@ use milena_protocol::messages::offset_commit_request::{
 };
 use milena_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 
-use super::ask::Coordinator;
 use super::ByGroup;
+use super::ask::Coordinator;
 use crate::admin::{Admin, ByPartition};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
@@ -46,15 +46,16 @@ impl Admin {
         &self,
         groups: &[String],
     ) -> ByGroup<ByPartition<Result<CommittedOffset>>> {
-        let ask = async |coordinator: &Coordinator, groups: &[String]| {
+        let ask = async |coordinator: Coordinator, groups: Vec<String>| {
             let coordinator = &coordinator.connection;
             let version = coordinator.version_of::<OffsetFetchRequest<'_>>(BY_ID_FROM - 1)?;
             if version >= MANY_GROUPS_FROM {
-                return fetch_many(coordinator, version, groups).await;
+                return fetch_many(coordinator, version, &groups).await;
             }
             let mut committed = ByGroup::new();
             for group in groups {
-                committed.insert(group.clone(), fetch_one(coordinator, version, group).await);
+                let fetched = fetch_one(coordinator, version, &group).await;
+                committed.insert(group, fetched);
             }
             Ok(committed)
         };

@@ -9,8 +9,8 @@ use milena_protocol::messages::offset_delete_request::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 
-use super::ask::Coordinator;
 use super::ByGroup;
+use super::ask::Coordinator;
 use crate::admin::{Admin, ByPartition};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 impl Admin {
     /// Deletes groups with all their offsets; only groups without members can be.
     pub async fn delete_groups(&self, groups: &[String]) -> ByGroup<()> {
-        let ask = async |coordinator: &Coordinator, groups: &[String]| {
+        let ask = async |coordinator: Coordinator, groups: Vec<String>| {
             let groups_names = groups.iter().map(|group| group.as_str().into()).collect();
             let response = coordinator.connection.call(&DeleteGroupsRequest { groups_names }).await?;
             let response = response.decode::<DeleteGroupsRequest<'_>>()?;
@@ -61,10 +61,8 @@ fn to_delete(partitions: &BTreeSet<(String, i32)>) -> Vec<OffsetDeleteRequestTop
         let partition = OffsetDeleteRequestPartition { partition_index: *partition };
         match topics.last_mut() {
             Some(last) if last.name == topic.as_str() => last.partitions.push(partition),
-            _ => topics.push(OffsetDeleteRequestTopic {
-                name: topic.as_str().into(),
-                partitions: vec![partition],
-            }),
+            _ => topics
+                .push(OffsetDeleteRequestTopic { name: topic.as_str().into(), partitions: vec![partition] }),
         }
     }
     topics

@@ -67,8 +67,8 @@ impl GroupDescription {
 impl Admin {
     /// Groups with their members. One that is not there is GROUP_ID_NOT_FOUND.
     pub async fn describe_groups(&self, groups: &[String]) -> ByGroup<GroupDescription> {
-        let ask = async |coordinator: &Coordinator, groups: &[String]| {
-            let mut described = consumer_groups(coordinator, groups).await?;
+        let ask = async |coordinator: Coordinator, groups: Vec<String>| {
+            let mut described = consumer_groups(&coordinator, &groups).await?;
             let is_open = |group: &&String| match described.get(*group) {
                 Some(Err(error)) => is_of_the_other_protocol(error),
                 Some(Ok(_)) => false,
@@ -76,7 +76,7 @@ impl Admin {
             };
             let open: Vec<String> = groups.iter().filter(is_open).cloned().collect();
             if !open.is_empty() {
-                described.extend(classic_groups(coordinator, &open).await?);
+                described.extend(classic_groups(&coordinator, &open).await?);
             }
             Ok(described)
         };

@@ -87,9 +87,9 @@ async fn offsets(
         }
     }
     if context.is_json() {
-        let offsets = deleted.iter().map(|(group, (topic, partition))| {
-            json!({ "group": group, "topic": topic, "partition": partition })
-        });
+        let offsets = deleted.iter().map(
+            |(group, (topic, partition))| json!({ "group": group, "topic": topic, "partition": partition }),
+        );
         if !(deleted.is_empty() && absent.is_empty()) {
             output::json(&json!({ "deleted": offsets.collect::<Vec<_>>(), "absent": absent }))?;
         }

@@ -101,7 +101,9 @@ struct Move {
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     if arguments.topic.is_empty() && !arguments.all_topics && arguments.to.from_file.is_none() {
-        return Err(Error::Usage("which topics? --topic names them, --all-topics takes all of the group".into()));
+        return Err(Error::Usage(
+            "which topics? --topic names them, --all-topics takes all of the group".into(),
+        ));
     }
     let strategy = arguments.to.strategy(&arguments.groups)?;
     let admin = context.connect().await?;
@@ -152,7 +154,9 @@ impl To {
             To { to_offset: Some(offset), .. } => Strategy::Offset(*offset),
             To { shift_by: Some(count), .. } => Strategy::Shift(*count),
             To { to_datetime: Some(timestamp), .. } => Strategy::Time(*timestamp),
-            To { by_duration: Some(duration), .. } => Strategy::Time(time::now_ms().saturating_sub(*duration)),
+            To { by_duration: Some(duration), .. } => {
+                Strategy::Time(time::now_ms().saturating_sub(*duration))
+            }
             To { from_file: Some(path), .. } => {
                 let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
                 let only = if let [only] = groups { Some(only.as_str()) } else { None };
@@ -199,7 +203,8 @@ async fn plan_for(
 ) -> Result<(ByPartition<i64>, Planned)> {
     let partitions: BTreeSet<(String, i32)> = match (strategy, named) {
         (Strategy::Plan(plan), _) => {
-            let no_plan = || Error::Failed { message: format!("no reset plan for group {group} found"), hint: None };
+            let no_plan =
+                || Error::Failed { message: format!("no reset plan for group {group} found"), hint: None };
             plan.get(group).ok_or_else(no_plan)?.keys().cloned().collect()
         }
         (_, Some(named)) => named.clone(),

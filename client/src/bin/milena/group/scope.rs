@@ -27,7 +27,11 @@ pub fn parse(text: &str) -> Result<TopicScope, String> {
         number.ok_or_else(|| format!("'{text}' is not a partition; TOPIC or TOPIC:0,1,2 is needed"))
     };
     let partitions = numbers.map(number).collect::<Result<Vec<_>, _>>()?;
-    if topic.is_empty() { Err("a topic is needed".to_owned()) } else { Ok(TopicScope { topic: topic.to_owned(), partitions }) }
+    if topic.is_empty() {
+        Err("a topic is needed".to_owned())
+    } else {
+        Ok(TopicScope { topic: topic.to_owned(), partitions })
+    }
 }
 
 /// The partitions of some topics.

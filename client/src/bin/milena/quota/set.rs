@@ -59,7 +59,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let altering = admin.alter_client_quotas(&entity, &changes, arguments.validate_only);
     progress::during(&format!("changing quotas of {name}"), altering).await?;
     let names = |is_removed: bool| {
-        let of_kind = changes.iter().filter(move |(_, change)| (*change == QuotaChange::Remove) == is_removed);
+        let of_kind =
+            changes.iter().filter(move |(_, change)| (*change == QuotaChange::Remove) == is_removed);
         of_kind.map(|(name, _)| name.as_str()).collect::<Vec<_>>()
     };
     let (set, removed) = (names(false), names(true));
@@ -70,7 +71,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
         }));
     }
     let could = if arguments.validate_only { "could be " } else { "" };
-    for (names, verb) in [(set, "set"), (removed, "removed")].into_iter().filter(|(names, _)| !names.is_empty()) {
+    for (names, verb) in
+        [(set, "set"), (removed, "removed")].into_iter().filter(|(names, _)| !names.is_empty())
+    {
         output::line(&format!("{name}: {} {could}{verb}", names.join(", ")))?;
     }
     Ok(())

@@ -32,7 +32,8 @@ fn row(group: &GroupDescription, member: &GroupMember) -> Vec<String> {
 
 /// `audit:0;orders:0,2`, as `--topic` takes each of them.
 fn text(assignment: &Assignment) -> String {
-    let topics = assignment.iter().map(|(topic, partitions)| format!("{topic}:{}", output::joined(partitions)));
+    let topics =
+        assignment.iter().map(|(topic, partitions)| format!("{topic}:{}", output::joined(partitions)));
     let text = topics.collect::<Vec<_>>().join(";");
     if text.is_empty() { "-".to_owned() } else { text }
 }

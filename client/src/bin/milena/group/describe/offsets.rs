@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use milena_client::Error as ClientError;
-use milena_client::admin::{Admin, ByPartition, CommittedOffset, GroupDescription, GroupMember, OffsetSpec, Place};
+use milena_client::admin::{
+    Admin, ByPartition, CommittedOffset, GroupDescription, GroupMember, OffsetSpec, Place,
+};
 use serde_json::{Value, json};
 
 use super::state;
@@ -62,7 +64,16 @@ pub async fn show(context: &Context, admin: &Admin, groups: &[GroupDescription])
         output::json(&groups.iter().map(|group| as_json(group, &lines, &ends)).collect::<Vec<_>>())?;
     } else if !lines.is_empty() {
         let headers = [
-            "GROUP", "TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "SECONDS", "MEMBER", "INSTANCE", "HOST",
+            "GROUP",
+            "TOPIC",
+            "PARTITION",
+            "COMMITTED",
+            "END",
+            "LAG",
+            "SECONDS",
+            "MEMBER",
+            "INSTANCE",
+            "HOST",
             "CLIENT",
         ];
         output::table(&headers, &lines.iter().map(|line| row(line, &ends)).collect::<Vec<_>>())?;
@@ -82,7 +93,8 @@ fn lines<'a>(group: &'a GroupDescription, committed: &'a Committed) -> Vec<Line<
         }
     }
     let assigned: BTreeSet<(&str, i32)> = lines.iter().map(|line| (line.topic, line.partition)).collect();
-    let left = committed.iter().filter(|((topic, partition), _)| !assigned.contains(&(topic.as_str(), *partition)));
+    let left =
+        committed.iter().filter(|((topic, partition), _)| !assigned.contains(&(topic.as_str(), *partition)));
     lines.extend(left.map(|((topic, partition), committed)| Line {
         group,
         topic,

@@ -137,9 +137,8 @@ mod tests {
 
     #[test]
     fn each_strategy_has_its_offset_and_ends_hold_it() {
-        let from_file = |offset| {
-            Strategy::Plan(BTreeMap::from([("g".to_owned(), ByPartition::from([(key(), offset)]))]))
-        };
+        let from_file =
+            |offset| Strategy::Plan(BTreeMap::from([("g".to_owned(), ByPartition::from([(key(), offset)]))]));
         // Strategy, committed, first of the time, new offset, warnings.
         let cases = [
             (Strategy::Earliest, Some(50), None, START, 0),

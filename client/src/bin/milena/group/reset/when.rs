@@ -130,8 +130,24 @@ mod tests {
             assert_eq!(duration(text), Ok(expected), "{text}");
         }
         for wrong in [
-            "", "P", "PT", "P1DT", "PT15", "P15M", "PT1.5H", "PT5M1H", "PT1M1M", "P1Y", "-PT5M", "PT-5M", "15", "-15m",
-            "5y", "PT99999999999999999999S", "P9223372036854775807D", "PT1é",
+            "",
+            "P",
+            "PT",
+            "P1DT",
+            "PT15",
+            "P15M",
+            "PT1.5H",
+            "PT5M1H",
+            "PT1M1M",
+            "P1Y",
+            "-PT5M",
+            "PT-5M",
+            "15",
+            "-15m",
+            "5y",
+            "PT99999999999999999999S",
+            "P9223372036854775807D",
+            "PT1é",
         ] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
