@@ -1,8 +1,11 @@
 //! The command line `milena` against a broker, both as users run them.
 
 mod changes;
+mod groups;
+mod member;
 mod misuse;
 mod places;
+mod quotas;
 mod shell;
 
 use std::io::Write;

@@ -13,12 +13,14 @@ mod consume;
 mod context;
 mod dump_log;
 mod error;
+mod group;
 mod interrupt;
 mod json;
 mod output;
 mod produce;
 mod progress;
 mod properties;
+mod quota;
 mod text;
 mod time;
 mod topic;
@@ -62,6 +64,8 @@ async fn run(cli: Cli, interrupt: Interrupt) -> Result<(), Error> {
     match cli.command {
         Command::Topic(command) => topic::run(&context, command).await,
         Command::Config(command) => config::run(&context, command).await,
+        Command::Group(command) => group::run(&context, command).await,
+        Command::Quota(command) => quota::run(&context, command).await,
         Command::Produce(arguments) => produce::run(&context, arguments, interrupt).await,
         Command::Consume(arguments) => consume::run(&context, arguments, interrupt).await,
         Command::Cluster(command) => cluster::run(&context, command).await,
