@@ -3,6 +3,8 @@
 //!
 //! Real brokers are talked to by the tests in `tests/`; this is for what no real broker does when asked.
 
+pub mod group;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,6 +22,7 @@ use milena_protocol::messages::produce_response::{PartitionProduceResponse, Topi
 use milena_protocol::messages::*;
 use milena_protocol::records::Batch;
 use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Records, Uuid, Writer, frame, header};
+use group::Body;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 pub const TOPIC: &str = "t";
@@ -67,6 +70,7 @@ pub struct State {
     pub requests: Vec<(ApiKey, i16)>,
     /// Batches that one fetch gives at most.
     pub batches_per_fetch: usize,
+    pub group: group::Group,
     producer_ids: i64,
 }
 
@@ -82,6 +86,7 @@ impl Fake {
             newest: Vec::new(),
             requests: Vec::new(),
             batches_per_fetch: 1,
+            group: group::Group::default(),
             producer_ids: 1000,
         })))
     }
@@ -199,7 +204,10 @@ fn answer(fake: &Fake, broker: i32, request: &[u8]) -> Answer {
             let request = FetchRequest::decode(&mut reader, head.version).expect("a sound request");
             reply.with(&fetch(&state, broker, &request, error))
         }
-        other => panic!("no test needs {other}"),
+        _ => {
+            let body = group::answer(&mut state, broker, &head, &mut reader, error);
+            reply.raw(body)
+        }
     };
     if trouble == Some(Trouble::HangUp) { Answer::HangUp } else { answer }
 }
@@ -211,6 +219,19 @@ struct Reply {
 }
 
 impl Reply {
+    fn raw(&self, body: Body) -> Answer {
+        match body {
+            Body::Find(body) => self.with(&body),
+            Body::Join(body) => self.with(&body),
+            Body::Sync(body) => self.with(&body),
+            Body::Heartbeat(body) => self.with(&body),
+            Body::Leave(body) => self.with(&body),
+            Body::Commit(body) => self.with(&body),
+            Body::Committed(body) => self.with(&body),
+            Body::Offsets(body) => self.with(&body),
+        }
+    }
+
     fn with(&self, body: &impl Encode) -> Answer {
         let mut writer = Writer::new();
         header::response_frame(&mut writer, self.api, self.version, self.correlation_id, body)
@@ -220,15 +241,15 @@ impl Reply {
 }
 
 fn versions(state: &State) -> ApiVersionsResponse<'static> {
-    let served =
-        [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::Produce, ApiKey::Fetch];
+    let own = [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::Produce, ApiKey::Fetch];
+    let served = own.into_iter().chain(group::SERVED);
     let row = |api: ApiKey| {
         let (min_version, max_version) = api.versions().expect("it has versions");
         let newest = state.newest.iter().find(|(limited, _)| *limited == api);
         let max_version = newest.map_or(max_version, |(_, newest)| *newest);
         ApiVersion { api_key: api.as_i16(), min_version, max_version }
     };
-    ApiVersionsResponse { api_keys: served.map(row).to_vec(), ..Default::default() }
+    ApiVersionsResponse { api_keys: served.map(row).collect(), ..Default::default() }
 }
 
 fn topic_id() -> Uuid {

@@ -4,49 +4,54 @@
 //! equal the shares are known beforehand, and one pass is enough. Where they differ, single partitions then move from
 //! members with more to members with at least two less, until there is no such move. Racks are not looked at.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::{Assignment, Member, Topics, nothing};
+use super::{Assignment, Member, Topics};
 use crate::consumer::PartitionKey;
 
 /// Partitions by index into the members.
 type Held = Vec<Vec<PartitionKey>>;
 
 pub(super) fn assign(topics: &Topics, members: &[Member]) -> Assignment {
-    if members.is_empty() {
-        return Assignment::new();
-    }
-    // Ties are broken by id.
-    let mut ordered: Vec<&Member> = members.iter().collect();
-    ordered.sort_by(|a, b| a.id.cmp(&b.id));
-    let equal = ordered.windows(2).all(|pair| pair[0].topics == pair[1].topics);
+    let ordered = by_id(members);
     let owned = owned(topics, &ordered);
-    let held =
-        if equal { share_equally(topics, &ordered, owned) } else { share_unequally(topics, &ordered, owned) };
-    let mut assignment = nothing(members);
-    for (member, mut partitions) in ordered.iter().zip(held) {
-        partitions.sort();
-        assignment.insert(member.id.clone(), partitions);
+    share(topics, &ordered, owned)
+}
+
+/// As [`assign`], but a partition that another member says it has is left out for now: that one gives it up when it
+/// hears of its assignment, and the rebalance that follows gives it to its new owner.
+pub(super) fn assign_cooperatively(topics: &Topics, members: &[Member]) -> Assignment {
+    let ordered = by_id(members);
+    let owned = owned(topics, &ordered);
+    let kept: Vec<HashSet<PartitionKey>> = owned.iter().map(|kept| kept.iter().cloned().collect()).collect();
+    let claimed: HashSet<&PartitionKey> = members.iter().flat_map(|member| &member.owned).collect();
+    let mut assignment = share(topics, &ordered, owned);
+    for (member, kept) in ordered.iter().zip(kept) {
+        let partitions = assignment.get_mut(&member.id).expect("every member is in it");
+        partitions.retain(|partition| kept.contains(partition) || !claimed.contains(partition));
     }
     assignment
 }
 
-/// As [`assign`], but a partition that another member says it has is left out for now: its owner gives it up when it
-/// hears of its assignment, and the rebalance that follows gives it to its new owner.
-pub(super) fn assign_cooperatively(topics: &Topics, members: &[Member]) -> Assignment {
-    let mut assignment = assign(topics, members);
-    let mut claims: HashMap<&PartitionKey, Vec<&str>> = HashMap::new();
-    for member in members {
-        for partition in &member.owned {
-            claims.entry(partition).or_default().push(&member.id);
-        }
+/// Ties are broken by id.
+fn by_id(members: &[Member]) -> Vec<&Member> {
+    let mut ordered: Vec<&Member> = members.iter().collect();
+    ordered.sort_by(|a, b| a.id.cmp(&b.id));
+    ordered
+}
+
+fn share(topics: &Topics, members: &[&Member], owned: Held) -> Assignment {
+    if members.is_empty() {
+        return Assignment::new();
     }
-    for (id, partitions) in &mut assignment {
-        partitions.retain(|partition| {
-            claims.get(partition).is_none_or(|claims| claims.iter().all(|claimant| claimant == id))
-        });
-    }
-    assignment
+    let equal = members.windows(2).all(|pair| pair[0].topics == pair[1].topics);
+    let held =
+        if equal { share_equally(topics, members, owned) } else { share_unequally(topics, members, owned) };
+    let sorted = members.iter().zip(held).map(|(member, mut partitions)| {
+        partitions.sort();
+        (member.id.clone(), partitions)
+    });
+    sorted.collect()
 }
 
 /// What each member may keep: it exists, the member still reads it, and nobody else has a newer claim. Two claims of one
