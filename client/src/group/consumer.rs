@@ -74,6 +74,8 @@ pub struct GroupConsumer {
     /// The next join may not begin before.
     join_at: Instant,
     fenced: Option<Error>,
+    /// The subscription has changed while a join was under way.
+    is_outdated: bool,
 }
 
 #[derive(Debug)]
@@ -114,6 +116,7 @@ impl GroupConsumer {
             place_at: now,
             join_at: now,
             fenced: None,
+            is_outdated: false,
             config: Arc::new(group),
             cluster,
         })
@@ -139,8 +142,8 @@ impl GroupConsumer {
         match &self.phase {
             Phase::Outside if self.steps.is_empty() => self.steps.push_back(Step::Join),
             Phase::Outside => {}
-            // A join under way ends first: its answer is checked against the subscription.
-            Phase::Joining(_) => {}
+            // A join under way ends first.
+            Phase::Joining(_) => self.is_outdated = true,
             Phase::Member(session) => session.rejoin("the subscription has changed"),
         }
     }
@@ -154,9 +157,6 @@ impl GroupConsumer {
     /// `group.instance.id`; `Config` without a subscription; what the coordinator or a leader refuses, and what stayed
     /// wrong for `default.api.timeout.ms`: the next poll tries again.
     pub async fn poll(&mut self) -> Result<Event> {
-        if let Some(fenced) = &self.fenced {
-            return Err(fenced.clone());
-        }
         if self.subscription.is_none() {
             let reason = "nothing is subscribed to".to_owned();
             return Err(Error::Config { name: "subscription".to_owned(), reason });

@@ -46,7 +46,7 @@ impl Subscription {
     pub(super) async fn resolve(&self, cluster: &Cluster) -> Result<BTreeSet<String>> {
         match self {
             Subscription::Topics(topics) => Ok(topics.clone()),
-            Subscription::Pattern(pattern) => Ok(pattern.of(&*cluster.refresh(None, false).await?)),
+            Subscription::Pattern(pattern) => Ok(pattern.of(&cluster.refresh(None, false).await?)),
         }
     }
 
@@ -111,7 +111,7 @@ impl Watched {
 
     async fn look(&self, cluster: &Cluster) -> Result<bool> {
         if let Subscription::Pattern(pattern) = &self.subscription
-            && pattern.of(&*cluster.refresh(None, false).await?) != self.joined
+            && pattern.of(&cluster.refresh(None, false).await?) != self.joined
         {
             return Ok(true);
         }

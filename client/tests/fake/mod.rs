@@ -149,6 +149,12 @@ async fn serve(fake: Fake, broker: i32, mut stream: DuplexStream) {
                     return;
                 }
             }
+            Answer::Later(wait, bytes) => {
+                tokio::time::sleep(wait).await;
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
             Answer::None => {}
             Answer::HangUp => return,
         }
@@ -157,6 +163,8 @@ async fn serve(fake: Fake, broker: i32, mut stream: DuplexStream) {
 
 enum Answer {
     Frame(Vec<u8>),
+    /// A fetch that waits for records.
+    Later(Duration, Vec<u8>),
     None,
     HangUp,
 }
@@ -202,7 +210,12 @@ fn answer(fake: &Fake, broker: i32, request: &[u8]) -> Answer {
         }
         ApiKey::Fetch => {
             let request = FetchRequest::decode(&mut reader, head.version).expect("a sound request");
-            reply.with(&fetch(&state, broker, &request, error))
+            let response = fetch(&state, broker, &request, error);
+            let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+            match reply.with(&response) {
+                Answer::Frame(bytes) if has_nothing(&response) => Answer::Later(wait, bytes),
+                answer => answer,
+            }
         }
         _ => {
             let body = group::answer(&mut state, broker, &head, &mut reader, error);
@@ -238,6 +251,12 @@ impl Reply {
             .expect("it can be written");
         Answer::Frame(writer.into_bytes().expect("nothing is detached"))
     }
+}
+
+fn has_nothing(response: &FetchResponse<'_>) -> bool {
+    let partition = &response.responses[0].partitions[0];
+    let is_empty = partition.records.as_ref().and_then(Records::bytes).is_none_or(|bytes| bytes.is_empty());
+    partition.error_code == 0 && is_empty
 }
 
 fn versions(state: &State) -> ApiVersionsResponse<'static> {

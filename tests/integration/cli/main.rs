@@ -1,6 +1,7 @@
 //! The command line `milena` against a broker, both as users run them.
 
 mod changes;
+mod groups_consume;
 mod misuse;
 mod places;
 mod shell;

@@ -84,6 +84,7 @@ impl GroupConsumer {
             owned,
             last: self.last.clone(),
         };
+        self.is_outdated = false;
         self.phase = Phase::Joining(Task::spawn(join.run()));
     }
 
@@ -108,7 +109,6 @@ impl GroupConsumer {
     fn install(&mut self, joined: Joined) {
         let Joined { session, mut assigned } = joined;
         let count = assigned.len();
-        // The subscription may have changed while the join was under way.
         let subscription = self.subscription.as_ref();
         assigned.retain(|(topic, _)| subscription.is_some_and(|subscription| subscription.takes(topic)));
         self.generation = session.identity.generation;
@@ -120,7 +120,8 @@ impl GroupConsumer {
             "joined"
         );
         self.steps = steps::after_join(&self.owned, &assigned);
-        if assigned.len() < count {
+        // The subscription may have changed while the join was under way.
+        if assigned.len() < count || self.is_outdated {
             self.hold_back();
             self.steps.push_back(Step::Rejoin);
         }

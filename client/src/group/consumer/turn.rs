@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use milena_protocol::ErrorCode;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Event, GroupConsumer, Phase};
@@ -13,7 +14,6 @@ use crate::group::placement::{self, Placed, Wanted};
 use crate::group::session::Notice;
 use crate::group::steps::{Place, Step};
 use crate::group::task::Task;
-use milena_protocol::ErrorCode;
 
 /// What a poll waits for.
 enum News {
@@ -29,6 +29,9 @@ enum News {
 impl GroupConsumer {
     /// Waits for the next thing to happen and does what it asks for; an event if the caller is to know.
     pub(super) async fn turn(&mut self) -> Result<Option<Event>> {
+        if let Some(fenced) = &self.fenced {
+            return Err(fenced.clone());
+        }
         if matches!(self.phase, Phase::Outside) {
             // The last attempt failed, and the caller was told.
             self.steps.push_back(Step::Join);
