@@ -96,11 +96,8 @@ impl Error {
 const NAMED_MAX: usize = 5;
 
 fn named(partitions: &[(String, i32)]) -> String {
-    let mut text: Vec<String> = partitions
-        .iter()
-        .take(NAMED_MAX)
-        .map(|(topic, partition)| format!("{topic}-{partition}"))
-        .collect();
+    let mut text: Vec<String> =
+        partitions.iter().take(NAMED_MAX).map(|(topic, partition)| format!("{topic}-{partition}")).collect();
     if partitions.len() > NAMED_MAX {
         text.push(format!("{} more", partitions.len() - NAMED_MAX));
     }

@@ -35,7 +35,8 @@ fn cases() -> Vec<Case> {
     let object = |value: &Value| value.as_object().expect("an object").clone();
     let case = |(line, json): (usize, &str)| {
         let value: Value = serde_json::from_str(json).expect("JSON");
-        let racks = |partitions: &Value| list(partitions).map(|racks| list(racks).map(text).collect()).collect();
+        let racks =
+            |partitions: &Value| list(partitions).map(|racks| list(racks).map(text).collect()).collect();
         let member = |member: &Value| Member {
             id: text(&member["id"]),
             instance_id: member["instance"].as_str().map(str::to_owned),
@@ -72,9 +73,8 @@ fn sorted(assignment: Assignment) -> Assignment {
 fn moves(members: &[Member], assignment: &Assignment) -> usize {
     let given = |member: &Member, key: &PartitionKey| assignment[&member.id].contains(key);
     let all: BTreeSet<&PartitionKey> = assignment.values().flatten().collect();
-    let moved = |member: &Member| {
-        member.owned.iter().filter(|key| all.contains(key) && !given(member, key)).count()
-    };
+    let moved =
+        |member: &Member| member.owned.iter().filter(|key| all.contains(key) && !given(member, key)).count();
     members.iter().map(moved).sum()
 }
 
@@ -95,9 +95,9 @@ fn are_equal(members: &[Member]) -> bool {
 #[test]
 fn range_and_round_robin_answer_as_kafkas_classes_do() {
     let mut checked = BTreeMap::new();
-    for case in cases().into_iter().filter(|case| {
-        matches!(case.assignor, Assignor::Range | Assignor::RoundRobin)
-    }) {
+    for case in
+        cases().into_iter().filter(|case| matches!(case.assignor, Assignor::Range | Assignor::RoundRobin))
+    {
         let answer = sorted(case.assignor.assign(&case.topics, &case.members));
         assert_eq!(answer, case.expected, "{} in line {}", case.assignor, case.line);
         *checked.entry(case.assignor.name()).or_insert(0) += 1;
@@ -233,24 +233,37 @@ proptest! {
     }
 
     #[test]
-    fn two_cooperative_rounds_come_to_rest_and_share_nothing_meanwhile(sizes in prop::collection::vec(0_usize..9, 1..4), reads in prop::collection::vec(prop::collection::vec(any::<bool>(), 4), 2..6)) {
+    fn cooperative_rounds_come_to_rest_and_share_nothing_meanwhile(
+        sizes in prop::collection::vec(0_usize..9, 1..4),
+        reads in prop::collection::vec(prop::collection::vec(any::<bool>(), 4), 2..6),
+        equal in any::<bool>(),
+    ) {
         let topics = topics_of(&sizes);
-        let members: Vec<Member> = reads.iter().enumerate().map(|(id, reads)| subscribed(id, reads)).collect();
+        let reads = reads.iter().map(|own| if equal { &reads[0] } else { own });
+        let members: Vec<Member> = reads.enumerate().map(|(id, reads)| subscribed(id, reads)).collect();
         let alone = Assignor::CooperativeSticky.assign(&topics, &members[..1]);
         let mut all = given(&members[..1], &alone, 1);
         all.extend(members[1..].iter().cloned());
-        let first = Assignor::CooperativeSticky.assign(&topics, &all);
-        // Nobody is given what somebody still has.
-        for member in &all {
-            for (id, partitions) in first.iter().filter(|(id, _)| **id != member.id) {
-                prop_assert!(partitions.iter().all(|key| !member.owned.contains(key)), "{id}");
+        let mut rounds = 0;
+        loop {
+            let next = Assignor::CooperativeSticky.assign(&topics, &all);
+            // Nobody is given what somebody still has.
+            for member in &all {
+                for (id, partitions) in next.iter().filter(|(id, _)| **id != member.id) {
+                    prop_assert!(partitions.iter().all(|key| !member.owned.contains(key)), "{id}");
+                }
+            }
+            let before = all.clone();
+            rounds += 1;
+            all = given(&all, &next, rounds + 1);
+            let is_same = |(one, other): (&Member, &Member)| one.owned == other.owned;
+            if before.iter().zip(&all).all(is_same) {
+                check_sound(&topics, &all, &next);
+                break;
             }
         }
-        let all = given(&all, &first, 2);
-        let second = Assignor::CooperativeSticky.assign(&topics, &all);
-        check_sound(&topics, &all, &second);
-        let all = given(&all, &second, 3);
-        prop_assert_eq!(sorted(Assignor::CooperativeSticky.assign(&topics, &all)), sorted(second));
+        // The last one finds that nothing changes. Where subscriptions differ, what was held back may settle elsewhere.
+        prop_assert!(rounds <= if equal { 3 } else { 6 }, "{rounds} rounds");
     }
 }
 
@@ -263,5 +276,9 @@ fn of_two_claims_the_younger_counts_and_of_equal_ones_none() {
         ..subscribed(id, &[true])
     };
     let answer = Assignor::CooperativeSticky.assign(&topics, &[claim(0, 0, 1), claim(1, 0, 2)]);
-    assert_eq!(answer["m1"], [("t0".to_owned(), 0)], "the younger claim is kept, though another has it still");
+    assert_eq!(
+        answer["m1"],
+        [("t0".to_owned(), 0)],
+        "the younger claim is kept, though another has it still"
+    );
 }

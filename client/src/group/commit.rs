@@ -86,7 +86,8 @@ pub(super) async fn commit(
                         acknowledged.insert(key.clone(), commit.offset);
                     }
                 }
-                let may_come_right = |key| refused.get(key).is_some_and(|code: &ErrorCode| code.is_retriable());
+                let may_come_right =
+                    |key| refused.get(key).is_some_and(|code: &ErrorCode| code.is_retriable());
                 // What was refused for good makes the whole commit fail, however often the rest is tried.
                 if refused.is_empty() || !refused.keys().all(may_come_right) {
                     break None;

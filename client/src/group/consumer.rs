@@ -90,7 +90,8 @@ impl GroupConsumer {
     ///
     /// Errors: `Config` without a group id or assignor.
     pub fn new(cluster: Cluster, config: ConsumerConfig, group: GroupConfig) -> Result<Self> {
-        let wrong = |name: &str, reason: &str| Error::Config { name: name.to_owned(), reason: reason.to_owned() };
+        let wrong =
+            |name: &str, reason: &str| Error::Config { name: name.to_owned(), reason: reason.to_owned() };
         if group.group_id.is_empty() {
             return Err(wrong("group.id", "a member of a group needs it"));
         }

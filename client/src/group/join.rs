@@ -76,7 +76,10 @@ enum Setback {
     /// The id that was asked for has come: the next round uses it.
     AtOnce,
     /// It may come right. `progress` when the group had let the member in before.
-    Again { error: Error, progress: bool },
+    Again {
+        error: Error,
+        progress: bool,
+    },
     Refused(Refused),
 }
 
@@ -122,8 +125,7 @@ impl Join {
     async fn round(&mut self, link: &mut Link) -> Result<(BTreeSet<PartitionKey>, Watched), Setback> {
         let topics = self.subscription.resolve(&self.cluster).await.map_err(outside)?;
         let admission = self.join(link, &topics).await?;
-        let mut watched =
-            Watched { subscription: self.subscription.clone(), joined: topics, counts: None };
+        let mut watched = Watched { subscription: self.subscription.clone(), joined: topics, counts: None };
         let mut assignments = Vec::new();
         if let Some(members) = &admission.members {
             let (made, counts) = self.assign(&admission, members).await.map_err(inside)?;

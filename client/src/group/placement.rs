@@ -58,12 +58,7 @@ pub(super) async fn place(
     Placed { link, result }
 }
 
-async fn find(
-    link: &mut Link,
-    config: &GroupConfig,
-    wanted: Wanted,
-    read_committed: bool,
-) -> Result<Found> {
+async fn find(link: &mut Link, config: &GroupConfig, wanted: Wanted, read_committed: bool) -> Result<Found> {
     let mut found = Found::default();
     let mut reset = wanted.reset;
     if !wanted.committed.is_empty() {

@@ -49,20 +49,13 @@ impl Session {
         let (notices, news) = watch::channel(Notice::Fine);
         let notices = Arc::new(notices);
         let cluster = link.cluster().clone();
-        let heart =
-            Heart { link, config, identity: identity.clone(), clock, notices: Arc::clone(&notices) };
+        let heart = Heart { link, config, identity: identity.clone(), clock, notices: Arc::clone(&notices) };
         let changes = Arc::clone(&notices);
         let topics = async move {
             watched.changed(&cluster).await;
             rejoin(&changes, "topics or their partitions have changed");
         };
-        Self {
-            identity,
-            notices,
-            news,
-            _heartbeats: Task::spawn(heart.beat()),
-            _topics: Task::spawn(topics),
-        }
+        Self { identity, notices, news, _heartbeats: Task::spawn(heart.beat()), _topics: Task::spawn(topics) }
     }
 
     /// Has the member rejoin when it is next polled.
@@ -72,11 +65,9 @@ impl Session {
 
     /// Waits for something to react to. Dropping the future loses nothing.
     pub(super) async fn notice(&mut self) -> Notice {
-        match self.news.wait_for(|notice| !matches!(notice, Notice::Fine)).await {
-            Ok(notice) => notice.clone(),
-            // The sender lives as long as this.
-            Err(_) => std::future::pending().await,
-        }
+        let heard = self.news.wait_for(|notice| !matches!(notice, Notice::Fine)).await;
+        // The sender lives as long as this.
+        heard.map(|notice| notice.clone()).unwrap_or(Notice::Fine)
     }
 }
 
@@ -181,4 +172,3 @@ fn judge(answer: Result<(), Error>) -> Judged {
         _ => Judged::Over(Notice::Fatal(error)),
     }
 }
-

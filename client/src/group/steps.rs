@@ -50,7 +50,8 @@ pub(super) fn before_join(owned: &Owned, is_eager: bool, is_wanted: impl Fn(&str
 /// After a join that brought `assigned`. What another member is to have is given up, and then the group rebalances once
 /// more, so that it gets it.
 pub(super) fn after_join(owned: &Owned, assigned: &BTreeSet<PartitionKey>) -> VecDeque<Step> {
-    let revoked: BTreeSet<PartitionKey> = owned.keys().filter(|key| !assigned.contains(key)).cloned().collect();
+    let revoked: BTreeSet<PartitionKey> =
+        owned.keys().filter(|key| !assigned.contains(key)).cloned().collect();
     let added = assigned.iter().filter(|key| !owned.contains_key(key)).cloned().collect();
     let mut steps = VecDeque::new();
     let rebalances_again = !revoked.is_empty();

@@ -46,7 +46,10 @@ impl Subscription {
     pub(super) async fn resolve(&self, cluster: &Cluster) -> Result<BTreeSet<String>> {
         match self {
             Subscription::Topics(topics) => Ok(topics.clone()),
-            Subscription::Pattern(pattern) => Ok(pattern.of(&cluster.refresh(None, false).await?)),
+            Subscription::Pattern(pattern) => {
+                let metadata = cluster.refresh(None, false).await?;
+                Ok(pattern.of(&metadata))
+            }
         }
     }
 
@@ -110,10 +113,11 @@ impl Watched {
     }
 
     async fn look(&self, cluster: &Cluster) -> Result<bool> {
-        if let Subscription::Pattern(pattern) = &self.subscription
-            && pattern.of(&cluster.refresh(None, false).await?) != self.joined
-        {
-            return Ok(true);
+        if let Subscription::Pattern(pattern) = &self.subscription {
+            let metadata = cluster.refresh(None, false).await?;
+            if pattern.of(&metadata) != self.joined {
+                return Ok(true);
+            }
         }
         let Some(before) = &self.counts else { return Ok(false) };
         let names: Vec<String> = before.keys().cloned().collect();

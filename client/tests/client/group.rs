@@ -28,7 +28,8 @@ fn member_with(fake: &Fake, config: GroupConfig) -> GroupConsumer {
         bootstrap_servers: vec!["broker-1:9092".to_owned()],
         ..milena_client::ClientConfig::default()
     });
-    let mut consumer = GroupConsumer::new(cluster, ConsumerConfig::default(), config).expect("a sound config");
+    let mut consumer =
+        GroupConsumer::new(cluster, ConsumerConfig::default(), config).expect("a sound config");
     consumer.subscribe([TOPIC]);
     consumer
 }
@@ -452,7 +453,8 @@ async fn without_group_or_subscription_nothing_is_sent() {
     let fake = Fake::new();
     let nameless = GroupConfig { group_id: String::new(), ..config() };
     assert!(GroupConsumer::new(fake.cluster(), ConsumerConfig::default(), nameless).is_err());
-    let mut consumer = GroupConsumer::new(fake.cluster(), ConsumerConfig::default(), config()).expect("sound");
+    let mut consumer =
+        GroupConsumer::new(fake.cluster(), ConsumerConfig::default(), config()).expect("sound");
     assert!(matches!(consumer.poll().await, Err(Error::Config { .. })));
     consumer.close().await.expect("there is nothing to do");
     assert!(fake.state().requests.is_empty());

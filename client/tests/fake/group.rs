@@ -194,7 +194,8 @@ fn join(
     // The name may only be null in later versions.
     answer.protocol_name = Some("".into());
     let is_new = request.member_id.is_empty();
-    let unknown = (!is_new && group.member.as_deref() != Some(&request.member_id)).then_some(ErrorCode::UnknownMemberId);
+    let unknown = (!is_new && group.member.as_deref() != Some(&request.member_id))
+        .then_some(ErrorCode::UnknownMemberId);
     if let Some(error) = error.or(unknown) {
         answer.error_code = error.as_i16();
         return answer;
@@ -244,10 +245,8 @@ fn sync(
 }
 
 fn assignment(partitions: &[i32]) -> Vec<u8> {
-    let topic = consumer_protocol_assignment::TopicPartition {
-        topic: TOPIC.into(),
-        partitions: partitions.to_vec(),
-    };
+    let topic =
+        consumer_protocol_assignment::TopicPartition { topic: TOPIC.into(), partitions: partitions.to_vec() };
     let assigned_partitions = if partitions.is_empty() { Vec::new() } else { vec![topic] };
     let assignment = ConsumerProtocolAssignment { assigned_partitions, user_data: None };
     let mut bytes = vec![0, 0];

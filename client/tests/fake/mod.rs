@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use group::Body;
 use milena_client::net::{Dial, Dialing, Stream};
 use milena_client::{ClientConfig, Cluster};
 use milena_protocol::messages::api_versions_response::ApiVersion;
@@ -22,7 +23,6 @@ use milena_protocol::messages::produce_response::{PartitionProduceResponse, Topi
 use milena_protocol::messages::*;
 use milena_protocol::records::Batch;
 use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Records, Uuid, Writer, frame, header};
-use group::Body;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 pub const TOPIC: &str = "t";

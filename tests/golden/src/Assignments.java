@@ -150,9 +150,10 @@ public final class Assignments {
         return assignment;
     }
 
+    @SuppressWarnings("removal") // of the constructor, which nothing replaces
     private static Subscription subscription(ConsumerPartitionAssignor assignor, Member member) {
         var topics = new ArrayList<>(member.topics);
-        if (assignor instanceof StickyAssignor sticky && member.generation >= 0) {
+        if (assignor instanceof StickyAssignor && member.generation >= 0) {
             // Another of its kind, because an assignor keeps what it was given.
             var own = new StickyAssignor();
             own.onAssignment(

@@ -110,7 +110,11 @@ fn a_group_goes_on_where_it_ended() {
     assert_eq!(shell.run("consume t --group other --from -2").ok(), "c\nd\n");
     assert_eq!(shell.run("consume t --group other").ok(), "");
     assert_eq!(shell.run("consume t --group third -X auto.offset.reset=latest").ok(), "");
-    assert_eq!(shell.run("consume t --group third").ok(), "a\nb\nc\nd\n", "nothing was printed, so nothing was committed");
+    assert_eq!(
+        shell.run("consume t --group third").ok(),
+        "a\nb\nc\nd\n",
+        "nothing was printed, so nothing was committed"
+    );
     let peek = "consume t --group fourth -X enable.auto.commit=false";
     assert_eq!(shell.run(peek).ok(), shell.run(peek).ok(), "nothing is committed");
     assert_eq!(shell.run("consume t --group g --show topic,offset -X group.id=ignored").ok(), "");
@@ -144,7 +148,8 @@ fn what_makes_no_sense_in_a_group_is_refused_with_the_reason() {
     assert!(shell.run("consume t u").failed(2).contains("--group"));
     shell.run("consume t --group-instance-id i").failed(2);
     assert!(shell.run("consume u --group g").failed(1).contains("does not exist"));
-    let error = shell.run("consume t --group g -X session.timeout.ms=100 -X heartbeat.interval.ms=10").failed(1);
+    let error =
+        shell.run("consume t --group g -X session.timeout.ms=100 -X heartbeat.interval.ms=10").failed(1);
     assert!(error.contains("INVALID_SESSION_TIMEOUT"), "{error}");
     let error = shell.run("consume t --group g -X auto.offset.reset=none").failed(1);
     assert!(error.contains("auto.offset.reset"), "{error}");
@@ -180,11 +185,11 @@ fn two_members_share_and_the_one_that_is_left_takes_over() {
         let values = produce(&shell, 4, round);
         let missing = || values.iter().filter(|value| !second.has(value)).cloned().collect::<Vec<_>>();
         // What the first had printed before it was killed is not printed again, unless it could not commit any more.
-        wait::eventually("the heir reads all", PATIENCE, || {
-            missing().iter().all(|value| first.has(value))
-        });
+        wait::eventually("the heir reads all", PATIENCE, || missing().iter().all(|value| first.has(value)));
         let last = produce(&shell, 4, round + 1);
-        wait::eventually("the heir reads all that comes", PATIENCE, || last.iter().all(|value| second.has(value)));
+        wait::eventually("the heir reads all that comes", PATIENCE, || {
+            last.iter().all(|value| second.has(value))
+        });
         assert_eq!(second.interrupt(), Some(130), "{strategy}");
         let read = shell.run("consume t --group g").ok();
         assert_eq!(read, "", "{strategy}: everything is committed");
@@ -270,8 +275,7 @@ fn a_static_member_comes_back_without_a_rebalance() {
     let shell = shell();
     shell.run("topic create t --partitions 2").ok();
     runtime().block_on(async {
-        let config =
-            || GroupConfig { group_instance_id: Some("one".to_owned()), ..GroupConfig::default() };
+        let config = || GroupConfig { group_instance_id: Some("one".to_owned()), ..GroupConfig::default() };
         let mut first = member(&shell, config());
         assert_eq!(rebalanced(&mut first).await, ("assigned", 2));
         let (generation, id) = (first.generation(), first.member_id());

@@ -128,10 +128,7 @@ impl GroupConsumer {
         for key in &assigned {
             self.owned.entry(key.clone()).or_insert(Place::Unknown);
         }
-        self.last = Holding {
-            partitions: assigned.into_iter().collect(),
-            generation: Some(self.generation),
-        };
+        self.last = Holding { partitions: assigned.into_iter().collect(), generation: Some(self.generation) };
         self.place_at = Instant::now();
         self.commits.due = Instant::now() + self.config.auto_commit_interval;
         self.phase = Phase::Member(session);
@@ -204,16 +201,12 @@ impl GroupConsumer {
             return Ok(());
         }
         if self.generation < 0 {
-            let failed = offsets.into_keys().map(|(topic, partition)| (topic, partition, ErrorCode::UnknownMemberId));
+            let failed =
+                offsets.into_keys().map(|(topic, partition)| (topic, partition, ErrorCode::UnknownMemberId));
             return Err(Error::CommitFailed { failed: failed.collect() });
         }
-        let commit = commit::commit(
-            self.link.clone(),
-            self.config.clone(),
-            self.identity(),
-            offsets,
-            Some(retry),
-        );
+        let commit =
+            commit::commit(self.link.clone(), self.config.clone(), self.identity(), offsets, Some(retry));
         self.commits.begin(Task::spawn(commit));
         let committed = self.commits.finished().await?;
         self.heed(&committed);

@@ -78,7 +78,11 @@ impl GroupConsumer {
         for key in self.consumer.take_out_of_range() {
             self.consumer.unassign(&key.0, key.1);
             if let Some(place) = self.owned.get_mut(&key) {
-                tracing::info!(topic = key.0, partition = key.1, "the position is not in the log, resetting it");
+                tracing::info!(
+                    topic = key.0,
+                    partition = key.1,
+                    "the position is not in the log, resetting it"
+                );
                 *place = Place::OutOfRange;
             }
         }
@@ -134,8 +138,7 @@ impl GroupConsumer {
         if wanted.committed.is_empty() && wanted.reset.is_empty() {
             return;
         }
-        let placing =
-            placement::place(self.link.clone(), self.config.clone(), wanted, self.read_committed);
+        let placing = placement::place(self.link.clone(), self.config.clone(), wanted, self.read_committed);
         self.placing = Some(Task::spawn(placing));
     }
 
@@ -176,12 +179,11 @@ impl GroupConsumer {
     fn begin_automatic_commit(&mut self) {
         let offsets = self.commits.unacknowledged(self.positions());
         self.commits.due = Instant::now() + self.config.auto_commit_interval;
-        let commit =
-            commit::commit(self.link.clone(), self.config.clone(), self.identity(), offsets, None);
+        let commit = commit::commit(self.link.clone(), self.config.clone(), self.identity(), offsets, None);
         self.commits.begin(Task::spawn(commit));
     }
 
-    fn committed_automatically(&mut self, committed: Committed) {
+    pub(super) fn committed_automatically(&mut self, committed: Committed) {
         let may_come_right = committed.error.as_ref().is_some_and(Error::may_be_retried);
         self.heed(&committed);
         if let Err(error) = committed.outcome() {

@@ -136,7 +136,8 @@ mod tests {
         assert_eq!(written(&formatter(RecordFormat::Text), Some(b"v")), "v\n");
         let keyed = Formatter { key_separator: Some(b": ".to_vec()), ..formatter(RecordFormat::Text) };
         assert_eq!(written(&keyed, None), "k: NULL\n");
-        let show = vec![Field::Topic, Field::Offset, Field::Partition, Field::Timestamp, Field::Headers, Field::Key];
+        let show =
+            vec![Field::Topic, Field::Offset, Field::Partition, Field::Timestamp, Field::Headers, Field::Key];
         let all = Formatter { show, ..formatter(RecordFormat::Text) };
         assert_eq!(written(&all, Some(b"v")), "t\t7\t2\t2001-09-09T01:46:40.123Z\th=x\tk\tv\n");
     }

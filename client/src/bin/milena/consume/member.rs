@@ -77,7 +77,9 @@ pub async fn run(
 /// Errors: usage, for options that make no sense in a group.
 fn until_end(arguments: &Arguments) -> Result<bool> {
     if !arguments.partition.is_empty() {
-        return Err(Error::Usage("--partition does not go with --group: the group shares them out".to_owned()));
+        return Err(Error::Usage(
+            "--partition does not go with --group: the group shares them out".to_owned(),
+        ));
     }
     if arguments.to.is_some_and(|to| to != Position::End) {
         let reason = "with --group, --to can only be end: the group goes on where it ended";
@@ -135,7 +137,9 @@ impl Member {
             }
             Event::Lost(partitions) => {
                 if partitions.iter().any(|key| self.printed.contains_key(key)) {
-                    eprintln!("warning: the group has given partitions to others; the last records will be read again");
+                    eprintln!(
+                        "warning: the group has given partitions to others; the last records will be read again"
+                    );
                 }
                 self.forget(&partitions);
             }
@@ -187,8 +191,7 @@ impl Member {
         for (topic, numbers) in topics {
             let bounds = Bounds::look_up(&self.admin, topic, &numbers, self.read_committed).await?;
             let from_or_beginning = from.unwrap_or(Position::Beginning);
-            let ranges =
-                range::resolve(&bounds, &self.admin, from_or_beginning, Some(Position::End)).await?;
+            let ranges = range::resolve(&bounds, &self.admin, from_or_beginning, Some(Position::End)).await?;
             for range in ranges {
                 let (key, stop) = ((topic.to_owned(), range.partition), range.stop.unwrap_or(i64::MAX));
                 if from.is_some() && committed.get(&key).copied().flatten().is_none() {
@@ -222,9 +225,7 @@ impl Member {
         let Err(error) = self.commit().await else { return Ok(()) };
         let moved_on = matches!(
             error.code(),
-            Some(
-                ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId
-            )
+            Some(ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId)
         );
         if moved_on || error.may_be_retried() {
             eprintln!("warning: {error}");
