@@ -10,7 +10,7 @@ use milena_protocol::ErrorCode;
 use milena_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use milena_protocol::messages::find_coordinator_response::FindCoordinatorResponse;
 
-use super::Cluster;
+use super::{Broker, Cluster, Metadata};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 
@@ -104,6 +104,17 @@ impl Cluster {
         }
     }
 
+    /// A connection to the coordinator for one user alone. A JoinGroup holds up whatever is sent behind it on its
+    /// connection until the rebalance is over.
+    ///
+    /// Errors: those of [`Cluster::coordinator`], and `Connect`.
+    pub async fn dial_coordinator(&self, group_id: &str) -> Result<Connection> {
+        let broker_id = self.coordinator(group_id).await?;
+        let known = self.cached();
+        let address = known.broker(broker_id).ok_or(Error::UnknownBroker(broker_id))?.address();
+        Connection::open(&self.inner.dialer, &address, self.options()).await
+    }
+
     async fn find_coordinator(&self, group_id: &str) -> Result<i32> {
         let connection = self.any().await?;
         let version = connection.version_of::<FindCoordinatorRequest<'_>>(i16::MAX)?;
@@ -115,25 +126,29 @@ impl Cluster {
         };
         let response = connection.call_at(&request, version).await?;
         let decoded = response.decode::<FindCoordinatorRequest<'_>>()?;
-        let broker_id = broker_of(&decoded, version, group_id, connection.address())?;
-        if self.cached().broker(broker_id).is_none() {
+        let found = found(&decoded, version, group_id, connection.address())?;
+        let is_known = |metadata: &Metadata| {
+            metadata.broker(found.id).is_some_and(|known| known.address() == found.address())
+        };
+        if !is_known(&self.cached()) {
             self.refresh(Some(&[]), false).await?;
         }
         // One that is not in the metadata yet can be connected to a moment later.
-        self.cached().broker(broker_id).map(|broker| broker.id).ok_or(Error::UnknownBroker(broker_id))
+        self.cached().broker(found.id).map(|broker| broker.id).ok_or(Error::UnknownBroker(found.id))
     }
 }
 
-fn broker_of(
+fn found(
     response: &FindCoordinatorResponse<'_>,
     version: i16,
     group_id: &str,
     address: &str,
-) -> Result<i32> {
+) -> Result<Broker> {
     let context = || format!("coordinator of group {group_id}");
+    let broker = |id: i32, host: &str, port: i32| Broker { id, host: host.to_owned(), port, rack: None };
     if version < BATCHED_FROM {
         Error::check(response.error_code, response.error_message.as_deref(), context)?;
-        return Ok(response.node_id);
+        return Ok(broker(response.node_id, &response.host, response.port));
     }
     let missing = || Error::Protocol {
         address: address.to_owned(),
@@ -141,7 +156,7 @@ fn broker_of(
     };
     let found = response.coordinators.iter().find(|found| found.key == group_id).ok_or_else(missing)?;
     Error::check(found.error_code, found.error_message.as_deref(), context)?;
-    Ok(found.node_id)
+    Ok(broker(found.node_id, &found.host, found.port))
 }
 
 /// Whether it may be somebody else by now. A coordinator that is loading is the right one.

@@ -3,6 +3,7 @@
 mod changes;
 mod groups;
 mod member;
+mod groups_consume;
 mod misuse;
 mod places;
 mod quotas;
