@@ -1,9 +1,12 @@
 //! The command line `milena` against a broker, both as users run them.
 
+mod bench;
 mod changes;
+mod man;
 mod misuse;
 mod places;
 mod shell;
+mod tour;
 
 use std::io::Write;
 use std::process::Stdio;
