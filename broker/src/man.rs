@@ -12,8 +12,14 @@ const SECTION: &str = "8";
 /// Lines that are typed, each below what it is for.
 const EXAMPLES: [(&str, &str); 3] = [
     ("A broker on 127.0.0.1:9092 that keeps its data in ./data:", "milena-broker"),
-    ("With a properties file, and one property over it:", "milena-broker /etc/milena/server.properties --override log.dirs=/srv/milena"),
-    ("Where nothing acknowledged may be lost to a power cut:", "milena-broker --override milena.flush=durable"),
+    (
+        "With a properties file, and one property over it:",
+        "milena-broker /etc/milena/server.properties --override log.dirs=/srv/milena",
+    ),
+    (
+        "Where nothing acknowledged may be lost to a power cut:",
+        "milena-broker --override milena.flush=durable",
+    ),
 ];
 
 const SIGNALS: [(&str, &str); 2] = [
@@ -73,7 +79,9 @@ fn examples() -> Roff {
 fn properties() -> Roff {
     let mut section = Roff::new();
     section.control("SH", ["PROPERTIES"]);
-    section.text([roman("Names and meanings are those of Apache Kafka; names that begin with milena. are our own.")]);
+    section.text([roman(
+        "Names and meanings are those of Apache Kafka; names that begin with milena. are our own.",
+    )]);
     let all = broker::definitions().into_iter();
     for property in all.filter(|property| property.acts == Acts::Yes) {
         section.control("TP", []).text(term(property)).text([roman(property.doc)]);

@@ -54,7 +54,10 @@ fn a_record_is_sent_and_read_back() {
     check_latencies(&measured["end_to_end_ms"]);
     check_latencies(&measured["acknowledged_ms"]);
     // It is read after it was acknowledged.
-    assert!(number(&measured["end_to_end_ms"]["mean"]) >= number(&measured["acknowledged_ms"]["mean"]), "{measured}");
+    assert!(
+        number(&measured["end_to_end_ms"]["mean"]) >= number(&measured["acknowledged_ms"]["mean"]),
+        "{measured}"
+    );
     // One more record opened the connections.
     assert_eq!(shell.run("consume t").ok().lines().count(), 52);
     let text = shell.run("bench latency t -n 1 -s 10").ok();
@@ -72,7 +75,10 @@ fn no_topic_is_created_silently() {
     assert_eq!(shell.run("topic list --output json").json(), json!([]));
     shell.run("bench produce t -n 1 --create").ok();
     shell.run("bench produce t -n 1 --create --partitions 7").ok();
-    assert_eq!(shell.run("topic describe t --output json").json()[0]["partitions"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        shell.run("topic describe t --output json").json()[0]["partitions"].as_array().map(Vec::len),
+        Some(1)
+    );
 }
 
 #[test]
@@ -85,7 +91,12 @@ fn records_that_fail_are_counted_with_their_reason() {
     assert_eq!((&report["latency_ms"], &report["seconds"]), (&Value::Null, &json!(0.0)), "{report}");
     assert_eq!(report["failures"][0]["records"], 20);
     let error = said.failed(1);
-    assert!(error.contains("20 records failed:") && error.contains("20 × ") && error.contains("MESSAGE_TOO_LARGE"), "{error}");
+    assert!(
+        error.contains("20 records failed:")
+            && error.contains("20 × ")
+            && error.contains("MESSAGE_TOO_LARGE"),
+        "{error}"
+    );
     let text = shell.run("bench produce t -n 20 -s 500");
     assert!(text.out.contains("\nfailed      20\n"), "{text:?}");
 }
@@ -136,7 +147,8 @@ fn records_that_do_not_come_are_not_waited_for_forever() {
 fn an_interrupted_run_shows_what_it_has() {
     let shell = Shell::start();
     shell.run("topic create t").ok();
-    let mut command = shell.command(&["bench", "produce", "t", "--seconds", "600", "-s", "10", "--rate", "1000"]);
+    let mut command =
+        shell.command(&["bench", "produce", "t", "--seconds", "600", "-s", "10", "--rate", "1000"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("milena runs");
     let mut progress = BufReader::new(child.stderr.take().expect("piped"));
     let mut line = String::new();

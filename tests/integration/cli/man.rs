@@ -34,9 +34,14 @@ fn pages() -> BTreeMap<String, String> {
 /// Names of the commands below a command, as its help lists them.
 fn listed(path: &[&str]) -> Vec<String> {
     let help = said(&[path, &["--help"]].concat());
-    let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+    let list =
+        help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
     let names = list.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
-    names.filter_map(|line| line.split(' ').next()).filter(|name| *name != "help").map(str::to_owned).collect()
+    names
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -68,7 +73,10 @@ fn help_is_asked_for_in_two_ways() {
     for command in COMMANDS {
         let words: Vec<&str> = command.split(' ').collect();
         let before = said(&[&["help"], &words[..]].concat());
-        assert!(before.contains(&format!("Usage: milena {command}")) && before.contains("\nExamples:\n"), "{before}");
+        assert!(
+            before.contains(&format!("Usage: milena {command}")) && before.contains("\nExamples:\n"),
+            "{before}"
+        );
         assert_eq!(said(&[&words[..], &["--help"]].concat()), before);
     }
 }

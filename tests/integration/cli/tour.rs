@@ -66,7 +66,9 @@ fn section<'a>(page: &'a str, heading: &str) -> &'a str {
 
 /// A text without what differs from run to run, and without the widths that follow from it.
 fn masked(text: &str) -> String {
-    text.lines().map(|line| line.split_whitespace().map(masked_word).collect::<Vec<_>>().join(" ") + "\n").collect()
+    text.lines()
+        .map(|line| line.split_whitespace().map(masked_word).collect::<Vec<_>>().join(" ") + "\n")
+        .collect()
 }
 
 fn masked_word(word: &str) -> String {
@@ -78,7 +80,9 @@ fn masked_word(word: &str) -> String {
     let is_id = bare.len() == 22
         && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         && (has(char::is_ascii_uppercase) || has(char::is_ascii_digit));
-    let is_uuid = bare.len() >= 36 && bare.bytes().filter(|byte| *byte == b'-').count() >= 4 && has(char::is_ascii_digit);
+    let is_uuid = bare.len() >= 36
+        && bare.bytes().filter(|byte| *byte == b'-').count() >= 4
+        && has(char::is_ascii_digit);
     let is_time = bare.len() >= 20 && bare.ends_with('Z') && bare.as_bytes()[10] == b'T';
     let is_measured = bare.contains('.') && bare.parse::<f64>().is_ok();
     let form = match () {
@@ -139,7 +143,8 @@ impl Guide {
 
 fn can_run(command: &str) -> bool {
     let is_there = |program: &str| {
-        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
+        let found =
+            Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
         found.is_ok_and(|status| status.success())
     };
     let missing = OTHERS.iter().filter(|program| !is_there(program));
@@ -173,13 +178,12 @@ fn the_tour_does_what_it_says() {
 #[test]
 fn commands_and_what_they_print_are_told_apart() {
     let page = "text\n```sh\na b    # why\n\n# note\nc \\\n  d\n```\n```console\n$ e\nout\n\nmore\n$ f \\\ng\n```\n```\nno step\n```\n";
-    let step = |command: &str, prints: Option<&str>| Step { command: command.to_owned(), prints: prints.map(str::to_owned) };
-    let expected = [
-        step("a b", None),
-        step("c   d", None),
-        step("e", Some("out\n\nmore\n")),
-        step("f g", Some("")),
-    ];
+    let step = |command: &str, prints: Option<&str>| Step {
+        command: command.to_owned(),
+        prints: prints.map(str::to_owned),
+    };
+    let expected =
+        [step("a b", None), step("c   d", None), step("e", Some("out\n\nmore\n")), step("f g", Some(""))];
     assert_eq!(steps(page), expected);
 }
 

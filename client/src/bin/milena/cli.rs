@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::{api_versions, bench, cluster, completion, config, consume, dump_log, examples, man, produce, topic};
+use crate::{
+    api_versions, bench, cluster, completion, config, consume, dump_log, examples, man, produce, topic,
+};
 
 /// Work with a Kafka cluster: topics, records, brokers, log files.
 #[derive(Debug, Parser)]

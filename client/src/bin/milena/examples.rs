@@ -15,7 +15,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "milena topic create audit --assignment 1:2,2:3",
         ],
     ),
-    ("topic describe", &["milena topic describe orders", "milena topic describe orders --all-configs --output json"]),
+    (
+        "topic describe",
+        &["milena topic describe orders", "milena topic describe orders --all-configs --output json"],
+    ),
     ("topic alter", &["milena topic alter orders audit --config retention.ms=60000 --unset segment.ms"]),
     ("topic add-partitions", &["milena topic add-partitions orders --count 6"]),
     (
@@ -142,7 +145,8 @@ mod tests {
     /// Paths of the commands that do something.
     fn leaves(command: &Command, path: &str) -> BTreeSet<String> {
         let inner = command.get_subcommands();
-        let paths = inner.flat_map(|inner| leaves(inner, format!("{path} {}", inner.get_name()).trim_start()));
+        let paths =
+            inner.flat_map(|inner| leaves(inner, format!("{path} {}", inner.get_name()).trim_start()));
         let paths: BTreeSet<String> = paths.collect();
         if paths.is_empty() { [path.to_owned()].into() } else { paths }
     }
@@ -175,8 +179,11 @@ mod tests {
 
     #[test]
     fn every_command_has_examples_and_none_is_left_over() {
-        let with_examples: BTreeSet<String> =
-            EXAMPLES.iter().filter(|(_, lines)| !lines.is_empty()).map(|(path, _)| (*path).to_owned()).collect();
+        let with_examples: BTreeSet<String> = EXAMPLES
+            .iter()
+            .filter(|(_, lines)| !lines.is_empty())
+            .map(|(path, _)| (*path).to_owned())
+            .collect();
         assert_eq!(with_examples, leaves(&Cli::command(), ""));
         assert_eq!(with_examples.len(), EXAMPLES.len(), "a command stands twice");
     }

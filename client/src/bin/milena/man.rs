@@ -135,7 +135,13 @@ mod tests {
         let pages = pages();
         let page = |name: &str| &pages.iter().find(|(found, _)| found == name).expect(name).1;
         let create = page("milena-topic-create.1");
-        for part in [".TH milena-topic-create 1", ".SH OPTIONS", "partitions", "milena topic create orders", ".SH \"SEE ALSO\""] {
+        for part in [
+            ".TH milena-topic-create 1",
+            ".SH OPTIONS",
+            "partitions",
+            "milena topic create orders",
+            ".SH \"SEE ALSO\"",
+        ] {
             assert!(create.contains(part), "{part}: {create}");
         }
         let root = page("milena.1");

@@ -41,7 +41,9 @@ enum From {
 pub async fn run(context: &Context, arguments: Arguments, mut interrupt: Interrupt) -> Result<()> {
     let settings = context.settings(&[], &[])?;
     if arguments.from == From::End && arguments.bounds.is_open() {
-        return Err(Error::Usage("there is nothing from the end on unless a bound waits for it: --records or --seconds".to_owned()));
+        return Err(Error::Usage(
+            "there is nothing from the end on unless a bound waits for it: --records or --seconds".to_owned(),
+        ));
     }
     let admin = context.connect_with(settings.client).await?;
     let finding = ranges(&admin, &arguments, settings.consumer.read_committed);
@@ -86,7 +88,9 @@ async fn ranges(admin: &Admin, arguments: &Arguments, read_committed: bool) -> R
         let partitions: Vec<i32> = topic.partitions.iter().map(|partition| partition.index).collect();
         let ends = admin.list_offsets(name, &partitions, OffsetSpec::Latest, read_committed).await?;
         let starts = match arguments.from {
-            From::Beginning => admin.list_offsets(name, &partitions, OffsetSpec::Earliest, read_committed).await?,
+            From::Beginning => {
+                admin.list_offsets(name, &partitions, OffsetSpec::Earliest, read_committed).await?
+            }
             From::End => ends.clone(),
         };
         // Both are in order of the partitions.

@@ -28,7 +28,8 @@ impl Latencies {
 
     /// As people read it.
     pub fn text(&self) -> String {
-        let percentiles = PERCENTILES.map(|(name, at)| format!("{name} {}", ms(self.0.value_at_percentile(at))));
+        let percentiles =
+            PERCENTILES.map(|(name, at)| format!("{name} {}", ms(self.0.value_at_percentile(at))));
         format!("{}, max {} ms", percentiles.join(", "), ms(self.0.max()))
     }
 
@@ -55,7 +56,13 @@ fn as_ms(us: u64) -> f64 {
 
 fn ms(us: u64) -> String {
     // Digits below a thousandth of the value are not known.
-    let digits = if us < 10_000 { 3 } else if us < 100_000 { 2 } else { 1 };
+    let digits = if us < 10_000 {
+        3
+    } else if us < 100_000 {
+        2
+    } else {
+        1
+    };
     format!("{:.digits$}", as_ms(us))
 }
 
@@ -73,12 +80,21 @@ mod tests {
             assert!((found - expected).abs() <= expected / 500.0, "{found} is not about {expected}");
         };
         let json = latencies.json();
-        for (name, expected) in
-            [("mean", 500.5), ("p50", 500.0), ("p95", 950.0), ("p99", 990.0), ("p99.9", 999.0), ("max", 1000.0)]
-        {
+        for (name, expected) in [
+            ("mean", 500.5),
+            ("p50", 500.0),
+            ("p95", 950.0),
+            ("p99", 990.0),
+            ("p99.9", 999.0),
+            ("max", 1000.0),
+        ] {
             near(&json[name], expected);
         }
-        assert!(latencies.text().starts_with("p50 500.") && latencies.text().ends_with(" ms"), "{}", latencies.text());
+        assert!(
+            latencies.text().starts_with("p50 500.") && latencies.text().ends_with(" ms"),
+            "{}",
+            latencies.text()
+        );
     }
 
     #[test]

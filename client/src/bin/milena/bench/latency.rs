@@ -225,7 +225,10 @@ fn is_in(
     })?;
     match found {
         Some(false) => Err(Error::Failed {
-            message: format!("the record read at {}-{} is not the one that was sent", part.topic, part.partition),
+            message: format!(
+                "the record read at {}-{} is not the one that was sent",
+                part.topic, part.partition
+            ),
             hint: None,
         }),
         found => Ok(found.is_some()),

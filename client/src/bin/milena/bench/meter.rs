@@ -124,7 +124,10 @@ mod tests {
         let mut meter = Meter::new(began);
         meter.add_timed(1024 * 1024, began, at(10));
         meter.add_timed(1024 * 1024, began, at(30));
-        assert_eq!(meter.line(at(1000)), "  1.0 s  2 records, 2 records/s, 2.00 MiB/s, mean 20.00 ms, max 30.00 ms");
+        assert_eq!(
+            meter.line(at(1000)),
+            "  1.0 s  2 records, 2 records/s, 2.00 MiB/s, mean 20.00 ms, max 30.00 ms"
+        );
         meter.tell(at(1000));
         meter.add(3, 0, at(1500));
         assert_eq!(meter.line(at(2000)), "  2.0 s  5 records, 3 records/s, 0.00 MiB/s");

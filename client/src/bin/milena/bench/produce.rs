@@ -16,7 +16,7 @@ use super::meter::{self, Meter};
 use super::payload::{Keys, Random, Values};
 use super::topic::Creation;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::properties;
@@ -76,9 +76,7 @@ pub async fn run(context: &Context, arguments: Arguments, mut interrupt: Interru
     let settings = context.settings(&[], &said)?;
     let values = match &arguments.payload_file {
         Some(path) => Values::from_file(path, &arguments.payload_delimiter.0)?,
-        None => {
-            Values::of_size(arguments.size.unwrap_or(SIZE_DEFAULT), settings.producer.max_request_size)?
-        },
+        None => Values::of_size(arguments.size.unwrap_or(SIZE_DEFAULT), settings.producer.max_request_size)?,
     };
     let keys = arguments.keys.map(|count| Keys::new(count, arguments.key_size)).transpose()?;
     let admin = context.connect_with(settings.client).await?;
