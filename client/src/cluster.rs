@@ -4,6 +4,7 @@
 //! wrong. Connections are made when first needed and made anew after they were lost, with a growing pause between
 //! attempts. Nothing here knows what the requests mean.
 
+mod coordinator;
 mod metadata;
 mod retry;
 
@@ -42,6 +43,7 @@ struct Inner {
     connections: std::sync::Mutex<HashMap<i32, Slot>>,
     /// Any connection: to a bootstrap server until brokers are known.
     bootstrap: Mutex<Option<Arc<Connection>>>,
+    coordinators: coordinator::Coordinators,
 }
 
 /// The connection to one broker, once it was dialled.
@@ -81,6 +83,7 @@ impl Cluster {
                 metadata: parking::Cell::default(),
                 connections: std::sync::Mutex::default(),
                 bootstrap: Mutex::default(),
+                coordinators: coordinator::Coordinators::default(),
             }),
         }
     }

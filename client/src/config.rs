@@ -1,11 +1,15 @@
 //! Client settings under Kafka's property names.
 
+mod group;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use milena_protocol::records::Compression;
 
 use crate::error::{Error, Result};
+
+pub use group::{GroupConfig, OffsetReset};
 
 /// What all clients share.
 #[derive(Debug, Clone)]
@@ -115,6 +119,7 @@ pub struct Settings {
     pub client: ClientConfig,
     pub producer: ProducerConfig,
     pub consumer: ConsumerConfig,
+    pub group: GroupConfig,
 }
 
 impl Settings {
@@ -131,7 +136,7 @@ impl Settings {
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let Self { client, producer, consumer } = self;
+        let Self { client, producer, consumer, group } = self;
         match name {
             "bootstrap.servers" => client.bootstrap_servers = servers(name, value)?,
             "client.id" => client.client_id = value.to_owned(),
@@ -163,6 +168,7 @@ impl Settings {
             // Properties that people bring from elsewhere, so they are told what holds.
             "security.protocol" if value == "PLAINTEXT" => {}
             "security.protocol" => return Err(bad(name, "this client speaks PLAINTEXT only")),
+            _ if group.set(name, value)? => {}
             _ => return Err(bad(name, "this client has no such property")),
         }
         Ok(())
@@ -193,7 +199,7 @@ impl Settings {
             }
             producer.enable_idempotence = false;
         }
-        Ok(())
+        self.group.check()
     }
 }
 

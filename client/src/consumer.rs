@@ -7,7 +7,7 @@
 mod fetched;
 mod request;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -34,6 +34,8 @@ pub struct Consumer {
     /// One fetch per leader. The partitions of a fetch are not fetched by another.
     in_flight: FuturesUnordered<InFlight>,
     busy: BTreeMap<PartitionKey, i32>,
+    /// Partitions whose position was found outside of the log.
+    out_of_range: BTreeSet<PartitionKey>,
     retry: Retry,
 }
 
@@ -63,13 +65,16 @@ impl Consumer {
             positions: BTreeMap::new(),
             in_flight: FuturesUnordered::new(),
             busy: BTreeMap::new(),
+            out_of_range: BTreeSet::new(),
             retry,
         }
     }
 
     /// Adds a partition, to be read from `offset` on, or moves its position there.
     pub fn assign(&mut self, topic: &str, partition: i32, offset: i64) {
-        self.positions.insert((topic.to_owned(), partition), offset);
+        let key = (topic.to_owned(), partition);
+        self.out_of_range.remove(&key);
+        self.positions.insert(key, offset);
     }
 
     /// Takes a partition away; what is under way for it is dropped when it arrives.
@@ -80,6 +85,14 @@ impl Consumer {
     /// Next offset of a partition.
     pub fn position(&self, topic: &str, partition: i32) -> Option<i64> {
         self.positions.get(&(topic.to_owned(), partition)).copied()
+    }
+
+    /// The assigned partitions whose position was found outside of the log since this was last asked. Each stays as it
+    /// is, and fails again, until it is assigned elsewhere.
+    pub(crate) fn take_out_of_range(&mut self) -> BTreeSet<PartitionKey> {
+        let mut found = std::mem::take(&mut self.out_of_range);
+        found.retain(|key| self.positions.contains_key(key));
+        found
     }
 
     pub fn is_idle(&self) -> bool {
@@ -176,6 +189,9 @@ impl Consumer {
                 continue;
             }
             if let Some(code) = part.error {
+                if code == ErrorCode::OffsetOutOfRange {
+                    self.out_of_range.insert(key);
+                }
                 self.cluster.forget(&part.topic);
                 failed.get_or_insert(partition_error(&part, code));
                 continue;

@@ -33,6 +33,11 @@ pub enum Error {
     Config { name: String, reason: String },
     #[error("{0}")]
     Corrupt(String),
+    /// Offsets that the coordinator did not take, each with its reason; those of other partitions it took.
+    #[error("{}", commit_failed(.failed))]
+    CommitFailed { failed: Vec<(String, i32, ErrorCode)> },
+    #[error("no position in {}: nothing was committed or it is not in the log any more, and auto.offset.reset=none", named(.partitions))]
+    NoOffset { partitions: Vec<(String, i32)> },
     #[error("the client is closed")]
     Closed,
 }
@@ -49,6 +54,7 @@ impl Error {
             | Error::NoBroker(_) => true,
             Error::UnknownBroker(_) => true,
             Error::Broker { code, .. } => code.is_retriable(),
+            Error::CommitFailed { failed } => failed.iter().all(|(_, _, code)| code.is_retriable()),
             _ => false,
         }
     }
@@ -57,6 +63,7 @@ impl Error {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Error::Broker { code, .. } => Some(*code),
+            Error::CommitFailed { failed } => failed.first().map(|(_, _, code)| *code),
             _ => None,
         }
     }
@@ -83,4 +90,30 @@ impl Error {
     pub(crate) fn encode(error: EncodeError) -> Self {
         Error::Config { name: "request".to_owned(), reason: error.to_string() }
     }
+}
+
+/// Partitions that a message names; more would hide what it says.
+const NAMED_MAX: usize = 5;
+
+fn named(partitions: &[(String, i32)]) -> String {
+    let mut text: Vec<String> =
+        partitions.iter().take(NAMED_MAX).map(|(topic, partition)| format!("{topic}-{partition}")).collect();
+    if partitions.len() > NAMED_MAX {
+        text.push(format!("{} more", partitions.len() - NAMED_MAX));
+    }
+    text.join(", ")
+}
+
+fn commit_failed(failed: &[(String, i32, ErrorCode)]) -> String {
+    let Some((_, _, first)) = failed.first() else { return "no offset was committed".to_owned() };
+    let partitions: Vec<(String, i32)> =
+        failed.iter().map(|(topic, partition, _)| (topic.clone(), *partition)).collect();
+    let cure = match first {
+        ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
+            ": the group has given the partitions to others; poll more often than max.poll.interval.ms, or raise it"
+        }
+        ErrorCode::RebalanceInProgress => ": the group rebalances; poll, and commit what is still owned",
+        _ => "",
+    };
+    format!("offsets of {} were not committed: {first}{cure}", named(&partitions))
 }

@@ -1,7 +1,7 @@
 //! A native Kafka client: admin, producer, consumer. It talks to any Kafka cluster.
 //!
-//! `connection` is one socket, `cluster` knows brokers and leaders, `admin`, `producer` and `consumer` know what the
-//! requests mean. The `milena` command line is built on these and nothing else.
+//! `connection` is one socket, `cluster` knows brokers and leaders, `admin`, `producer`, `consumer` and `group` know
+//! what the requests mean. The `milena` command line is built on these and nothing else.
 
 pub mod admin;
 pub mod cluster;
@@ -9,6 +9,7 @@ pub mod config;
 pub mod connection;
 pub mod consumer;
 pub mod error;
+pub mod group;
 pub mod net;
 pub mod producer;
 

@@ -1,6 +1,8 @@
 //! The library against a cluster in memory: connections, retries, producing, consuming.
 
 mod fake;
+#[path = "client/group.rs"]
+mod group;
 #[path = "client/in_flight.rs"]
 mod in_flight;
 

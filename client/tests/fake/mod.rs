@@ -3,12 +3,15 @@
 //!
 //! Real brokers are talked to by the tests in `tests/`; this is for what no real broker does when asked.
 
+pub mod group;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use group::Body;
 use milena_client::net::{Dial, Dialing, Stream};
 use milena_client::{ClientConfig, Cluster};
 use milena_protocol::messages::api_versions_response::ApiVersion;
@@ -67,6 +70,7 @@ pub struct State {
     pub requests: Vec<(ApiKey, i16)>,
     /// Batches that one fetch gives at most.
     pub batches_per_fetch: usize,
+    pub group: group::Group,
     producer_ids: i64,
 }
 
@@ -82,6 +86,7 @@ impl Fake {
             newest: Vec::new(),
             requests: Vec::new(),
             batches_per_fetch: 1,
+            group: group::Group::default(),
             producer_ids: 1000,
         })))
     }
@@ -144,6 +149,12 @@ async fn serve(fake: Fake, broker: i32, mut stream: DuplexStream) {
                     return;
                 }
             }
+            Answer::Later(wait, bytes) => {
+                tokio::time::sleep(wait).await;
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
             Answer::None => {}
             Answer::HangUp => return,
         }
@@ -152,6 +163,8 @@ async fn serve(fake: Fake, broker: i32, mut stream: DuplexStream) {
 
 enum Answer {
     Frame(Vec<u8>),
+    /// A fetch that waits for records.
+    Later(Duration, Vec<u8>),
     None,
     HangUp,
 }
@@ -197,9 +210,17 @@ fn answer(fake: &Fake, broker: i32, request: &[u8]) -> Answer {
         }
         ApiKey::Fetch => {
             let request = FetchRequest::decode(&mut reader, head.version).expect("a sound request");
-            reply.with(&fetch(&state, broker, &request, error))
+            let response = fetch(&state, broker, &request, error);
+            let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+            match reply.with(&response) {
+                Answer::Frame(bytes) if has_nothing(&response) => Answer::Later(wait, bytes),
+                answer => answer,
+            }
         }
-        other => panic!("no test needs {other}"),
+        _ => {
+            let body = group::answer(&mut state, broker, &head, &mut reader, error);
+            reply.raw(body)
+        }
     };
     if trouble == Some(Trouble::HangUp) { Answer::HangUp } else { answer }
 }
@@ -211,6 +232,19 @@ struct Reply {
 }
 
 impl Reply {
+    fn raw(&self, body: Body) -> Answer {
+        match body {
+            Body::Find(body) => self.with(&body),
+            Body::Join(body) => self.with(&body),
+            Body::Sync(body) => self.with(&body),
+            Body::Heartbeat(body) => self.with(&body),
+            Body::Leave(body) => self.with(&body),
+            Body::Commit(body) => self.with(&body),
+            Body::Committed(body) => self.with(&body),
+            Body::Offsets(body) => self.with(&body),
+        }
+    }
+
     fn with(&self, body: &impl Encode) -> Answer {
         let mut writer = Writer::new();
         header::response_frame(&mut writer, self.api, self.version, self.correlation_id, body)
@@ -219,16 +253,22 @@ impl Reply {
     }
 }
 
+fn has_nothing(response: &FetchResponse<'_>) -> bool {
+    let partition = &response.responses[0].partitions[0];
+    let is_empty = partition.records.as_ref().and_then(Records::bytes).is_none_or(|bytes| bytes.is_empty());
+    partition.error_code == 0 && is_empty
+}
+
 fn versions(state: &State) -> ApiVersionsResponse<'static> {
-    let served =
-        [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::Produce, ApiKey::Fetch];
+    let own = [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::Produce, ApiKey::Fetch];
+    let served = own.into_iter().chain(group::SERVED);
     let row = |api: ApiKey| {
         let (min_version, max_version) = api.versions().expect("it has versions");
         let newest = state.newest.iter().find(|(limited, _)| *limited == api);
         let max_version = newest.map_or(max_version, |(_, newest)| *newest);
         ApiVersion { api_key: api.as_i16(), min_version, max_version }
     };
-    ApiVersionsResponse { api_keys: served.map(row).to_vec(), ..Default::default() }
+    ApiVersionsResponse { api_keys: served.map(row).collect(), ..Default::default() }
 }
 
 fn topic_id() -> Uuid {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod changes;
+mod groups_consume;
 mod man;
 mod misuse;
 mod places;

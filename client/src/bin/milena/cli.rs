@@ -98,6 +98,7 @@ mod tests {
                        --idempotent false";
         let consume = "milena consume t -p 0,1 --from 5 --to end -n 1 --format text -s key,offset -K : -D | --null-value x \
                        --committed";
+        let member = "milena consume t u -g group --group-instance-id one --from -5 --follow";
         let create = "milena topic create a b -p 1 -r 1 -c a=b --if-not-exists --validate-only";
         let others =
             ["milena produce t -k key", "milena consume t -f", "milena topic create a --assignment 1:2,2:1"];
@@ -117,7 +118,9 @@ mod tests {
             "milena topic add-partitions t --count 3 --assignment 1:2,2:1 --validate-only",
             "milena topic delete-records t --before 5 -p 0,1",
         ];
-        for line in [produce, consume, create].into_iter().chain(others).chain(benches).chain(changes) {
+        for line in
+            [produce, consume, member, create].into_iter().chain(others).chain(benches).chain(changes)
+        {
             let parsed = Cli::try_parse_from(line.split_whitespace());
             assert!(parsed.is_ok(), "{line}: {parsed:?}");
         }

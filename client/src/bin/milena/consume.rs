@@ -1,44 +1,50 @@
-//! `milena consume TOPIC`: records to standard output.
+//! `milena consume TOPIC…`: records to standard output.
 
 mod format;
+mod member;
 mod position;
+mod printer;
 mod range;
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use milena_client::admin::Admin;
 use milena_client::config::ConsumerConfig;
-use milena_client::consumer::{Consumer, Fetched};
+use milena_client::consumer::Consumer;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::output;
-use crate::progress::{self, Counter};
+use crate::progress;
 use crate::properties;
 use crate::text::{self, Bytes};
 use format::{Field, Formatter};
 use position::Position;
+use printer::Printer;
 use range::{Range, Times};
 
 /// Reading from the beginning prefers large answers.
 const PREFERRED: [(&str, &str); 1] = [("max.partition.fetch.bytes", "8388608")];
 
-/// Output is written when it has gathered this much, and after each answer of the cluster.
-const OUTPUT_BYTES: usize = 256 * 1024;
-
 #[derive(Debug, clap::Args)]
 #[command(after_help = properties::help(properties::CONSUME))]
 pub struct Arguments {
-    /// Topic to read
-    topic: String,
+    /// Topic to read; with --group several
+    #[arg(required = true, value_name = "TOPIC")]
+    topics: Vec<String>,
+    /// Read as a member of this consumer group: its members share the partitions, and what was printed is committed
+    #[arg(short, long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Keep the partitions over a restart under the same id that is shorter than session.timeout.ms
+    #[arg(long, value_name = "ID", requires = "group")]
+    group_instance_id: Option<String>,
     /// Partitions to read, separated by commas [default: all]
     #[arg(short, long, value_delimiter = ',', value_name = "NUMBER", value_parser = text::at_least::<i32, 0>, allow_negative_numbers = true)]
     partition: Vec<i32>,
     /// Where to begin: beginning, end, an offset, -N for the last N of each partition, or a time
-    /// (2026-11-21T10:00:00Z, @milliseconds, -15m) [default: beginning, with --follow end]
+    /// (2026-11-21T10:00:00Z, @milliseconds, -15m) [default: beginning, with --follow end]. With --group it counts
+    /// where nothing was committed
     #[arg(long, value_name = "WHERE", value_parser = position::parse, allow_hyphen_values = true)]
     from: Option<Position>,
     /// Where to end: end, an offset or a time (not included) [default: end, which is where the topic ends now]
@@ -53,7 +59,7 @@ pub struct Arguments {
     /// How records are shown: text, json (an object per line), or raw (values and nothing else)
     #[arg(long, value_enum)]
     format: Option<RecordFormat>,
-    /// Fields shown before the value, with tabs between: timestamp, partition, offset, key, headers
+    /// Fields shown before the value, with tabs between: timestamp, topic, partition, offset, key, headers
     #[arg(short, long, value_enum, value_delimiter = ',', value_name = "FIELD")]
     show: Vec<Field>,
     /// Show the key and this before the value
@@ -86,25 +92,48 @@ impl Arguments {
     }
 }
 
-pub async fn run(context: &Context, arguments: Arguments, mut interrupt: Interrupt) -> Result<()> {
+pub async fn run(context: &Context, mut arguments: Arguments, interrupt: Interrupt) -> Result<()> {
+    if let Some(group_id) = arguments.group.take() {
+        return member::run(context, arguments, group_id, interrupt).await;
+    }
+    match &arguments.topics[..] {
+        [topic] => alone(context, topic, &arguments, interrupt).await,
+        _ => Err(Error::Usage("several topics go with --group only".to_owned())),
+    }
+}
+
+/// Reads a topic without a group.
+async fn alone(
+    context: &Context,
+    topic: &str,
+    arguments: &Arguments,
+    mut interrupt: Interrupt,
+) -> Result<()> {
     let isolation = arguments.committed.then(|| "read_committed".to_owned());
     let settings = context.settings(&PREFERRED, &[("isolation.level", isolation)])?;
-    let formatter = formatter(context, &arguments)?;
+    let formatter = formatter(context, arguments)?;
     let (from, to) = arguments.places();
     range::check(from, to)?;
     let admin = context.connect_with(settings.client).await?;
-    let finding = ranges(&admin, &arguments, settings.consumer.read_committed);
+    let finding = ranges(&admin, topic, arguments, settings.consumer.read_committed);
     let ranges = progress::during("looking up offsets", finding).await?;
-    let mut run = Run::new(&admin, settings.consumer, formatter, &arguments, ranges);
+    let times = Times::new(from, to);
+    let printer = Printer::new(formatter, times, arguments.count, settings.consumer.check_crcs);
+    let mut run = Run::new(&admin, settings.consumer, printer, topic, &ranges);
     let outcome = run.until_done(&mut interrupt).await;
     // What was read before an error is shown before the error.
-    run.flush().and(outcome)
+    run.printer.flush().and(outcome)
 }
 
 /// The offsets to read of each partition.
-async fn ranges(admin: &Admin, arguments: &Arguments, read_committed: bool) -> Result<Vec<Range>> {
+async fn ranges(
+    admin: &Admin,
+    name: &str,
+    arguments: &Arguments,
+    read_committed: bool,
+) -> Result<Vec<Range>> {
     let (from, to) = arguments.places();
-    let topic = admin.describe_topic(&arguments.topic).await?;
+    let topic = admin.describe_topic(name).await?;
     let partitions = if arguments.partition.is_empty() {
         topic.partitions.iter().map(|partition| partition.index).collect()
     } else {
@@ -113,7 +142,7 @@ async fn ranges(admin: &Admin, arguments: &Arguments, read_committed: bool) -> R
     for partition in &partitions {
         topic.partition(*partition)?;
     }
-    let looked_up = range::Bounds::look_up(admin, &arguments.topic, &partitions, read_committed).await?;
+    let looked_up = range::Bounds::look_up(admin, name, &partitions, read_committed).await?;
     range::resolve(&looked_up, admin, from, to).await
 }
 
@@ -137,102 +166,38 @@ fn formatter(context: &Context, arguments: &Arguments) -> Result<Formatter> {
 struct Run {
     topic: String,
     consumer: Consumer,
-    check_crc: bool,
-    formatter: Formatter,
+    printer: Printer,
     /// Where each partition ends; partitions that go on for ever are not in it.
     stops: HashMap<i32, i64>,
-    times: Times,
-    /// Records that may still be shown.
-    left: u64,
-    /// Formatted, not yet written.
-    out: Vec<u8>,
-    /// Room for unpacked batches.
-    scratch: Vec<u8>,
-    counter: Counter,
 }
 
 impl Run {
-    fn new(
-        admin: &Admin,
-        config: ConsumerConfig,
-        formatter: Formatter,
-        arguments: &Arguments,
-        ranges: Vec<Range>,
-    ) -> Self {
-        let (from, to) = arguments.places();
-        let check_crc = config.check_crcs;
+    fn new(admin: &Admin, config: ConsumerConfig, printer: Printer, topic: &str, ranges: &[Range]) -> Self {
         let mut consumer = Consumer::new(admin.cluster().clone(), config);
         let mut stops = HashMap::new();
         for range in ranges.iter().filter(|range| !range.is_empty()) {
-            consumer.assign(&arguments.topic, range.partition, range.start);
+            consumer.assign(topic, range.partition, range.start);
             stops.extend(range.stop.map(|stop| (range.partition, stop)));
         }
-        Self {
-            topic: arguments.topic.clone(),
-            consumer,
-            check_crc,
-            formatter,
-            stops,
-            times: Times::new(from, to),
-            left: arguments.count.unwrap_or(u64::MAX),
-            out: Vec::new(),
-            scratch: Vec::new(),
-            counter: Counter::new("read", std::io::stdout().is_terminal()),
-        }
+        Self { topic: topic.to_owned(), consumer, printer, stops }
     }
 
     async fn until_done(&mut self, interrupt: &mut Interrupt) -> Result<()> {
-        while self.left > 0 && !self.consumer.is_idle() {
+        while !self.printer.is_done() && !self.consumer.is_idle() {
             let fetched = tokio::select! {
                 fetched = self.consumer.poll() => fetched?,
                 () = interrupt.wait() => return Ok(()),
             };
             for part in &fetched {
-                self.show(part)?;
+                let stop = self.stops.get(&part.partition).copied().unwrap_or(i64::MAX);
+                self.printer.show(part, stop)?;
+                let position = self.consumer.position(&self.topic, part.partition);
+                if position.is_some_and(|position| position >= stop) {
+                    self.consumer.unassign(&self.topic, part.partition);
+                }
             }
-            self.flush()?;
+            self.printer.flush()?;
         }
         Ok(())
-    }
-
-    /// Formats the records of one partition and sees whether it is done.
-    fn show(&mut self, part: &Fetched) -> Result<()> {
-        let stop = self.stops.get(&part.partition).copied().unwrap_or(i64::MAX);
-        let Self { times, left, out, formatter, scratch, .. } = self;
-        let (mut records, mut failed) = (0, None);
-        part.for_each(self.check_crc, scratch, |record| {
-            if *left == 0 || record.offset >= stop {
-                return false;
-            }
-            if !times.contain(record.timestamp) {
-                return true;
-            }
-            formatter.write(out, &part.topic, part.partition, &record);
-            if out.len() >= OUTPUT_BYTES {
-                failed = output::write(out).err();
-                out.clear();
-            }
-            *left -= 1;
-            records += 1;
-            failed.is_none()
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        self.counter.add(records, part.size_bytes() as u64);
-        let position = self.consumer.position(&self.topic, part.partition);
-        if position.is_some_and(|position| position >= stop) {
-            self.consumer.unassign(&self.topic, part.partition);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if self.out.is_empty() {
-            return Ok(());
-        }
-        let written = output::write(&self.out);
-        self.out.clear();
-        written
     }
 }

@@ -83,6 +83,7 @@ pub fn client_hint(error: &ClientError) -> Option<&'static str> {
             "`milena topic list` shows the topics, `milena topic create NAME` makes one"
         }
         ClientError::UnknownPartition { .. } => "`milena topic describe NAME` shows the partitions",
+        ClientError::NoOffset { .. } => "-X auto.offset.reset=earliest or latest says where to begin",
         ClientError::UnsupportedApi { .. } => "`milena api-versions` shows what the broker serves",
         ClientError::RecordTooLarge { .. } => {
             "raise it with -X max.request.size=…, and max.message.bytes of the topic"
@@ -114,6 +115,13 @@ fn code_hint(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::NotEnoughReplicas => {
             "fewer replicas are in sync than min.insync.replicas: `milena topic describe NAME`"
+        }
+        ErrorCode::FencedInstanceId => "another member has the same --group-instance-id",
+        ErrorCode::InvalidSessionTimeout => {
+            "session.timeout.ms must be between group.min.session.timeout.ms and group.max.session.timeout.ms of the broker"
+        }
+        ErrorCode::InconsistentGroupProtocol => {
+            "the members of the group share no assignor: see -X partition.assignment.strategy=…"
         }
         ErrorCode::KafkaStorageError => "a log directory of the broker is offline: its log says why",
         _ => return None,

@@ -37,6 +37,18 @@ pub const CONSUME: &[&str] = &[
     "max.partition.fetch.bytes",
     "check.crcs",
     "isolation.level",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "max.poll.interval.ms",
+    "partition.assignment.strategy",
+    "enable.auto.commit",
+    "auto.commit.interval.ms",
+    "auto.offset.reset",
+    "exclude.internal.topics",
+    "client.rack",
 ];
 
 pub fn is_known(name: &str) -> bool {

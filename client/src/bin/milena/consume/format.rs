@@ -14,6 +14,7 @@ use crate::time;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Field {
     Timestamp,
+    Topic,
     Partition,
     Offset,
     Key,
@@ -34,18 +35,19 @@ impl Formatter {
     pub fn write(&self, out: &mut Vec<u8>, topic: &str, partition: i32, record: &ConsumedRecord<'_>) {
         match self.format {
             RecordFormat::Raw => out.extend_from_slice(record.record.value.unwrap_or_default()),
-            RecordFormat::Text => self.write_text(out, partition, record),
+            RecordFormat::Text => self.write_text(out, topic, partition, record),
             RecordFormat::Json => write_json(out, topic, partition, record),
         }
         out.extend_from_slice(&self.delimiter);
     }
 
-    fn write_text(&self, out: &mut Vec<u8>, partition: i32, record: &ConsumedRecord<'_>) {
+    fn write_text(&self, out: &mut Vec<u8>, topic: &str, partition: i32, record: &ConsumedRecord<'_>) {
         for field in &self.show {
             match field {
                 // Writing to memory cannot fail.
                 Field::Timestamp if record.timestamp < 0 => out.extend_from_slice(&self.null),
                 Field::Timestamp => out.extend_from_slice(time::format(record.timestamp).as_bytes()),
+                Field::Topic => out.extend_from_slice(topic.as_bytes()),
                 Field::Partition => drop(write!(out, "{partition}")),
                 Field::Offset => drop(write!(out, "{}", record.offset)),
                 Field::Key => self.write_bytes(out, record.record.key),
@@ -134,9 +136,10 @@ mod tests {
         assert_eq!(written(&formatter(RecordFormat::Text), Some(b"v")), "v\n");
         let keyed = Formatter { key_separator: Some(b": ".to_vec()), ..formatter(RecordFormat::Text) };
         assert_eq!(written(&keyed, None), "k: NULL\n");
-        let show = vec![Field::Offset, Field::Partition, Field::Timestamp, Field::Headers, Field::Key];
+        let show =
+            vec![Field::Topic, Field::Offset, Field::Partition, Field::Timestamp, Field::Headers, Field::Key];
         let all = Formatter { show, ..formatter(RecordFormat::Text) };
-        assert_eq!(written(&all, Some(b"v")), "7\t2\t2001-09-09T01:46:40.123Z\th=x\tk\tv\n");
+        assert_eq!(written(&all, Some(b"v")), "t\t7\t2\t2001-09-09T01:46:40.123Z\th=x\tk\tv\n");
     }
 
     #[test]

@@ -1,0 +1,265 @@
+//! `milena consume --group`: records as a member of a consumer group.
+//!
+//! What was written to standard output is committed: at intervals, before partitions are given up, and at the end, also
+//! after Ctrl-C. So a crash repeats records and loses none.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use milena_client::Error as ClientError;
+use milena_client::admin::Admin;
+use milena_client::config::GroupConfig;
+use milena_client::consumer::{Fetched, PartitionKey};
+use milena_client::group::{CommitOffset, CommitOffsets, Event, GroupConsumer};
+use milena_protocol::ErrorCode;
+use tokio::time::{Instant, sleep_until};
+
+use super::position::Position;
+use super::printer::Printer;
+use super::range::{self, Bounds, Times};
+use super::{Arguments, PREFERRED, formatter};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::progress;
+
+pub async fn run(
+    context: &Context,
+    arguments: Arguments,
+    group_id: String,
+    mut interrupt: Interrupt,
+) -> Result<()> {
+    let until_end = until_end(&arguments)?;
+    let mut preferred = PREFERRED.to_vec();
+    preferred.push(("auto.offset.reset", if until_end { "earliest" } else { "latest" }));
+    let reset = match arguments.from {
+        Some(Position::Beginning) => Some("earliest".to_owned()),
+        Some(Position::End) => Some("latest".to_owned()),
+        _ => None,
+    };
+    let said = [
+        ("group.id", Some(group_id)),
+        ("group.instance.id", arguments.group_instance_id.clone()),
+        ("isolation.level", arguments.committed.then(|| "read_committed".to_owned())),
+        ("auto.offset.reset", reset),
+    ];
+    let settings = context.settings(&preferred, &said)?;
+    let formatter = formatter(context, &arguments)?;
+    let admin = context.connect_with(settings.client).await?;
+    for topic in &arguments.topics {
+        progress::during("looking up topics", admin.describe_topic(topic)).await?;
+    }
+    let (check_crc, read_committed) = (settings.consumer.check_crcs, settings.consumer.read_committed);
+    let commit_interval = settings.group.enable_auto_commit.then_some(settings.group.auto_commit_interval);
+    // What was printed is committed, not what was fetched.
+    let group = GroupConfig { enable_auto_commit: false, ..settings.group };
+    let mut consumer = GroupConsumer::new(admin.cluster().clone(), settings.consumer, group)?;
+    consumer.subscribe(arguments.topics.iter().cloned());
+    let mut member = Member {
+        admin,
+        consumer,
+        printer: Printer::new(formatter, Times::default(), arguments.count, check_crc),
+        from: arguments.from,
+        until_end,
+        read_committed,
+        commit_interval,
+        commit_due: Instant::now(),
+        printed: CommitOffsets::new(),
+        stops: HashMap::new(),
+        is_assigned: false,
+    };
+    let outcome = member.until_done(&mut interrupt).await;
+    member.end(outcome).await
+}
+
+/// Whether to end where the topics end now.
+///
+/// Errors: usage, for options that make no sense in a group.
+fn until_end(arguments: &Arguments) -> Result<bool> {
+    if !arguments.partition.is_empty() {
+        return Err(Error::Usage(
+            "--partition does not go with --group: the group shares them out".to_owned(),
+        ));
+    }
+    if arguments.to.is_some_and(|to| to != Position::End) {
+        let reason = "with --group, --to can only be end: the group goes on where it ended";
+        return Err(Error::Usage(reason.to_owned()));
+    }
+    Ok(!arguments.follow)
+}
+
+struct Member {
+    admin: Admin,
+    consumer: GroupConsumer,
+    printer: Printer,
+    /// Where partitions begin of which nothing was committed.
+    from: Option<Position>,
+    until_end: bool,
+    read_committed: bool,
+    /// None to commit nothing.
+    commit_interval: Option<Duration>,
+    commit_due: Instant,
+    /// Next offsets of what was printed and is not committed.
+    printed: CommitOffsets,
+    /// Where partitions end that are read to their end.
+    stops: HashMap<PartitionKey, i64>,
+    /// Whether the group has given anything, be it nothing.
+    is_assigned: bool,
+}
+
+impl Member {
+    async fn until_done(&mut self, interrupt: &mut Interrupt) -> Result<()> {
+        while !self.printer.is_done() && !self.is_at_end() {
+            let commit_due = self.commit_due;
+            let event = tokio::select! {
+                event = self.consumer.poll() => event?,
+                () = interrupt.wait() => return Ok(()),
+                () = sleep_until(commit_due), if !self.printed.is_empty() => {
+                    self.commit_on_the_way().await?;
+                    continue;
+                }
+            };
+            self.handle(event).await?;
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Records(parts) => self.show(&parts)?,
+            Event::Assigned(partitions) => {
+                self.begin(&partitions).await?;
+                self.is_assigned = true;
+            }
+            Event::Revoked(partitions) => {
+                self.commit_on_the_way().await?;
+                self.forget(&partitions);
+            }
+            Event::Lost(partitions) => {
+                if partitions.iter().any(|key| self.printed.contains_key(key)) {
+                    eprintln!(
+                        "warning: the group has given partitions to others; the last records will be read again"
+                    );
+                }
+                self.forget(&partitions);
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, parts: &[Fetched]) -> Result<()> {
+        let mut shown = CommitOffsets::new();
+        for part in parts {
+            let key = (part.topic.clone(), part.partition);
+            let stop = self.stops.get(&key).copied().unwrap_or(i64::MAX);
+            if part.from_offset >= stop {
+                continue;
+            }
+            let offset = self.printer.show(part, stop)?;
+            if offset > part.from_offset {
+                shown.insert(key, CommitOffset { offset, metadata: String::new() });
+            }
+        }
+        self.printer.flush()?;
+        // Only now, because output that nobody got is not done.
+        if let Some(interval) = self.commit_interval
+            && !shown.is_empty()
+        {
+            if self.printed.is_empty() {
+                self.commit_due = Instant::now() + interval;
+            }
+            self.printed.extend(shown);
+        }
+        Ok(())
+    }
+
+    /// Finds out where new partitions begin and end.
+    async fn begin(&mut self, partitions: &[PartitionKey]) -> Result<()> {
+        // Beginning and end are left to auto.offset.reset.
+        let from = self.from.filter(|from| !matches!(from, Position::Beginning | Position::End));
+        if partitions.is_empty() || from.is_none() && !self.until_end {
+            return Ok(());
+        }
+        let committed = match from {
+            Some(_) => self.consumer.committed(partitions).await?,
+            None => BTreeMap::new(),
+        };
+        let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for (topic, partition) in partitions {
+            topics.entry(topic).or_default().push(*partition);
+        }
+        for (topic, numbers) in topics {
+            let bounds = Bounds::look_up(&self.admin, topic, &numbers, self.read_committed).await?;
+            let from_or_beginning = from.unwrap_or(Position::Beginning);
+            let ranges = range::resolve(&bounds, &self.admin, from_or_beginning, Some(Position::End)).await?;
+            for range in ranges {
+                let (key, stop) = ((topic.to_owned(), range.partition), range.stop.unwrap_or(i64::MAX));
+                if from.is_some() && committed.get(&key).copied().flatten().is_none() {
+                    self.consumer.seek(topic, range.partition, range.start.min(stop));
+                }
+                if self.until_end {
+                    self.stops.insert(key, stop);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_at_end(&self) -> bool {
+        let is_read = |(topic, partition): &PartitionKey, stop: i64| {
+            self.consumer.position(topic, *partition).is_some_and(|position| position >= stop)
+        };
+        self.until_end && self.is_assigned && self.stops.iter().all(|(key, stop)| is_read(key, *stop))
+    }
+
+    fn forget(&mut self, partitions: &[PartitionKey]) {
+        for key in partitions {
+            self.printed.remove(key);
+            self.stops.remove(key);
+        }
+    }
+
+    /// A commit that failed because the group moved on is no reason to end: whoever has the partition now reads the
+    /// records once more.
+    async fn commit_on_the_way(&mut self) -> Result<()> {
+        let Err(error) = self.commit().await else { return Ok(()) };
+        let moved_on = matches!(
+            error.code(),
+            Some(ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId)
+        );
+        if moved_on || error.may_be_retried() {
+            eprintln!("warning: {error}");
+            return Ok(());
+        }
+        Err(error.into())
+    }
+
+    /// Commits what was printed; what was refused stays due.
+    async fn commit(&mut self) -> Result<(), ClientError> {
+        let Some(interval) = self.commit_interval else { return Ok(()) };
+        self.commit_due = Instant::now() + interval;
+        let committed = self.consumer.commit_offsets(self.printed.clone()).await;
+        match &committed {
+            Ok(()) => self.printed.clear(),
+            Err(ClientError::CommitFailed { failed }) => {
+                let is_refused = |key: &PartitionKey| {
+                    failed.iter().any(|(topic, partition, _)| *topic == key.0 && *partition == key.1)
+                };
+                self.printed.retain(|key, _| is_refused(key));
+            }
+            Err(_) => {}
+        }
+        committed
+    }
+
+    /// Shows what was read before an error, commits what was shown, and leaves the group.
+    async fn end(mut self, outcome: Result<()>) -> Result<()> {
+        let flushed = self.printer.flush();
+        let committed = match &flushed {
+            Ok(()) => self.commit().await.map_err(Error::from),
+            Err(_) => Ok(()),
+        };
+        let left = self.consumer.close().await.map_err(Error::from);
+        flushed.and(outcome).and(committed).and(left)
+    }
+}

@@ -1,0 +1,187 @@
+//! Offsets to the coordinator: OffsetCommit (key 8, versions 2–9).
+//!
+//! Version 10 names topics by id; names are what a caller has, and serve every version before it. One commit is under way
+//! at a time, over one connection, so an older one never overwrites a younger. Only what the coordinator acknowledged
+//! counts as committed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+
+use super::link::Link;
+use super::wire::Identity;
+use crate::cluster::Retry;
+use crate::config::GroupConfig;
+use crate::connection::Connection;
+use crate::consumer::PartitionKey;
+use crate::error::{Error, Result};
+
+/// The last version that names topics by name.
+const BY_NAME_UNTIL: i16 = 9;
+
+/// Where a group goes on in a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommitOffset {
+    /// The next offset to read: one more than that of the last record that is done.
+    pub offset: i64,
+    /// For the reader of the commit; at most `offset.metadata.max.bytes` of the broker.
+    pub metadata: String,
+}
+
+/// Offsets by partition.
+pub type CommitOffsets = BTreeMap<PartitionKey, CommitOffset>;
+
+/// A commit with what came of it. What is neither acknowledged nor refused has a fate that nobody knows.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) link: Link,
+    /// Who committed.
+    pub(super) identity: Identity,
+    pub(super) acknowledged: BTreeMap<PartitionKey, i64>,
+    pub(super) refused: BTreeMap<PartitionKey, ErrorCode>,
+    /// Why no more is known.
+    pub(super) error: Option<Error>,
+}
+
+impl Committed {
+    /// The error codes that the coordinator answered with.
+    pub(super) fn codes(&self) -> impl Iterator<Item = ErrorCode> {
+        self.refused.values().copied().chain(self.error.as_ref().and_then(Error::code))
+    }
+
+    /// Errors: `CommitFailed` for what was refused, and what kept the coordinator from being asked.
+    pub(super) fn outcome(self) -> Result<()> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        let failed = self.refused.into_iter().map(|((topic, partition), code)| (topic, partition, code));
+        Err(Error::CommitFailed { failed: failed.collect() })
+    }
+}
+
+/// Commits once, or with `retry` until nothing is left that may come right.
+pub(super) async fn commit(
+    mut link: Link,
+    config: Arc<GroupConfig>,
+    identity: Identity,
+    mut left: CommitOffsets,
+    mut retry: Option<Retry>,
+) -> Committed {
+    let (mut acknowledged, mut refused) = (BTreeMap::new(), BTreeMap::new());
+    let error = loop {
+        let setback = match once(&mut link, &config, &identity, &left).await {
+            Err(error) if error.may_be_retried() => error,
+            Err(error) => break Some(error),
+            Ok(codes) => {
+                refused = codes;
+                for (key, commit) in &left {
+                    if !refused.contains_key(key) {
+                        acknowledged.insert(key.clone(), commit.offset);
+                    }
+                }
+                let may_come_right =
+                    |key| refused.get(key).is_some_and(|code: &ErrorCode| code.is_retriable());
+                // What was refused for good makes the whole commit fail, however often the rest is tried.
+                if refused.is_empty() || !refused.keys().all(may_come_right) {
+                    break None;
+                }
+                left.retain(|key, _| refused.contains_key(key));
+                let (key, code) = refused.first_key_value().expect("it is not empty");
+                let context = format!("committing offset of {}-{}", key.0, key.1);
+                Error::Broker { context, code: *code, message: None }
+            }
+        };
+        let Some(retry) = &mut retry else { break refused.is_empty().then_some(setback) };
+        if let Err(error) = retry.pause(setback).await {
+            break refused.is_empty().then_some(error);
+        }
+    };
+    Committed { link, identity, acknowledged, refused, error }
+}
+
+/// One request. The partitions that were refused are in the answer; an error that concerns the coordinator as a whole is
+/// an error.
+async fn once(
+    link: &mut Link,
+    config: &GroupConfig,
+    identity: &Identity,
+    offsets: &CommitOffsets,
+) -> Result<BTreeMap<PartitionKey, ErrorCode>> {
+    let ask = |connection: Arc<Connection>| async move {
+        let version = connection.version_of::<OffsetCommitRequest<'_>>(BY_NAME_UNTIL)?;
+        let request = request(config, identity, offsets);
+        let response = connection.call_at(&request, version).await?;
+        let answer = response.decode::<OffsetCommitRequest<'_>>()?;
+        let mut codes: BTreeMap<PartitionKey, i16> = BTreeMap::new();
+        for topic in &answer.topics {
+            for partition in &topic.partitions {
+                codes.insert((topic.name.to_string(), partition.partition_index), partition.error_code);
+            }
+        }
+        let mut refused = BTreeMap::new();
+        for key in offsets.keys() {
+            // A partition that the answer leaves out was not acknowledged.
+            let code = codes.get(key).copied().unwrap_or(ErrorCode::UnknownServerError.as_i16());
+            if concerns_the_coordinator(code) {
+                Error::check(code, None, || format!("committing offsets of group {}", config.group_id))?;
+            }
+            if code != 0 {
+                let known = ErrorCode::from_i16(code).unwrap_or(ErrorCode::UnknownServerError);
+                refused.insert(key.clone(), known);
+            }
+        }
+        Ok(refused)
+    };
+    link.attempt(ask).await
+}
+
+fn concerns_the_coordinator(code: i16) -> bool {
+    matches!(
+        ErrorCode::from_i16(code),
+        Some(
+            ErrorCode::NotCoordinator
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::CoordinatorLoadInProgress
+                | ErrorCode::RequestTimedOut
+        )
+    )
+}
+
+fn request<'a>(
+    config: &'a GroupConfig,
+    identity: &'a Identity,
+    offsets: &'a CommitOffsets,
+) -> OffsetCommitRequest<'a> {
+    let mut topics: Vec<OffsetCommitRequestTopic<'a>> = Vec::new();
+    for ((topic, partition), commit) in offsets {
+        let partition = OffsetCommitRequestPartition {
+            partition_index: *partition,
+            committed_offset: commit.offset,
+            committed_leader_epoch: -1,
+            committed_metadata: Some(commit.metadata.as_str().into()),
+        };
+        match topics.last_mut() {
+            Some(last) if last.name == topic.as_str() => last.partitions.push(partition),
+            _ => topics.push(OffsetCommitRequestTopic {
+                name: topic.as_str().into(),
+                partitions: vec![partition],
+                ..Default::default()
+            }),
+        }
+    }
+    OffsetCommitRequest {
+        group_id: config.group_id.as_str().into(),
+        generation_id_or_member_epoch: identity.generation,
+        member_id: identity.member_id.as_str().into(),
+        group_instance_id: config.group_instance_id.as_deref().map(Into::into),
+        topics,
+        ..Default::default()
+    }
+}
