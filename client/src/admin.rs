@@ -1,9 +1,13 @@
-//! Administration: topics, cluster, configs, offsets. Each call is one request with its retries and checks.
+//! Administration: topics, cluster, configs, offsets, groups, quotas. Each call is one request with its retries and checks.
 
 mod configs;
+mod groups;
 mod offsets;
+mod quotas;
 mod records;
 mod topics;
+
+use std::collections::BTreeMap;
 
 use milena_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 
@@ -11,7 +15,11 @@ use crate::cluster::{Broker, Cluster};
 use crate::error::{Error, Result};
 
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
+pub use groups::{
+    Assignment, ByGroup, CommittedOffset, GroupDescription, GroupListing, GroupMember, ListedGroups, Place,
+};
 pub use offsets::{ListedOffset, OffsetSpec};
+pub use quotas::{Quota, QuotaChange, QuotaEntity, QuotaFilter, QuotaName};
 pub use topics::{CreatedTopic, NewTopic};
 
 /// The admin client. Clones share connections and metadata.
@@ -19,6 +27,9 @@ pub use topics::{CreatedTopic, NewTopic};
 pub struct Admin {
     cluster: Cluster,
 }
+
+/// Something for each of some partitions, by topic and index.
+pub type ByPartition<T> = BTreeMap<(String, i32), T>;
 
 /// What DescribeCluster says.
 #[derive(Debug, Clone, PartialEq, Eq)]

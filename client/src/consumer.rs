@@ -5,6 +5,7 @@
 //! records borrow from the unpacked payload. Groups are deliberately absent here; they assign partitions to this.
 
 mod fetched;
+mod once;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,13 +1,16 @@
 //! ListOffsets: where a partition begins, ends, or passes a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
+use milena_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
 
-use super::Admin;
+use super::{Admin, ByPartition};
 use crate::error::{Error, Result};
 
 /// Which offset is asked for.
@@ -54,78 +57,150 @@ impl Admin {
         spec: OffsetSpec,
         read_committed: bool,
     ) -> Result<Vec<ListedOffset>> {
+        let wanted = partitions.iter().map(|partition| ((topic.to_owned(), *partition), spec));
+        let mut listed = self.list_offsets_of(&wanted.collect(), read_committed).await;
+        let in_order = partitions.iter().collect::<BTreeSet<_>>().into_iter();
+        in_order
+            .map(|partition| {
+                let answer = listed.remove(&(topic.to_owned(), *partition));
+                answer.unwrap_or_else(|| Err(unanswered(topic, *partition)))
+            })
+            .collect()
+    }
+
+    /// An offset of each of many partitions, with a result for each. Leaders are asked again, for the partitions alone
+    /// for which that may help.
+    pub async fn list_offsets_of(
+        &self,
+        wanted: &ByPartition<OffsetSpec>,
+        read_committed: bool,
+    ) -> ByPartition<Result<ListedOffset>> {
         let mut retry = self.cluster.retry();
+        let mut listed = ByPartition::new();
+        let mut due = wanted.clone();
         loop {
-            match self.list_offsets_once(topic, partitions, spec, read_committed).await {
-                Err(error) if error.may_be_retried() => {
-                    self.cluster.forget(topic);
-                    retry.pause(error).await?;
+            let mut again = Vec::new();
+            for (key, answer) in self.list_offsets_once(&due, read_committed).await {
+                match answer {
+                    Err(error) if error.may_be_retried() => again.push((key, error)),
+                    answer => {
+                        listed.insert(key, answer);
+                    }
                 }
-                outcome => return outcome,
             }
+            let Some((_, error)) = again.first() else { return listed };
+            again.iter().for_each(|((topic, _), _)| self.cluster.forget(topic));
+            if retry.pause(error.clone()).await.is_err() {
+                listed.extend(again.into_iter().map(|(key, error)| (key, Err(error))));
+                return listed;
+            }
+            due = again.into_iter().filter_map(|(key, _)| wanted.get_key_value(&key)).map(owned).collect();
         }
     }
 
     async fn list_offsets_once(
         &self,
-        topic: &str,
-        partitions: &[i32],
-        spec: OffsetSpec,
+        wanted: &ByPartition<OffsetSpec>,
         read_committed: bool,
-    ) -> Result<Vec<ListedOffset>> {
-        let known = self.cluster.topic(topic, false).await?;
-        let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-        for partition in partitions {
-            by_leader.entry(known.leader(*partition)?).or_default().push(*partition);
+    ) -> ByPartition<Result<ListedOffset>> {
+        let mut listed = ByPartition::new();
+        let mut by_leader: BTreeMap<i32, ByPartition<OffsetSpec>> = BTreeMap::new();
+        let mut topics = BTreeMap::new();
+        for (topic, _) in wanted.keys() {
+            if !topics.contains_key(topic) {
+                topics.insert(topic, self.cluster.topic(topic, false).await);
+            }
         }
-        let mut listed = Vec::with_capacity(partitions.len());
-        for (leader, partitions) in by_leader {
-            listed.extend(self.ask_leader(leader, topic, &partitions, spec, read_committed).await?);
+        for (key, spec) in wanted {
+            let (topic, partition) = key;
+            match topics[topic].clone().and_then(|known| known.leader(*partition)) {
+                Ok(leader) => {
+                    by_leader.entry(leader).or_default().insert(key.clone(), *spec);
+                }
+                Err(error) => {
+                    listed.insert(key.clone(), Err(error));
+                }
+            }
         }
-        listed.sort_by_key(|listed| listed.partition);
-        Ok(listed)
+        for (leader, wanted) in by_leader {
+            match self.ask_leader(leader, &wanted, read_committed).await {
+                Ok(answers) => listed.extend(answers),
+                Err(error) => listed.extend(wanted.into_keys().map(|key| (key, Err(error.clone())))),
+            }
+        }
+        listed
     }
 
     async fn ask_leader(
         &self,
         leader: i32,
-        topic: &str,
-        partitions: &[i32],
-        spec: OffsetSpec,
+        wanted: &ByPartition<OffsetSpec>,
         read_committed: bool,
-    ) -> Result<Vec<ListedOffset>> {
+    ) -> Result<ByPartition<Result<ListedOffset>>> {
         let connection = self.cluster.broker(leader).await?;
         let version = connection.version_of::<ListOffsetsRequest<'_>>(i16::MAX)?;
-        if version < spec.version_min() {
+        if let Some(spec) = wanted.values().find(|spec| version < spec.version_min()) {
             let context = format!("{spec:?} on {}", connection.address());
             return Err(Error::Broker { context, code: ErrorCode::UnsupportedVersion, message: None });
         }
-        let asked = partitions.iter().map(|partition| ListOffsetsPartition {
-            partition_index: *partition,
-            current_leader_epoch: -1,
-            timestamp: spec.number(),
-        });
         let request = ListOffsetsRequest {
             replica_id: -1,
             isolation_level: i8::from(read_committed && version >= 2),
-            topics: vec![ListOffsetsTopic { name: topic.into(), partitions: asked.collect() }],
+            topics: to_ask(wanted),
             ..Default::default()
         };
         let response = connection.call_at(&request, version).await?;
         let response = response.decode::<ListOffsetsRequest<'_>>()?;
-        let answers = response.topics.iter().flat_map(|topic| &topic.partitions);
-        answers
-            .map(|answer| {
-                Error::check(answer.error_code, None, || {
-                    format!("offsets of {topic}-{}", answer.partition_index)
-                })?;
-                Ok(ListedOffset {
-                    partition: answer.partition_index,
-                    offset: (answer.offset >= 0).then_some(answer.offset),
-                    timestamp: (answer.timestamp >= 0).then_some(answer.timestamp),
-                    leader_epoch: (answer.leader_epoch >= 0).then_some(answer.leader_epoch),
-                })
-            })
-            .collect()
+        let mut listed = ByPartition::new();
+        for topic in &response.topics {
+            for answer in &topic.partitions {
+                listed.insert((topic.name.to_string(), answer.partition_index), listed_offset(topic, answer));
+            }
+        }
+        for (topic, partition) in wanted.keys() {
+            let key = (topic.clone(), *partition);
+            listed.entry(key).or_insert_with(|| Err(unanswered(topic, *partition)));
+        }
+        Ok(listed)
     }
+}
+
+fn to_ask(wanted: &ByPartition<OffsetSpec>) -> Vec<ListOffsetsTopic<'_>> {
+    let mut topics: Vec<ListOffsetsTopic<'_>> = Vec::new();
+    for ((topic, partition), spec) in wanted {
+        let partition = ListOffsetsPartition {
+            partition_index: *partition,
+            current_leader_epoch: -1,
+            timestamp: spec.number(),
+        };
+        match topics.last_mut() {
+            Some(last) if last.name == topic.as_str() => last.partitions.push(partition),
+            _ => {
+                topics.push(ListOffsetsTopic { name: topic.as_str().into(), partitions: vec![partition] });
+            }
+        }
+    }
+    topics
+}
+
+fn listed_offset(
+    topic: &ListOffsetsTopicResponse<'_>,
+    answer: &ListOffsetsPartitionResponse,
+) -> Result<ListedOffset> {
+    let partition = answer.partition_index;
+    Error::check(answer.error_code, None, || format!("offsets of {}-{partition}", topic.name))?;
+    Ok(ListedOffset {
+        partition,
+        offset: (answer.offset >= 0).then_some(answer.offset),
+        timestamp: (answer.timestamp >= 0).then_some(answer.timestamp),
+        leader_epoch: (answer.leader_epoch >= 0).then_some(answer.leader_epoch),
+    })
+}
+
+fn unanswered(topic: &str, partition: i32) -> Error {
+    Error::Corrupt(format!("ListOffsets said nothing of {topic}-{partition}"))
+}
+
+fn owned((key, spec): (&(String, i32), &OffsetSpec)) -> ((String, i32), OffsetSpec) {
+    (key.clone(), *spec)
 }

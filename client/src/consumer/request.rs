@@ -26,7 +26,12 @@ pub(super) fn send(cluster: Cluster, config: ConsumerConfig, leader: i32, asked:
     })
 }
 
-async fn fetch(cluster: &Cluster, config: &ConsumerConfig, leader: i32, asked: &[Asked]) -> Result<Response> {
+pub(super) async fn fetch(
+    cluster: &Cluster,
+    config: &ConsumerConfig,
+    leader: i32,
+    asked: &[Asked],
+) -> Result<Response> {
     let connection = cluster.broker(leader).await?;
     let all_have_ids = asked.iter().all(|asked| !asked.topic_id.is_zero());
     let version =

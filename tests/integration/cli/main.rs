@@ -2,10 +2,13 @@
 
 mod bench;
 mod changes;
+mod groups;
 mod groups_consume;
 mod man;
+mod member;
 mod misuse;
 mod places;
+mod quotas;
 mod shell;
 mod tour;
 

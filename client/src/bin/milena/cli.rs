@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    api_versions, bench, cluster, completion, config, consume, dump_log, examples, man, produce, topic,
+    api_versions, bench, cluster, completion, config, consume, dump_log, examples, group, man, produce,
+    quota, topic,
 };
 
-/// Work with a Kafka cluster: topics, records, brokers, log files.
+/// Work with a Kafka cluster: topics, records, groups, brokers, log files.
 #[derive(Debug, Parser)]
 #[command(name = "milena", version, arg_required_else_help = true, propagate_version = true)]
 pub struct Cli {
@@ -49,6 +50,12 @@ pub enum Command {
     /// Show and change configuration while the cluster runs
     #[command(subcommand)]
     Config(config::Command),
+    /// Show, reset and delete consumer groups and their offsets
+    #[command(subcommand)]
+    Group(group::Command),
+    /// Show and set what clients may use
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Write records, one per line of standard input or of files
     Produce(produce::Arguments),
     /// Read records
@@ -117,12 +124,33 @@ mod tests {
             "milena topic alter a b -c x=y --unset z --validate-only",
             "milena topic add-partitions t --count 3 --assignment 1:2,2:1 --validate-only",
             "milena topic delete-records t --before 5 -p 0,1",
+            "milena group list --state stable,Empty --type classic",
+            "milena group describe --all --members",
+            "milena group reset g h --topic t:0,1 --topic u --shift-by -5 --dry-run",
+            "milena group reset --all-groups --all-topics --to-datetime 2026-11-21T10:00:00.000 --execute --export",
+            "milena group reset g --from-file f",
+            "milena group delete g --offsets --topic t:0",
+            "milena quota get --user u --client-id-default --strict",
+            "milena quota set --user-default --client-id c a=1 b= --remove d --validate-only",
         ];
-        for line in
-            [produce, consume, member, create].into_iter().chain(others).chain(benches).chain(changes)
+        for line in [produce, consume, member, create].into_iter().chain(others).chain(benches).chain(changes)
         {
             let parsed = Cli::try_parse_from(line.split_whitespace());
             assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn a_reset_has_one_strategy_and_one_scope() {
+        for line in [
+            "",
+            "--to-earliest --to-latest",
+            "--to-earliest --topic t --all-topics",
+            "--from-file f --topic t",
+            "--to-earliest --topic t --dry-run --execute",
+        ] {
+            let line = format!("milena group reset g {line}");
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
         }
     }
 

@@ -58,6 +58,14 @@ impl Error {
     }
 }
 
+/// The failures of several things as one error: what is done stays done, and has been shown.
+pub fn together<E: Into<Error>>(failures: impl IntoIterator<Item = E>) -> Result<()> {
+    let failures: Vec<Error> = failures.into_iter().map(Into::into).collect();
+    let Some(first) = failures.first() else { return Ok(()) };
+    let messages: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    Err(Error::Failed { message: messages.join("\n       "), hint: first.hint() })
+}
+
 fn file_reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => " does not exist".to_owned(),
@@ -122,6 +130,10 @@ fn code_hint(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::InconsistentGroupProtocol => {
             "the members of the group share no assignor: see -X partition.assignment.strategy=…"
+        }
+        ErrorCode::GroupIdNotFound => "`milena group list` shows the groups",
+        ErrorCode::NonEmptyGroup | ErrorCode::UnknownMemberId | ErrorCode::GroupSubscribedToTopic => {
+            "stop the members first: `milena group describe GROUP --members` shows them"
         }
         ErrorCode::KafkaStorageError => "a log directory of the broker is offline: its log says why",
         _ => return None,

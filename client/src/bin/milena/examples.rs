@@ -44,6 +44,48 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("config unset", &["milena config unset topic/orders retention.ms segment.ms"]),
     ("config describe", &["milena config describe topic/orders", "milena config describe broker/1 --all"]),
     (
+        "group list",
+        &[
+            "milena group list",
+            "# classic groups that nobody is in",
+            "milena group list --state empty --type classic",
+        ],
+    ),
+    (
+        "group describe",
+        &[
+            "# how far it has come and is behind",
+            "milena group describe billing",
+            "milena group describe billing reports --members",
+        ],
+    ),
+    (
+        "group reset",
+        &[
+            "# shows what would be committed; --execute does it",
+            "milena group reset billing --topic orders --to-earliest",
+            "milena group reset billing --topic orders:0,2 --shift-by -100 --execute",
+            "milena group reset billing --all-topics --to-current --export > billing.csv",
+        ],
+    ),
+    (
+        "group delete",
+        &[
+            "milena group delete billing",
+            "milena group delete billing --offsets --topic orders --topic audit:0,1",
+        ],
+    ),
+    ("quota get", &["milena quota get", "milena quota get --user alice --strict"]),
+    (
+        "quota set",
+        &[
+            "milena quota set --user alice producer_byte_rate=1048576 consumer_byte_rate=2097152",
+            "# of every client id that has none of its own, until it is removed",
+            "milena quota set --client-id-default producer_byte_rate=1048576",
+            "milena quota set --client-id-default --remove producer_byte_rate",
+        ],
+    ),
+    (
         "produce",
         &[
             "printf 'hello\\nworld\\n' | milena produce orders",
@@ -63,6 +105,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "milena consume orders --from -15m --show timestamp,key",
             "# one record by its offset",
             "milena consume orders --partition 0 --from 42 -n 1",
+            "# as a member of a group, which goes on where it was",
+            "milena consume orders payments --group audit --follow",
         ],
     ),
     (

@@ -15,6 +15,7 @@ mod context;
 mod dump_log;
 mod error;
 mod examples;
+mod group;
 mod interrupt;
 mod json;
 mod man;
@@ -22,6 +23,7 @@ mod output;
 mod produce;
 mod progress;
 mod properties;
+mod quota;
 mod text;
 mod time;
 mod topic;
@@ -65,6 +67,8 @@ async fn run(cli: Cli, interrupt: Interrupt) -> Result<(), Error> {
     match cli.command {
         Command::Topic(command) => topic::run(&context, command).await,
         Command::Config(command) => config::run(&context, command).await,
+        Command::Group(command) => group::run(&context, command).await,
+        Command::Quota(command) => quota::run(&context, command).await,
         Command::Produce(arguments) => produce::run(&context, arguments, interrupt).await,
         Command::Consume(arguments) => consume::run(&context, arguments, interrupt).await,
         Command::Bench(command) => bench::run(&context, command, interrupt).await,

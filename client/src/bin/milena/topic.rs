@@ -9,7 +9,7 @@ mod describe;
 mod list;
 
 use crate::context::Context;
-use crate::error::{Error, Result, client_hint};
+use crate::error::{Result, together};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -41,9 +41,7 @@ pub async fn run(context: &Context, command: Command) -> Result<()> {
     }
 }
 
-/// The failures of several topics as one: done topics stay done, and have been shown.
+/// The failures of several topics as one.
 fn failed(failures: &[milena_client::Error]) -> Result<()> {
-    let Some(first) = failures.first() else { return Ok(()) };
-    let messages: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    Err(Error::Failed { message: messages.join("\n       "), hint: client_hint(first) })
+    together(failures.iter().cloned())
 }
