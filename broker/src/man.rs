@@ -36,9 +36,9 @@ const EXIT_CODES: [(&str, &str); 3] = [
 /// The whole page.
 pub fn page(command: Command) -> std::io::Result<Vec<u8>> {
     let version = env!("CARGO_PKG_VERSION");
-    let man = Man::new(command).section(SECTION).source(format!("milena {version}")).manual("Milena");
-    let mut page = Vec::new();
-    man.render_title(&mut page)?;
+    let man = Man::new(command);
+    // Written by hand, because the library leaves out a date that is empty, and what follows would be taken for it.
+    let mut page = format!(".TH milena-broker {SECTION} \"\" \"milena {version}\" Milena\n").into_bytes();
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;

@@ -81,6 +81,8 @@ impl Producer {
     /// Errors: `RecordTooLarge`, `UnknownTopic`, `UnknownPartition`.
     pub async fn send(&mut self, topic: &str, record: ProducerRecord<'_>) -> Result<Delivery> {
         self.check_size(&record)?;
+        // A caller that sends in a loop must not keep the tasks that send from running.
+        tokio::task::coop::consume_budget().await;
         let age_max = self.shared.cluster.config().metadata_max_age;
         if self.topics.get(topic).is_none_or(|known| known.topic.seen.elapsed() > age_max) {
             self.look_up(topic).await?;

@@ -98,7 +98,7 @@ fn the_broker_has_a_page_with_its_properties_and_signals() {
     let output = Command::new(process::program()).arg("--man-page").output().expect("the broker runs");
     let page = Said::from(output).ok();
     for part in [
-        ".TH milena\\-broker 8",
+        ".TH milena-broker 8 \"\" ",
         ".SH OPTIONS\n",
         "\\-\\-override",
         ".SH PROPERTIES\n",

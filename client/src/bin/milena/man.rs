@@ -60,14 +60,12 @@ fn add(command: &Command, path: &str, above: Option<&str>, pages: &mut Vec<(Stri
 
 fn page(command: &Command, title: &str, path: &str, above: Option<&str>) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let man = Man::new(command.clone())
-        .title(title)
-        .section(SECTION)
-        .source(format!("milena {version}"))
-        .manual("Milena");
+    let man = Man::new(command.clone());
     let below = command.get_subcommands().map(|inner| format!("{title}-{}", inner.get_name()));
     let others: Vec<String> = above.map(str::to_owned).into_iter().chain(below).collect();
-    let mut page = Vec::new();
+    // Written by hand, because the library leaves out a date that is empty, and what follows would be taken for it.
+    let title = format!(".TH {title} {SECTION} \"\" \"milena {version}\" Milena\n");
+    let mut page = title.into_bytes();
     render(&man, command, examples::of(path), &others, &mut page).expect("memory takes everything");
     String::from_utf8(page).expect("the tree is text")
 }
@@ -79,7 +77,6 @@ fn render(
     others: &[String],
     page: &mut Vec<u8>,
 ) -> std::io::Result<()> {
-    man.render_title(page)?;
     man.render_name_section(page)?;
     man.render_synopsis_section(page)?;
     man.render_description_section(page)?;
@@ -136,7 +133,7 @@ mod tests {
         let page = |name: &str| &pages.iter().find(|(found, _)| found == name).expect(name).1;
         let create = page("milena-topic-create.1");
         for part in [
-            ".TH milena-topic-create 1",
+            ".TH milena-topic-create 1 \"\"",
             ".SH OPTIONS",
             "partitions",
             "milena topic create orders",
