@@ -54,6 +54,9 @@ fn every_command_has_a_manual_page_with_its_examples() {
             assert!(page.contains(&format!(".SH {section}\n")), "{title} has no {section}: {page}");
         }
         assert!(page.contains("\\-\\-bootstrap\\-server"), "{title}: {page}");
+        let has_notes =
+            ["milena-produce", "milena-consume"].contains(&&*title) || title.starts_with("milena-bench-");
+        assert_eq!(page.contains(".SH NOTES\nProperties for"), has_notes, "{title}: {page}");
         let has_commands = !listed(path).is_empty();
         assert_eq!(page.contains(".SH EXAMPLES\n"), !has_commands, "{title}: {page}");
         assert!(has_commands || page.contains(&path.join(" ").replace('-', "\\-")), "{title}: {page}");

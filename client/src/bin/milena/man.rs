@@ -84,8 +84,13 @@ fn render(
     if command.has_subcommands() {
         man.render_subcommands_section(page)?;
     }
-    if command.get_after_help().is_some() {
-        man.render_extra_section(page)?;
+    if let Some(notes) = command.get_after_help() {
+        let mut section = Roff::new();
+        section.control("SH", ["NOTES"]);
+        for paragraph in notes.to_string().split("\n\n") {
+            section.text([roman(paragraph)]).control("PP", []);
+        }
+        section.to_writer(page)?;
     }
     if !examples.is_empty() {
         verbatim(examples).to_writer(page)?;
