@@ -153,13 +153,10 @@ impl GroupConsumer {
         let backoff = self.cluster.config().retry_backoff;
         let found = result.inspect_err(|_| self.place_at = Instant::now() + backoff)?;
         for (key, offset) in found.positions {
-            match self.owned.get_mut(&key) {
-                Some(place @ (Place::Unknown | Place::OutOfRange)) => {
-                    *place = Place::Reading;
-                    self.consumer.assign(&key.0, key.1, offset);
-                }
-                // The caller has chosen a position meanwhile.
-                _ => {}
+            // Otherwise the caller has chosen a position meanwhile.
+            if let Some(place @ (Place::Unknown | Place::OutOfRange)) = self.owned.get_mut(&key) {
+                *place = Place::Reading;
+                self.consumer.assign(&key.0, key.1, offset);
             }
         }
         self.commits.acknowledge(found.committed);
