@@ -22,8 +22,9 @@ const COMMITS_S: f64 = 20.0;
 
 pub fn run(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
     // One broker, so one copy of the offsets.
-    let properties = vec![("offsets.topic.replication.factor".to_owned(), "1".to_owned())];
-    let contenders = contenders(options, &Settings { properties, ..Settings::default() })?;
+    let mut settings = Settings::crowded();
+    settings.properties.push(("offsets.topic.replication.factor".to_owned(), "1".to_owned()));
+    let contenders = contenders(options, &settings)?;
     // A round is long enough to warm a JVM: one of each before those that count.
     let options = &Options { warm: Duration::from_millis(1).min(options.warm), ..options.clone() };
     let mut case = Case::new(name, "1,000 groups of 10 members, 16,667 commits/s");

@@ -47,7 +47,7 @@ pub fn partitions(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
 }
 
 pub fn connections(name: &str, options: &Options) -> Result<Vec<Case>, Failure> {
-    let contenders = contenders(options, &Settings::default())?;
+    let contenders = contenders(options, &Settings::crowded())?;
     let mut cases = Vec::new();
     for count in [1_000, 10_000] {
         let mut case = Case::new(name, &format!("{count} connections"));

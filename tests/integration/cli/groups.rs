@@ -17,7 +17,7 @@ fn shell() -> Shell {
 /// Topic `t` with records 0 to 9 in partition 0 and 0 to 4 in partition 1, of which the first two of partition 0 are
 /// deleted. Record n of partition 0 is of second n of a minute in 2001.
 fn fill(shell: &Shell) {
-    shell.run("topic create t --partitions 2").ok();
+    shell.run("topic create t --partitions 2 --config retention.ms=-1").ok();
     for second in 0..10 {
         let line = format!("produce t -p 0 --timestamp 2001-01-01T00:00:0{second}Z");
         shell.feed(&line, b"x").ok();
@@ -204,6 +204,11 @@ fn lag_is_told_in_records_and_seconds() {
     assert!(since_2001 > 25 * 365 * 86_400, "{described}");
     assert!((since_2001 - seconds(0) - 5).abs() <= 1, "{described}");
     assert!((90..150).contains(&seconds(2)), "{described}");
+    // Lag without a record left has no age.
+    shell.run("topic delete-records t -p 1 --before end").ok();
+    let described = shell.run("--output json group describe g").json();
+    let emptied = &described[0]["partitions"][1];
+    assert_eq!((&emptied["lag"], &emptied["lag_seconds"]), (&json!(5), &json!(0)));
     shell.run("group reset g --all-topics --to-latest --execute").ok();
     let said = shell.run("group describe g");
     assert!(said.err.contains("group g has no active members"), "{said:?}");

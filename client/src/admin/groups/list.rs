@@ -19,6 +19,7 @@ pub struct GroupListing {
     /// `consumer`, `connect`, or empty for a group that only has offsets.
     pub protocol_type: String,
     pub state: String,
+    /// `Classic`, `Consumer`, `Share`, `Streams`.
     pub group_type: String,
 }
 
@@ -88,8 +89,14 @@ impl Admin {
             group_id: group.group_id.to_string(),
             protocol_type: group.protocol_type.to_string(),
             state: group.group_state.to_string(),
-            group_type: group.group_type.to_string(),
+            group_type: capitalized(&group.group_type),
         });
         Ok(groups.collect())
     }
+}
+
+/// Brokers write types small, Kafka's tools and their users large.
+fn capitalized(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }

@@ -42,8 +42,10 @@ fn change(text: &str) -> Result<(String, QuotaChange), String> {
     if value.is_empty() {
         return Ok((name, QuotaChange::Remove));
     }
-    let value = value.parse::<f64>().map_err(|_| format!("'{value}' is not a number"))?;
-    Ok((name, QuotaChange::Set(value)))
+    // Brokers take what is no number or has no end, and bound nobody by it.
+    let number = value.parse::<f64>().ok().filter(|number| number.is_finite());
+    let number = number.ok_or_else(|| format!("'{value}' is not a number"))?;
+    Ok((name, QuotaChange::Set(number)))
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
@@ -88,7 +90,7 @@ mod tests {
         assert_eq!(change("a=1"), Ok(("a".to_owned(), QuotaChange::Set(1.0))));
         assert_eq!(change("a=1.5e6"), Ok(("a".to_owned(), QuotaChange::Set(1_500_000.0))));
         assert_eq!(change("a="), Ok(("a".to_owned(), QuotaChange::Remove)));
-        for wrong in ["a", "=1", "a=much"] {
+        for wrong in ["a", "=1", "a=much", "a=NaN", "a=inf"] {
             assert!(change(wrong).is_err(), "{wrong}");
         }
     }

@@ -116,13 +116,13 @@ impl Line<'_> {
         Some(ends.end.get(&self.key())? - self.committed?.offset)
     }
 
-    /// Age of the first record that is not consumed.
+    /// Age of the first record that is not consumed; 0 when none is left, be it that retention took them.
     fn lag_seconds(&self, ends: &Ends) -> Option<i64> {
-        if self.lag(ends)? <= 0 {
+        let next = self.next(ends)?;
+        if next.2 >= *ends.end.get(&self.key())? {
             return Some(0);
         }
-        let stamp = ends.stamps.get(&self.next(ends)?)?;
-        Some((ends.now_ms - stamp).max(0) / 1000)
+        Some((ends.now_ms - ends.stamps.get(&next)?).max(0) / 1000)
     }
 
     /// The first record that is not consumed: retention may have passed what is committed.
