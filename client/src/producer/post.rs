@@ -31,7 +31,8 @@ pub(super) struct Link {
 /// Waits for the answer to a batch that was sent.
 pub(super) type Answer = BoxFuture<'static, Result<Stored, Failure>>;
 
-/// The batch under this number. Only its header and checksum change, so a retry does not compress again.
+/// The batch under this number. Only its header and checksum change, so a retry does not compress again, and a batch that
+/// nobody else holds is not copied.
 pub(super) fn numbered(batch: Bytes, number: Option<Number>) -> Result<Bytes> {
     let Some(Number { identity, sequence }) = number else { return Ok(batch) };
     let (parsed, _) = Batch::parse(&batch).map_err(|error| Error::Corrupt(error.to_string()))?;
@@ -46,8 +47,15 @@ pub(super) fn numbered(batch: Bytes, number: Option<Number>) -> Result<Bytes> {
         base_sequence: sequence,
         ..*parsed
     };
-    let payload = parsed.payload();
-    Ok([&header.sealed(payload)[..], payload].concat().into())
+    let sealed = header.sealed(parsed.payload());
+    match batch.try_into_mut() {
+        Ok(mut own) => {
+            own[..sealed.len()].copy_from_slice(&sealed);
+            Ok(own.freeze())
+        }
+        // An earlier attempt still has it.
+        Err(shared) => Ok([&sealed[..], &shared[sealed.len()..]].concat().into()),
+    }
 }
 
 impl Link {
