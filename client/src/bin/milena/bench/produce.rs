@@ -1,7 +1,7 @@
 //! `milena bench produce`: as `kafka-producer-perf-test`.
 //!
-//! A latency is the time from the moment in which a record is due to be sent, waiting for room in `buffer.memory` included,
-//! to the moment in which its acknowledgement is known, not the moment in which somebody looks.
+//! A latency is the time from the moment in which sending a record begins, waiting for room in `buffer.memory` included, to
+//! the moment in which its acknowledgement is known, not the moment in which somebody looks.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
