@@ -53,6 +53,19 @@ impl Committed {
         self.refused.values().copied().chain(self.error.as_ref().and_then(Error::code))
     }
 
+    /// Whether the coordinator knows no such member in this generation (any more).
+    pub(super) fn is_out_of_date(&self) -> bool {
+        self.codes().any(is_out_of_date)
+    }
+
+    /// Says of what is out of date that the group rebalances: for a commit that a join has overtaken, nothing is lost
+    /// yet.
+    pub(super) fn blame_the_rebalance(&mut self) {
+        for code in self.refused.values_mut().filter(|code| is_out_of_date(**code)) {
+            *code = ErrorCode::RebalanceInProgress;
+        }
+    }
+
     /// Errors: `CommitFailed` for what was refused, and what kept the coordinator from being asked.
     pub(super) fn outcome(self) -> Result<()> {
         if let Some(error) = self.error {
@@ -64,6 +77,10 @@ impl Committed {
         let failed = self.refused.into_iter().map(|((topic, partition), code)| (topic, partition, code));
         Err(Error::CommitFailed { failed: failed.collect() })
     }
+}
+
+fn is_out_of_date(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::RebalanceInProgress)
 }
 
 /// Commits once, or with `retry` until nothing is left that may come right.

@@ -25,7 +25,7 @@ use super::steps::{Owned, Place, Step};
 use super::task::Task;
 use super::topics::{Pattern, Subscription};
 use super::wire;
-use crate::cluster::{Cluster, Retry};
+use crate::cluster::Cluster;
 use crate::config::{ConsumerConfig, GroupConfig};
 use crate::consumer::{Consumer, Fetched, PartitionKey};
 use crate::error::{Error, Result};
@@ -184,8 +184,8 @@ impl GroupConsumer {
     ///
     /// Errors: as [`GroupConsumer::commit`].
     pub async fn commit_offsets(&mut self, offsets: CommitOffsets) -> Result<()> {
-        let retry = self.cluster.retry();
-        self.commit_within(offsets, retry).await
+        let limit = self.cluster.config().api_timeout;
+        self.commit_within(offsets, limit).await
     }
 
     /// The group's committed offsets, none where there is none.
@@ -237,7 +237,8 @@ impl GroupConsumer {
         self.steps.clear();
         let committed = if self.config.enable_auto_commit && self.fenced.is_none() {
             let positions = self.commits.unacknowledged(self.positions());
-            self.commit_within(positions, self.closing()).await
+            let limit = self.cluster.config().api_timeout.min(CLOSE_MAX);
+            self.commit_within(positions, limit).await
         } else {
             self.commits.settled().await.map(|_| ())
         };
@@ -249,10 +250,5 @@ impl GroupConsumer {
         }
         let left = wire::leave(&mut self.link, &member_id, "the consumer is being closed").await;
         committed.and(left)
-    }
-
-    fn closing(&self) -> Retry {
-        let client = self.cluster.config();
-        Retry::new(client.retry_backoff, client.retry_backoff_max, client.api_timeout.min(CLOSE_MAX))
     }
 }

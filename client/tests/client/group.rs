@@ -296,6 +296,26 @@ async fn a_cooperative_member_keeps_reading_and_gives_up_only_what_moves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_that_a_join_overtakes_is_made_in_the_next_generation() {
+    let fake = Fake::new();
+    fill(&fake, 1).await;
+    let config = GroupConfig { assignors: vec![Assignor::CooperativeSticky], ..manual() };
+    let mut consumer = member_with(&fake, config);
+    expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+    // The join is let in while nobody polls, and its sync takes a while.
+    fake.trouble(ApiKey::Heartbeat, &[Trouble::Error(ErrorCode::RebalanceInProgress)]);
+    fake.trouble(ApiKey::SyncGroup, &[Trouble::Error(ErrorCode::RebalanceInProgress); 2]);
+    let joins = fake.count(ApiKey::JoinGroup);
+    while fake.count(ApiKey::JoinGroup) == joins {
+        idle(&mut consumer, Duration::from_millis(10)).await;
+    }
+    consumer.commit().await.expect("it is committed");
+    let generations: Vec<i32> = fake.state().group.commits.iter().map(|commit| commit.generation).collect();
+    assert_eq!((generations, fake.state().group.committed), (vec![1, 4], Some(1)));
+    expect(&mut consumer, &["assigned 0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_fenced_by_generation_loses_its_partitions_and_joins_anew() {
     for (code, id) in [(ErrorCode::IllegalGeneration, "member-1"), (ErrorCode::UnknownMemberId, "")] {
         let fake = Fake::new();

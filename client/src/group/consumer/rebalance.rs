@@ -54,8 +54,7 @@ impl GroupConsumer {
         let positions = self.commits.unacknowledged(self.positions());
         let client = self.cluster.config();
         let limit = client.api_timeout.min(BEFORE_REBALANCE_MAX).min(self.config.max_poll_interval / 2);
-        let retry = Retry::new(client.retry_backoff, client.retry_backoff_max, limit);
-        if let Err(error) = self.commit_within(positions, retry).await {
+        if let Err(error) = self.commit_within(positions, limit).await {
             tracing::warn!(%error, group = self.config.group_id, "the commit before a rebalance failed");
         }
     }
@@ -192,25 +191,53 @@ impl GroupConsumer {
         self.join_at = Instant::now() + self.cluster.config().retry_backoff;
     }
 
-    /// Commits, behind the commit that may be under way: an older offset must not arrive after a younger one.
-    pub(super) async fn commit_within(&mut self, offsets: CommitOffsets, retry: Retry) -> Result<()> {
+    /// Commits, behind the commit that may be under way: an older offset must not arrive after a younger one. A join under
+    /// way may end the generation that the commit is made in; then it is made once more in the next.
+    pub(super) async fn commit_within(&mut self, offsets: CommitOffsets, limit: Duration) -> Result<()> {
         if let Some(before) = self.commits.settled().await? {
             self.committed_automatically(before);
         }
         if offsets.is_empty() {
             return Ok(());
         }
+        let mut committed = self.commit_once(offsets.clone(), limit).await?;
+        if committed.is_out_of_date() && matches!(self.phase, Phase::Joining(_)) {
+            let joined = tokio::time::timeout(limit, joining(&mut self.phase)).await;
+            if let Ok(joined) = joined {
+                self.joined(joined)?;
+                committed = self.commit_once(offsets, limit).await?;
+            }
+        }
+        if !self.is_of_this_membership(&committed) {
+            committed.blame_the_rebalance();
+        }
+        committed.outcome()
+    }
+
+    async fn commit_once(&mut self, offsets: CommitOffsets, limit: Duration) -> Result<Committed> {
         if self.generation < 0 {
             let failed =
                 offsets.into_keys().map(|(topic, partition)| (topic, partition, ErrorCode::UnknownMemberId));
             return Err(Error::CommitFailed { failed: failed.collect() });
         }
+        let client = self.cluster.config();
+        let retry = Retry::new(client.retry_backoff, client.retry_backoff_max, limit);
         let commit =
             commit::commit(self.link.clone(), self.config.clone(), self.identity(), offsets, Some(retry));
         self.commits.begin(Task::spawn(commit));
         let committed = self.commits.finished().await?;
         self.heed(&committed);
-        committed.outcome()
+        Ok(committed)
+    }
+
+    /// False while a join is under way, and for a commit that was made before the last one.
+    fn is_of_this_membership(&self, committed: &Committed) -> bool {
+        match &self.phase {
+            Phase::Member(session) => session.identity == committed.identity,
+            // It was lost by this very commit, or before: that is worth saying.
+            Phase::Outside => true,
+            Phase::Joining(_) => false,
+        }
     }
 
     /// Takes from a commit what it says of offsets and of the membership it was made with.
@@ -220,7 +247,7 @@ impl GroupConsumer {
         let owned = owned.map(|(key, offset)| (key.clone(), *offset)).collect();
         self.commits.acknowledge(owned);
         let Phase::Member(session) = &self.phase else { return };
-        // While a join is under way, or after one, it says nothing of what stands now.
+        // After another join it says nothing of what stands now.
         if session.identity != committed.identity {
             return;
         }
@@ -238,5 +265,13 @@ impl GroupConsumer {
                 _ => {}
             }
         }
+    }
+}
+
+/// Waits for the join under way, for ever if there is none.
+async fn joining(phase: &mut Phase) -> Result<Result<Joined, Refused>> {
+    match phase {
+        Phase::Joining(task) => task.await,
+        _ => std::future::pending().await,
     }
 }

@@ -1,9 +1,9 @@
 //! `milena consume --group`: records as a member of a consumer group.
 //!
-//! What was written to standard output is committed: at intervals, before partitions are given up, and at the end, also
+//! What was written to standard output is committed, and where partitions began: at intervals, before partitions are given up, and at the end, also
 //! after Ctrl-C. So a crash repeats records and loses none.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use milena_client::Error as ClientError;
@@ -65,6 +65,7 @@ pub async fn run(
         commit_interval,
         commit_due: Instant::now(),
         printed: CommitOffsets::new(),
+        unseen: BTreeSet::new(),
         stops: HashMap::new(),
         is_assigned: false,
     };
@@ -101,6 +102,9 @@ struct Member {
     commit_due: Instant,
     /// Next offsets of what was printed and is not committed.
     printed: CommitOffsets,
+    /// Partitions of which nothing came yet. Where they begin is committed too: the next member must not begin behind
+    /// what is written meanwhile.
+    unseen: BTreeSet<PartitionKey>,
     /// Where partitions end that are read to their end.
     stops: HashMap<PartitionKey, i64>,
     /// Whether the group has given anything, be it nothing.
@@ -115,7 +119,7 @@ impl Member {
                 event = self.consumer.poll() => event?,
                 () = interrupt.wait() => return Ok(()),
                 () = sleep_until(commit_due), if !self.printed.is_empty() => {
-                    self.commit_on_the_way().await?;
+                    self.commit_on_the_way(false).await?;
                     continue;
                 }
             };
@@ -132,7 +136,7 @@ impl Member {
                 self.is_assigned = true;
             }
             Event::Revoked(partitions) => {
-                self.commit_on_the_way().await?;
+                self.commit_on_the_way(true).await?;
                 self.forget(&partitions);
             }
             Event::Lost(partitions) => {
@@ -152,11 +156,9 @@ impl Member {
         for part in parts {
             let key = (part.topic.clone(), part.partition);
             let stop = self.stops.get(&key).copied().unwrap_or(i64::MAX);
-            if part.from_offset >= stop {
-                continue;
-            }
-            let offset = self.printer.show(part, stop)?;
-            if offset > part.from_offset {
+            let is_behind = part.from_offset >= stop;
+            let offset = if is_behind { part.from_offset } else { self.printer.show(part, stop)? };
+            if self.unseen.remove(&key) || offset > part.from_offset {
                 shown.insert(key, CommitOffset { offset, metadata: String::new() });
             }
         }
@@ -175,6 +177,7 @@ impl Member {
 
     /// Finds out where new partitions begin and end.
     async fn begin(&mut self, partitions: &[PartitionKey]) -> Result<()> {
+        self.unseen.extend(partitions.iter().cloned());
         // Beginning and end are left to auto.offset.reset.
         let from = self.from.filter(|from| !matches!(from, Position::Beginning | Position::End));
         if partitions.is_empty() || from.is_none() && !self.until_end {
@@ -216,19 +219,24 @@ impl Member {
         for key in partitions {
             self.printed.remove(key);
             self.stops.remove(key);
+            self.unseen.remove(key);
         }
     }
 
     /// A commit that failed because the group moved on is no reason to end: whoever has the partition now reads the
-    /// records once more.
-    async fn commit_on_the_way(&mut self) -> Result<()> {
+    /// records once more. `is_last` when partitions are given up behind it.
+    async fn commit_on_the_way(&mut self, is_last: bool) -> Result<()> {
         let Err(error) = self.commit().await else { return Ok(()) };
         let moved_on = matches!(
             error.code(),
             Some(ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId)
         );
+        // What is still owned is committed later.
+        let is_kept = error.code() == Some(ErrorCode::RebalanceInProgress) && !is_last;
         if moved_on || error.may_be_retried() {
-            eprintln!("warning: {error}");
+            if !is_kept {
+                eprintln!("warning: {error}");
+            }
             return Ok(());
         }
         Err(error.into())
