@@ -106,3 +106,27 @@ impl IntoFuture for Delivery {
         Box::pin(async move { self.wait().await })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_has_the_moment_in_which_it_was_known() {
+        let promise = Promise::default();
+        let delivery = promise.delivery(2);
+        assert!(delivery.settled_at().is_none() && delivery.result().is_none());
+        let before = Instant::now();
+        promise.settle(Ok(Stored { partition: 1, base_offset: Some(5), log_append_time: None }));
+        let after = Instant::now();
+        let at = delivery.settled_at().expect("it is settled");
+        assert!(before <= at && at <= after);
+        assert_eq!(delivery.result().and_then(Result::ok).and_then(|stored| stored.offset), Some(7));
+
+        let promise = Promise::default();
+        let delivery = promise.delivery(0);
+        drop(promise);
+        assert!(delivery.settled_at().is_some());
+        assert!(matches!(delivery.result(), Some(Err(Error::Closed))));
+    }
+}

@@ -129,3 +129,37 @@ impl Link {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use milena_protocol::records::Builder;
+
+    use super::*;
+    use crate::producer::identity::Identity;
+
+    fn batch() -> Bytes {
+        let mut builder = Builder::new();
+        builder.append(5, None, Some(b"value"), &[]).expect("it fits");
+        builder.finish().expect("it is finished").into()
+    }
+
+    fn producer(batch: &Bytes) -> (i64, i16, i32) {
+        let (parsed, _) = Batch::parse(batch).expect("a batch");
+        parsed.verify_crc().expect("its checksum is right");
+        (parsed.producer_id, parsed.producer_epoch, parsed.base_sequence)
+    }
+
+    #[test]
+    fn a_number_is_written_in_place_unless_an_attempt_still_has_the_batch() {
+        let number = Some(Number { identity: Identity { producer_id: 7, producer_epoch: 1 }, sequence: 9 });
+        let own = batch();
+        let place = own.as_ptr();
+        let written = numbered(own, number).expect("a batch");
+        assert_eq!((producer(&written), written.as_ptr()), ((7, 1, 9), place));
+
+        let shared = batch();
+        let attempt = shared.clone();
+        let written = numbered(shared, number).expect("a batch");
+        assert_eq!((producer(&written), producer(&attempt)), ((7, 1, 9), (-1, -1, -1)));
+    }
+}
