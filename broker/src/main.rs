@@ -1,10 +1,12 @@
 //! The program `milena-broker`.
 
+mod man;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use milena_broker::broker::Broker;
 use milena_broker::error::StartError;
 use milena_broker::shutdown::Signals;
@@ -28,10 +30,29 @@ struct Arguments {
     /// Sets a property, over the file. May be given many times.
     #[arg(long = "override", value_name = "name=value")]
     overrides: Vec<String>,
+
+    /// Prints the manual page milena-broker(8) and ends.
+    #[arg(long, hide = true)]
+    man_page: bool,
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    if arguments.man_page {
+        return print_man_page();
+    }
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("milena-broker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_man_page() -> ExitCode {
+    let printed = man::page(Arguments::command()).and_then(|page| std::io::stdout().write_all(&page));
+    match printed {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("milena-broker: {error}");

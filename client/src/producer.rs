@@ -18,10 +18,10 @@ mod queue;
 mod sender;
 mod window;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use milena_protocol::records::Header;
+use rustc_hash::FxHashMap;
 
 use crate::cluster::{Cluster, Topic};
 use crate::config::ProducerConfig;
@@ -49,7 +49,7 @@ pub struct ProducerRecord<'a> {
 /// Sends records to topics. One caller at a time; what was sent is under way in the background.
 pub struct Producer {
     shared: Arc<Shared>,
-    topics: HashMap<String, Destination>,
+    topics: FxHashMap<String, Destination>,
 }
 
 /// What the tasks of all partitions need.
@@ -64,7 +64,7 @@ pub(crate) struct Shared {
 struct Destination {
     topic: Arc<Topic>,
     sticky: Sticky,
-    queues: HashMap<i32, Arc<Queue>>,
+    queues: FxHashMap<i32, Arc<Queue>>,
 }
 
 impl Producer {
@@ -72,7 +72,7 @@ impl Producer {
         let budget = Budget::new(config.buffer_memory);
         let identities = Identities::new(cluster.clone());
         let shared = Shared { cluster, config, budget, identities };
-        Self { shared: Arc::new(shared), topics: HashMap::new() }
+        Self { shared: Arc::new(shared), topics: FxHashMap::default() }
     }
 
     /// Puts a record into its partition's batch; waits only for metadata and, when `buffer.memory` is used up, for
@@ -81,6 +81,8 @@ impl Producer {
     /// Errors: `RecordTooLarge`, `UnknownTopic`, `UnknownPartition`.
     pub async fn send(&mut self, topic: &str, record: ProducerRecord<'_>) -> Result<Delivery> {
         self.check_size(&record)?;
+        // A caller that sends in a loop must not keep the tasks that send from running.
+        tokio::task::coop::consume_budget().await;
         let age_max = self.shared.cluster.config().metadata_max_age;
         if self.topics.get(topic).is_none_or(|known| known.topic.seen.elapsed() > age_max) {
             self.look_up(topic).await?;
@@ -113,7 +115,7 @@ impl Producer {
         match self.topics.get_mut(name) {
             Some(known) => known.topic = topic,
             None => {
-                let destination = Destination { topic, sticky: Sticky::new(), queues: HashMap::new() };
+                let destination = Destination { topic, sticky: Sticky::new(), queues: FxHashMap::default() };
                 self.topics.insert(name.to_owned(), destination);
             }
         }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -29,7 +30,8 @@ pub(super) struct Stored {
 /// Set once, by the [`Promise`] of a batch.
 #[derive(Debug, Default)]
 struct Outcome {
-    result: OnceLock<Result<Stored>>,
+    /// With the moment in which it was known.
+    result: OnceLock<(Result<Stored>, Instant)>,
     settled: Notify,
 }
 
@@ -39,7 +41,7 @@ pub(super) struct Promise(Arc<Outcome>);
 
 impl Promise {
     pub fn settle(self, result: Result<Stored>) {
-        let first = self.0.result.set(result).is_ok();
+        let first = self.0.result.set((result, Instant::now())).is_ok();
         debug_assert!(first, "a batch has one outcome");
     }
 
@@ -52,7 +54,7 @@ impl Promise {
 impl Drop for Promise {
     fn drop(&mut self) {
         // Kept as it is when settled.
-        let _ = self.0.result.set(Err(Error::Closed));
+        let _ = self.0.result.set((Err(Error::Closed), Instant::now()));
         self.0.settled.notify_waiters();
     }
 }
@@ -68,12 +70,17 @@ pub struct Delivery {
 impl Delivery {
     /// The outcome, if it is known.
     pub fn result(&self) -> Option<Result<RecordMetadata>> {
-        let result = self.outcome.result.get()?;
+        let (result, _) = self.outcome.result.get()?;
         Some(result.as_ref().map_err(Error::clone).map(|stored| RecordMetadata {
             partition: stored.partition,
             offset: stored.base_offset.map(|base| base + i64::from(self.index)),
             log_append_time: stored.log_append_time,
         }))
+    }
+
+    /// When the outcome was known, however late somebody looks.
+    pub fn settled_at(&self) -> Option<Instant> {
+        self.outcome.result.get().map(|(_, at)| *at)
     }
 
     /// Waits for the outcome.
@@ -97,5 +104,29 @@ impl IntoFuture for Delivery {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move { self.wait().await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_has_the_moment_in_which_it_was_known() {
+        let promise = Promise::default();
+        let delivery = promise.delivery(2);
+        assert!(delivery.settled_at().is_none() && delivery.result().is_none());
+        let before = Instant::now();
+        promise.settle(Ok(Stored { partition: 1, base_offset: Some(5), log_append_time: None }));
+        let after = Instant::now();
+        let at = delivery.settled_at().expect("it is settled");
+        assert!(before <= at && at <= after);
+        assert_eq!(delivery.result().and_then(Result::ok).and_then(|stored| stored.offset), Some(7));
+
+        let promise = Promise::default();
+        let delivery = promise.delivery(0);
+        drop(promise);
+        assert!(delivery.settled_at().is_some());
+        assert!(matches!(delivery.result(), Some(Err(Error::Closed))));
     }
 }

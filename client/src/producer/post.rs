@@ -31,7 +31,8 @@ pub(super) struct Link {
 /// Waits for the answer to a batch that was sent.
 pub(super) type Answer = BoxFuture<'static, Result<Stored, Failure>>;
 
-/// The batch under this number. Only its header and checksum change, so a retry does not compress again.
+/// The batch under this number. Only its header and checksum change, so a retry does not compress again, and a batch that
+/// nobody else holds is not copied.
 pub(super) fn numbered(batch: Bytes, number: Option<Number>) -> Result<Bytes> {
     let Some(Number { identity, sequence }) = number else { return Ok(batch) };
     let (parsed, _) = Batch::parse(&batch).map_err(|error| Error::Corrupt(error.to_string()))?;
@@ -46,8 +47,15 @@ pub(super) fn numbered(batch: Bytes, number: Option<Number>) -> Result<Bytes> {
         base_sequence: sequence,
         ..*parsed
     };
-    let payload = parsed.payload();
-    Ok([&header.sealed(payload)[..], payload].concat().into())
+    let sealed = header.sealed(parsed.payload());
+    match batch.try_into_mut() {
+        Ok(mut own) => {
+            own[..sealed.len()].copy_from_slice(&sealed);
+            Ok(own.freeze())
+        }
+        // An earlier attempt still has it.
+        Err(shared) => Ok([&sealed[..], &shared[sealed.len()..]].concat().into()),
+    }
 }
 
 impl Link {
@@ -119,5 +127,39 @@ impl Link {
             base_offset: known(answer.base_offset),
             log_append_time: known(answer.log_append_time_ms),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_protocol::records::Builder;
+
+    use super::*;
+    use crate::producer::identity::Identity;
+
+    fn batch() -> Bytes {
+        let mut builder = Builder::new();
+        builder.append(5, None, Some(b"value"), &[]).expect("it fits");
+        builder.finish().expect("it is finished").into()
+    }
+
+    fn producer(batch: &Bytes) -> (i64, i16, i32) {
+        let (parsed, _) = Batch::parse(batch).expect("a batch");
+        parsed.verify_crc().expect("its checksum is right");
+        (parsed.producer_id, parsed.producer_epoch, parsed.base_sequence)
+    }
+
+    #[test]
+    fn a_number_is_written_in_place_unless_an_attempt_still_has_the_batch() {
+        let number = Some(Number { identity: Identity { producer_id: 7, producer_epoch: 1 }, sequence: 9 });
+        let own = batch();
+        let place = own.as_ptr();
+        let written = numbered(own, number).expect("a batch");
+        assert_eq!((producer(&written), written.as_ptr()), ((7, 1, 9), place));
+
+        let shared = batch();
+        let attempt = shared.clone();
+        let written = numbered(shared, number).expect("a batch");
+        assert_eq!((producer(&written), producer(&attempt)), ((7, 1, 9), (-1, -1, -1)));
     }
 }

@@ -111,6 +111,8 @@ impl Queue {
         }
         let begins = state.open.is_none();
         let open = state.open.get_or_insert_with(|| new_batch(shared));
+        let is_ready = |open: &Pending| open.builder.size_estimate() >= shared.config.batch_size;
+        let was_ready = is_ready(open);
         let index = open.builder.count();
         let timestamp = record.timestamp.unwrap_or_else(now_ms);
         let appended = open.builder.append(timestamp, record.key, record.value, record.headers);
@@ -123,9 +125,10 @@ impl Queue {
         open.bytes += bytes;
         shared.budget.take(bytes);
         let delivery = open.promise.delivery(index);
-        let ready = open.builder.size_estimate() >= shared.config.batch_size;
+        let becomes_ready = !was_ready && is_ready(open);
         drop(state);
-        if begins || ready {
+        // Once for each: a task that waits for room need not hear of every record that joins a batch which is ready.
+        if begins || becomes_ready {
             self.changed.notify_one();
         }
         delivery

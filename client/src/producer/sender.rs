@@ -137,7 +137,7 @@ impl Sender {
         }
         let Some((id, parcel, number)) = self.window.next(now) else { return };
         self.is_posting = true;
-        match numbered(parcel.batch.clone(), number) {
+        match numbered(std::mem::take(&mut parcel.batch), number) {
             Ok(batch) => {
                 parcel.batch = batch.clone();
                 let link = Arc::clone(&self.link);

@@ -1,13 +1,16 @@
 //! The command line `milena` against a broker, both as users run them.
 
+mod bench;
 mod changes;
 mod groups;
-mod member;
 mod groups_consume;
+mod man;
+mod member;
 mod misuse;
 mod places;
 mod quotas;
 mod shell;
+mod tour;
 
 use std::io::Write;
 use std::process::Stdio;

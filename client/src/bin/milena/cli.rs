@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::{api_versions, cluster, completion, config, consume, dump_log, group, produce, quota, topic};
+use crate::{
+    api_versions, bench, cluster, completion, config, consume, dump_log, examples, group, man, produce,
+    quota, topic,
+};
 
 /// Work with a Kafka cluster: topics, records, groups, brokers, log files.
 #[derive(Debug, Parser)]
@@ -57,6 +60,9 @@ pub enum Command {
     Produce(produce::Arguments),
     /// Read records
     Consume(consume::Arguments),
+    /// Measure how fast records are written and read
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// What the cluster is made of
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -66,17 +72,22 @@ pub enum Command {
     DumpLog(dump_log::Arguments),
     /// Print a script that completes this command line in a shell
     Completion(completion::Arguments),
+    /// Write the manual pages of this program into a folder
+    Man(man::Arguments),
+}
+
+/// The tree of commands, each with its examples.
+pub fn command() -> clap::Command {
+    examples::added_to(Cli::command())
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_tree_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -98,6 +109,13 @@ mod tests {
         let create = "milena topic create a b -p 1 -r 1 -c a=b --if-not-exists --validate-only";
         let others =
             ["milena produce t -k key", "milena consume t -f", "milena topic create a --assignment 1:2,2:1"];
+        let benches = [
+            "milena bench produce t -n 5 --seconds 1 -s 10 --keys 7 --key-size 3 --rate 9 -z lz4 --acks 1 --create \
+             --partitions 3 --replication-factor 1",
+            "milena bench produce t --seconds 1 --payload-file f --payload-delimiter |",
+            "milena bench consume t u -n 5 --seconds 1 --from end --timeout 3",
+            "milena bench latency t -n 5 --seconds 1 -s 10 --acks -1 --timeout 3 --create --partitions 1",
+        ];
         let changes = [
             "milena config get topic/t retention.ms",
             "milena config set broker/1 a=b c+=d e-=f --validate-only",
@@ -115,7 +133,8 @@ mod tests {
             "milena quota get --user u --client-id-default --strict",
             "milena quota set --user-default --client-id c a=1 b= --remove d --validate-only",
         ];
-        for line in [produce, consume, member, create].into_iter().chain(others).chain(changes) {
+        for line in [produce, consume, member, create].into_iter().chain(others).chain(benches).chain(changes)
+        {
             let parsed = Cli::try_parse_from(line.split_whitespace());
             assert!(parsed.is_ok(), "{line}: {parsed:?}");
         }

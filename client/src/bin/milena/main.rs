@@ -5,6 +5,7 @@
 //! usage, 130 interrupted.
 
 mod api_versions;
+mod bench;
 mod cli;
 mod cluster;
 mod completion;
@@ -13,9 +14,11 @@ mod consume;
 mod context;
 mod dump_log;
 mod error;
+mod examples;
 mod group;
 mod interrupt;
 mod json;
+mod man;
 mod output;
 mod produce;
 mod progress;
@@ -27,7 +30,7 @@ mod topic;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use cli::{Cli, Command};
 use context::Context;
@@ -35,7 +38,7 @@ use error::Error;
 use interrupt::Interrupt;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&cli::command().get_matches()).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
     };
     let (interrupt, listener) = interrupt::channel();
     // These end in order by themselves, with what they have; all others just stop.
-    let ends_itself = matches!(cli.command, Command::Produce(_) | Command::Consume(_));
+    let ends_itself = matches!(cli.command, Command::Produce(_) | Command::Consume(_) | Command::Bench(_));
     let outcome = runtime.block_on(interrupt::run(run(cli, interrupt), listener, ends_itself));
     // A thread that waits for standard input must not hold up the end.
     runtime.shutdown_background();
@@ -68,10 +71,12 @@ async fn run(cli: Cli, interrupt: Interrupt) -> Result<(), Error> {
         Command::Quota(command) => quota::run(&context, command).await,
         Command::Produce(arguments) => produce::run(&context, arguments, interrupt).await,
         Command::Consume(arguments) => consume::run(&context, arguments, interrupt).await,
+        Command::Bench(command) => bench::run(&context, command, interrupt).await,
         Command::Cluster(command) => cluster::run(&context, command).await,
         Command::ApiVersions(arguments) => api_versions::run(&context, arguments).await,
         Command::DumpLog(arguments) => dump_log::run(&context, &arguments),
         Command::Completion(arguments) => completion::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
 }
 
