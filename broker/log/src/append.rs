@@ -317,13 +317,14 @@ impl Log {
     }
 
     /// Reserves blocks ahead of what is written, in steps that grow with the segment, so that a small
-    /// partition does not hold a whole segment's space.
+    /// partition does not hold a whole segment's space, unless `preallocate` asks for just that.
     fn reserve(&mut self, file: &dyn File, end: u64) {
-        if end <= self.active.allocated || end < RESERVE_FROM {
+        let is_whole = self.config.preallocate;
+        if end <= self.active.allocated || (end < RESERVE_FROM && !is_whole) {
             return;
         }
-        let step = end.clamp(RESERVE_FROM, RESERVE_MAX);
-        let upto = (end + step).min(u64::from(self.config.segment_bytes)).max(end);
+        let step = if is_whole { u64::MAX } else { end.clamp(RESERVE_FROM, RESERVE_MAX) };
+        let upto = end.saturating_add(step).min(u64::from(self.config.segment_bytes)).max(end);
         let from = self.active.allocated.max(u64::from(self.active_segment().size));
         // A full disk shows at the write; a file system without the call shows here, and is not asked again.
         self.active.allocated = match file.allocate(from, upto - from) {

@@ -16,6 +16,8 @@ pub struct Config {
     pub index_interval_bytes: u32,
     /// `segment.index.bytes`: an index that would grow beyond it rolls the segment.
     pub segment_index_bytes: u32,
+    /// `preallocate`: a segment reserves its full size with its first bytes.
+    pub preallocate: bool,
     /// `retention.ms`; `None` keeps records for ever.
     pub retention_ms: Option<i64>,
     /// `retention.bytes`; `None` is no bound.
@@ -40,6 +42,7 @@ impl Default for Config {
             segment_jitter_ms: 0,
             index_interval_bytes: 4096,
             segment_index_bytes: 10 << 20,
+            preallocate: false,
             retention_ms: Some(7 * 24 * 3_600_000),
             retention_bytes: None,
             delete: true,

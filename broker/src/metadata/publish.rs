@@ -282,9 +282,12 @@ impl Publisher {
         let now_ms = now_ms();
         let Plan { assigned, settings, log_config, slots } = plan;
         let slots: Box<[Slot]> = slots.into_iter().map(Planned::into_slot).collect();
+        let known = self.table.topic(assigned.id);
+        let is_changed =
+            known.is_some_and(|known| *known.settings != *settings || *known.log_config != *log_config);
         for (slot, assigned) in slots.iter().zip(&assigned.partitions) {
             if let Slot::Here(partition) = slot {
-                if !Arc::ptr_eq(&partition.settings(), &settings) && *partition.settings() != *settings {
+                if is_changed {
                     partition.configure(&settings, &log_config, myself, now_ms);
                 }
                 partition.assign(assigned, myself, now_ms);
@@ -364,6 +367,7 @@ pub fn log_config(settings: &topic::Settings, producer_id_expiration_ms: i64) ->
         segment_jitter_ms: settings.segment_jitter_ms,
         index_interval_bytes: unsigned(settings.index_interval_bytes),
         segment_index_bytes: unsigned(settings.segment_index_bytes),
+        preallocate: settings.preallocate,
         retention_ms: settings.retention_ms,
         retention_bytes: settings.retention_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
         delete: settings.cleanup.delete,

@@ -165,3 +165,27 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     }
     (host, port).to_socket_addrs()?.next().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn sockets_have_the_buffers_and_the_backlog_that_are_asked_for() {
+        let options =
+            SocketOptions { backlog: 1, receive_buffer_bytes: Some(30_000), send_buffer_bytes: Some(40_000) };
+        let listener = Listener::bind("PLAINTEXT", "127.0.0.1", 0, options).expect("a free port");
+        let connect = || TcpStream::connect_timeout(&listener.address(), Duration::from_millis(300));
+        // One more than is asked for may wait to be accepted, on Linux.
+        let waiting = [connect().expect("the first waits"), connect().expect("the second waits")];
+        assert!(connect().is_err(), "there is no room for a third");
+        drop(waiting);
+        let (accepted, _) = (0..).find_map(|_| listener.socket.accept().ok()).expect("one is there");
+        let accepted = SockRef::from(&accepted);
+        // The system doubles what it is asked for.
+        let sizes = (accepted.send_buffer_size().expect("told"), accepted.recv_buffer_size().expect("told"));
+        assert_eq!(sizes, (80_000, 60_000));
+    }
+}

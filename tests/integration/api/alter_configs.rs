@@ -12,16 +12,28 @@ use milena_tests::wait;
 
 use crate::node::{BY_NAME, Node, batch, now_ms};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const GROUP: i8 = 32;
+pub const TOPIC: i8 = 2;
+pub const BROKER: i8 = 4;
+pub const METRICS: i8 = 16;
+pub const GROUP: i8 = 32;
 
 /// Sets a value, or takes it away with none; it acts when this returns.
-fn set(node: &Node, (resource_type, name): (i8, &str), config: &str, value: Option<&str>) {
-    assert_eq!(try_set(node, (resource_type, name), config, value), ErrorCode::None, "{config}={value:?}");
+pub fn set(node: &Node, (resource_type, name): (i8, &str), config: &str, value: Option<&str>) {
+    let answer = answer(node, (resource_type, name), config, value);
+    assert_eq!(answer, (ErrorCode::None, String::new()), "{config}={value:?}");
 }
 
-fn try_set(node: &Node, (resource_type, name): (i8, &str), config: &str, value: Option<&str>) -> ErrorCode {
+pub fn try_set(node: &Node, resource: (i8, &str), config: &str, value: Option<&str>) -> ErrorCode {
+    answer(node, resource, config, value).0
+}
+
+/// The error of an attempt to set a value, and what is said of it.
+pub fn answer(
+    node: &Node,
+    (resource_type, name): (i8, &str),
+    config: &str,
+    value: Option<&str>,
+) -> (ErrorCode, String) {
     let config = AlterableConfig {
         name: config.into(),
         config_operation: i8::from(value.is_none()),
@@ -31,11 +43,13 @@ fn try_set(node: &Node, (resource_type, name): (i8, &str), config: &str, value: 
     let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
     let response = node.call(&request, 1);
     let response = response.decode::<IncrementalAlterConfigsRequest<'_>>().expect("IncrementalAlterConfigs");
-    ErrorCode::from_i16(response.responses[0].error_code).expect("a known code")
+    let answer = &response.responses[0];
+    let message = answer.error_message.as_deref().unwrap_or_default().to_owned();
+    (ErrorCode::from_i16(answer.error_code).expect("a known code"), message)
 }
 
 /// The value of a property, its source, and all places that have one as `name=value@source`.
-fn described(node: &Node, (resource_type, name): (i8, &str), config: &str) -> (String, i8, Vec<String>) {
+pub fn described(node: &Node, (resource_type, name): (i8, &str), config: &str) -> (String, i8, Vec<String>) {
     let resource = DescribeConfigsResource {
         resource_type,
         resource_name: name.into(),
@@ -213,9 +227,12 @@ fn values_of_groups_are_described_with_the_brokers_default_behind_them() {
 #[test]
 fn what_only_a_restart_changes_is_refused() {
     let node = Node::start(&[]);
-    for (name, value) in
-        [("num.partitions", "3"), ("listeners", "PLAINTEXT://:1"), ("num.network.threads", "2")]
-    {
+    for (name, value) in [
+        ("num.partitions", "3"),
+        ("listeners", "PLAINTEXT://:1"),
+        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,MORE:PLAINTEXT"),
+        ("num.network.threads", "2"),
+    ] {
         assert_eq!(try_set(&node, (BROKER, "1"), name, Some(value)), ErrorCode::InvalidRequest, "{name}");
     }
 }

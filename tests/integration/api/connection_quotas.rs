@@ -91,14 +91,14 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 fn connections_faster_than_the_rate_of_the_broker_are_served_late_but_on_the_listener_of_brokers() {
     let node = Node::start(&TWO_LISTENERS);
     set(&node, "max.connection.creation.rate", Some("2"));
-    let other = node.address("OTHER");
+    let other = node.address_of("OTHER");
     let began = Instant::now();
     eventually("a connection is served late", || {
         let began = Instant::now();
         fate(&mut connect(other)) == Fate::Served && began.elapsed() >= Duration::from_millis(100)
     });
     let mut waiting: Vec<_> = (0..4).map(|_| connect(other)).collect();
-    assert_eq!(fate(&mut connect(node.address("PLAINTEXT"))), Fate::Served, "nobody holds it up");
+    assert_eq!(fate(&mut connect(node.address_of("PLAINTEXT"))), Fate::Served, "nobody holds it up");
     assert!(waiting.iter_mut().all(|stream| fate(stream) == Fate::Served));
     assert!(
         began.elapsed() >= Duration::from_millis(1000),
@@ -126,12 +126,12 @@ fn connections_faster_than_the_rate_of_the_broker_are_served_late_but_on_the_lis
 fn listener_has_a_rate_and_a_number_of_its_own() {
     let properties = [&TWO_LISTENERS[..], &[("listener.name.other.max.connections", "1")]].concat();
     let node = Node::start(&properties);
-    let other = node.address("OTHER");
+    let other = node.address_of("OTHER");
     let mut first = connect(other);
     assert_eq!(fate(&mut first), Fate::Served);
     let mut second = connect(other);
     assert!(!is_served_within(&mut second, Duration::from_millis(200)), "one is all it may have");
-    assert_eq!(fate(&mut connect(node.address("PLAINTEXT"))), Fate::Served);
+    assert_eq!(fate(&mut connect(node.address_of("PLAINTEXT"))), Fate::Served);
     set(&node, "listener.name.other.max.connections", Some("2"));
     assert_eq!(fate(&mut second), Fate::Served, "it may have two now");
     drop(first);
@@ -150,7 +150,7 @@ fn listener_has_a_rate_and_a_number_of_its_own() {
 fn address_faster_than_its_quota_is_closed_after_a_while_and_served_again_without_it() {
     let windows = [("quota.window.num", "2"), ("quota.window.size.seconds", "1")];
     let node = Node::start(&windows);
-    let address = node.address("PLAINTEXT");
+    let address = node.address_of("PLAINTEXT");
     // It acts when it is answered: the address is in no need of a resolver.
     set_on(&node, ("ip", "127.0.0.1"), "connection_creation_rate", Some(1.0));
     assert_eq!(fate(&mut connect(address)), Fate::Served);
@@ -169,7 +169,7 @@ fn address_faster_than_its_quota_is_closed_after_a_while_and_served_again_withou
 #[test]
 fn single_hosts_may_have_fewer_or_more_connections_than_others() {
     let node = Node::start(&[("max.connections.per.ip.overrides", "localhost:2")]);
-    let address = node.address("PLAINTEXT");
+    let address = node.address_of("PLAINTEXT");
     let mut second = connect(address);
     assert_eq!(
         [fate(&mut second), fate(&mut connect(address))],

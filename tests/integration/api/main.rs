@@ -3,6 +3,7 @@
 //! Each test starts a broker in this process, on a port of the system's choice and a directory of its own.
 
 mod alter_configs;
+mod config_effects;
 mod configs;
 mod connection_quotas;
 mod disk;

@@ -1,8 +1,8 @@
 //! A broker for one test, and a connection to it.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use milena_broker::partition::Partition;
 use milena_broker::server::limits::Limits;
 use milena_client::connection::{Connection, Options, Response};
 use milena_client::net::Tcp;
+use milena_log::files::Files;
 use milena_log::memory_files::MemoryFiles;
 use milena_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
@@ -20,6 +21,7 @@ use milena_protocol::messages::produce_request::{PartitionProduceData, ProduceRe
 use milena_protocol::records::{Builder, Compression};
 use milena_protocol::{ErrorCode, Records, Request};
 use milena_state::config::broker::Settings;
+use milena_tests::http;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -49,6 +51,11 @@ impl Node {
 
     /// A broker whose disk is in memory, so that a test can make it fail.
     pub fn start_on(files: &MemoryFiles, properties: &[(&str, &str)]) -> Self {
+        Self::start_with(Arc::new(files.clone()), properties)
+    }
+
+    /// As [`start_on`](Self::start_on), on any disk with a directory `/data`.
+    pub fn start_with(files: Arc<dyn Files>, properties: &[(&str, &str)]) -> Self {
         let own = [
             ("listeners", "PLAINTEXT://127.0.0.1:0"),
             ("log.dirs", "/data"),
@@ -59,7 +66,7 @@ impl Node {
             own.iter().chain(properties).map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let settings = Settings::parse(&all).expect("valid properties");
         let limits = Limits::of(&settings);
-        let broker = Broker::start_on(Arc::new(files.clone()), settings, limits).expect("a broker");
+        let broker = Broker::start_on(files, settings, limits).expect("a broker");
         Self::of(broker, TempDir::new().expect("a temporary directory"))
     }
 
@@ -71,20 +78,10 @@ impl Node {
     }
 
     /// Where a listener listens.
-    pub fn address(&self, listener: &str) -> SocketAddr {
+    pub fn address_of(&self, listener: &str) -> SocketAddr {
         let addresses = self.broker.as_ref().expect("is running").addresses();
         let (_, address) = addresses.iter().find(|(name, _)| **name == *listener).expect("it listens");
         *address
-    }
-
-    /// What a scrape gets.
-    pub fn metrics(&self) -> String {
-        let address = self.broker.as_ref().expect("is running").http_address().expect("HTTP is on");
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.write_all(b"GET /metrics HTTP/1.0\r\nConnection: close\r\n\r\n").expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
     }
 
     /// Connects anew; gives the connection that there was.
@@ -97,6 +94,27 @@ impl Node {
     pub fn connect(&self) -> Connection {
         let address = self.broker.as_ref().expect("is running").address().to_string();
         self.runtime.block_on(connect(&address))
+    }
+
+    /// Where the log directory is, unless the disk is in memory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where it listens for clients.
+    pub fn address(&self) -> SocketAddr {
+        self.broker.as_ref().expect("is running").address()
+    }
+
+    /// Everything that `/metrics` says.
+    pub fn metrics(&self) -> String {
+        let address = self.broker.as_ref().expect("is running").http_address().expect("HTTP is on");
+        http::get(address.port(), "/metrics").expect("metrics").1
+    }
+
+    /// Sum of the series of a metric with this label (`""`: all of them); 0 while there is none.
+    pub fn metric(&self, name: &str, label: &str) -> f64 {
+        http::metric(&self.metrics(), name, label).unwrap_or(0.0)
     }
 
     /// The broker's own side of a partition.

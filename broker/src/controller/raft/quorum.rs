@@ -19,8 +19,8 @@ use super::types::{Entry, LeaderId, Proposal, TypeConfig, VoterId};
 
 /// Entries that stay in the log behind a snapshot, so that a broker that was away for a while need not load it.
 const LOG_ENTRIES_KEPT: u64 = 10_000;
-/// How often the policy looks.
-const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the policy looks, which is a glance at two numbers.
+const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A node that is not a leader of a quorum of one after this long has a problem that waiting does not solve.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Writes refused for want of a lease are tried again this often.

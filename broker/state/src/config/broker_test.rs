@@ -106,6 +106,7 @@ fn broker_properties_are_the_defaults_of_topics() {
 fn bad_properties_are_named() {
     check_refused("log.roll.ms=0", &["log.roll.ms"]);
     check_refused("log.roll.jitter.ms=-1", &["log.roll.jitter.ms"]);
+    check_refused("log.flush.interval.ms=-1", &["log.flush.interval.ms", "at least 0"]);
     check_refused("log.retension.ms=1", &["log.retension.ms", "did you mean 'log.retention.ms'?"]);
     check_refused("num.partitions=0", &["num.partitions", "at least 1"]);
     check_refused("num.partitions=many", &["num.partitions", "32-bit integer"]);
@@ -192,4 +193,53 @@ fn broker_id_is_the_older_name_of_node_id() {
 fn log_dir_is_used_when_log_dirs_is_absent() {
     assert_eq!(parsed("log.dir=/a").log_dirs, [PathBuf::from("/a")]);
     assert_eq!(parsed("log.dir=/a\nlog.dirs=/b,/c").log_dirs, [PathBuf::from("/b"), PathBuf::from("/c")]);
+}
+
+/// Each broker property behind a topic property, in every unit that it has.
+#[test]
+fn every_default_of_topics_arrives_from_the_file() {
+    let values = [
+        ("compression.type", "snappy"),
+        ("compression.gzip.level", "5"),
+        ("compression.zstd.level", "5"),
+        ("log.cleanup.policy", "compact"),
+        ("log.cleaner.delete.retention.ms", "5"),
+        ("log.cleaner.max.compaction.lag.ms", "5"),
+        ("log.cleaner.min.cleanable.ratio", "0.25"),
+        ("log.cleaner.min.compaction.lag.ms", "5"),
+        ("log.flush.interval.messages", "5"),
+        ("log.flush.interval.ms", "5"),
+        ("log.flush.scheduler.interval.ms", "5"),
+        ("log.index.interval.bytes", "5"),
+        ("log.index.size.max.bytes", "5"),
+        ("log.message.timestamp.after.max.ms", "5"),
+        ("log.message.timestamp.before.max.ms", "5"),
+        ("log.message.timestamp.type", "LogAppendTime"),
+        ("log.preallocate", "true"),
+        ("log.retention.bytes", "5"),
+        ("log.retention.hours", "5"),
+        ("log.retention.minutes", "5"),
+        ("log.retention.ms", "5"),
+        ("log.roll.hours", "5"),
+        ("log.roll.jitter.hours", "5"),
+        ("log.roll.jitter.ms", "5"),
+        ("log.roll.ms", "5"),
+        ("log.segment.bytes", "2000000"),
+        ("log.segment.delete.delay.ms", "5"),
+        ("message.max.bytes", "5"),
+        ("milena.flush", "durable"),
+        ("min.insync.replicas", "5"),
+        ("unclean.leader.election.enable", "true"),
+    ];
+    for (name, value) in values {
+        // A level is seen where its codec is chosen.
+        let codec = name.strip_prefix("compression.").and_then(|rest| rest.strip_suffix(".level"));
+        let with = codec.map(|codec| format!("compression.type={codec}\n")).unwrap_or_default();
+        assert_ne!(parsed(&format!("{with}{name}={value}")).topic, parsed(&with).topic, "{name}");
+    }
+    let durations = TOPIC_DURATIONS.iter().flat_map(|(_, units)| units.iter().map(|(unit, _)| *unit));
+    for name in TOPIC_SYNONYMS.iter().map(|(_, broker)| *broker).chain(durations) {
+        let acts = definition(name).unwrap().acts == Acts::Yes;
+        assert!(!acts || values.iter().any(|(covered, _)| *covered == name), "{name} is not in this test");
+    }
 }

@@ -1,5 +1,6 @@
 //! What one property is: its row in the table, and how its text is checked.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Bytes of a value, as in Kafka.
@@ -140,7 +141,7 @@ impl Definition {
     }
 
     /// The value in the one spelling in which it is kept: without blanks around it and, when it is a number or a
-    /// truth value, without leading zeros or signs that say nothing. A value that is not valid stays what it is.
+    /// truth value, without leading zeros or signs that say nothing; each element of a list once. A value that is not valid stays what it is.
     pub fn canonical(&self, value: &str) -> String {
         let value = value.trim();
         if value.len() > VALUE_BYTES_MAX {
@@ -151,10 +152,11 @@ impl Definition {
             Kind::Short | Kind::Int | Kind::Long => {
                 value.parse::<i64>().ok().map(|number| number.to_string())
             }
-            Kind::Double => {
-                value.parse::<f64>().ok().filter(|n| n.is_finite()).map(|number| number.to_string())
+            Kind::Double => value.parse::<f64>().ok().filter(|number| number.is_finite()).map(double_text),
+            Kind::List if self.valid == Valid::ThrottledReplicas => {
+                Some(list(value).collect::<Vec<_>>().join(","))
             }
-            Kind::List => Some(list(value).collect::<Vec<_>>().join(",")),
+            Kind::List => Some(distinct(list(value)).join(",")),
             Kind::String | Kind::Class | Kind::Password => None,
         };
         known.unwrap_or_else(|| value.to_owned())
@@ -184,6 +186,10 @@ impl Definition {
     }
 
     fn check_valid(&self, value: &str) -> Result<(), ConfigError> {
+        let is_list = self.kind == Kind::List && self.valid != Valid::ThrottledReplicas;
+        if is_list && !value.is_empty() && value.split(',').any(|element| element.trim().is_empty()) {
+            return Err(self.invalid(value, "its elements must not be empty"));
+        }
         if self.accepts(value) { Ok(()) } else { Err(self.invalid(value, self.valid.to_string())) }
     }
 
@@ -228,9 +234,27 @@ pub fn parse_bool(value: &str) -> Option<bool> {
     }
 }
 
+/// A number as Java writes it, which is how Kafka describes it: `1.0`, `0.5`, `1.0E-4`, `1.0E7`.
+fn double_text(number: f64) -> String {
+    if number == 0.0 || (1e-3..1e7).contains(&number.abs()) {
+        return format!("{number:?}");
+    }
+    let text = format!("{number:E}");
+    match text.split_once('E') {
+        Some((mantissa, exponent)) if !mantissa.contains('.') => format!("{mantissa}.0E{exponent}"),
+        _ => text,
+    }
+}
+
 /// The elements of a comma-separated list, trimmed; nothing for the empty text.
 pub fn list(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|element| !element.is_empty())
+}
+
+/// Each element once, where it stands first.
+fn distinct<'a>(elements: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = BTreeSet::new();
+    elements.filter(|element| seen.insert(*element)).collect()
 }
 
 fn is_replica_pair(element: &str) -> bool {

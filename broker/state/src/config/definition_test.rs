@@ -58,7 +58,10 @@ fn values_are_checked_by_type_and_range() {
     check(Kind::Double, Valid::Fraction, "1.01", false);
     check(Kind::String, Valid::OneOf(&["a", "b"]), "A", false);
     check(Kind::String, Valid::OneOfIgnoreCase(&["a", "b"]), "A", true);
-    check(Kind::List, Valid::Elements(&["a", "b"]), "a, b,", true);
+    check(Kind::List, Valid::Elements(&["a", "b"]), "a, b, a", true);
+    check(Kind::List, Valid::Elements(&["a", "b"]), "a, b,", false);
+    check(Kind::List, Valid::Any, ",", false);
+    check(Kind::List, Valid::Any, "", true);
     check(Kind::List, Valid::Elements(&["a", "b"]), "a,c", false);
     check(Kind::String, Valid::NonEmpty, "", false);
     check(Kind::List, Valid::ThrottledReplicas, "0:1, 2:3", true);
@@ -91,4 +94,33 @@ fn a_misspelt_name_is_answered_with_the_one_that_was_meant() {
     assert_eq!(hint("zookeeper.connect"), None);
     let error = unknown(broker::TABLE, "num.partition").to_string();
     assert_eq!(error, "unknown property 'num.partition'; did you mean 'num.partitions'?");
+}
+
+/// As Java's `Double.toString` has them.
+#[test]
+fn numbers_are_kept_as_kafka_describes_them() {
+    let row = Definition {
+        name: "some.property",
+        kind: Kind::Double,
+        default: None,
+        valid: Valid::Any,
+        update: Update::ReadOnly,
+        acts: Acts::Yes,
+        doc: "",
+    };
+    for (value, kept) in [
+        ("1", "1.0"),
+        (" 0.50", "0.5"),
+        ("0", "0.0"),
+        ("-0", "-0.0"),
+        ("0.001", "0.001"),
+        ("0.0001", "1.0E-4"),
+        ("9999999", "9999999.0"),
+        ("1e7", "1.0E7"),
+        ("123456789", "1.23456789E8"),
+        ("1.7976931348623157E308", "1.7976931348623157E308"),
+        ("NaN", "NaN"),
+    ] {
+        assert_eq!(row.canonical(value), kept, "{value}");
+    }
 }

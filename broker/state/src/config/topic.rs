@@ -33,6 +33,7 @@ pub struct Settings {
     pub min_cleanable_dirty_ratio: f64,
     pub min_compaction_lag_ms: i64,
     pub min_insync_replicas: i32,
+    pub preallocate: bool,
     /// None: size does not limit the log.
     pub retention_bytes: Option<i64>,
     /// None: records are kept for ever.
@@ -162,6 +163,7 @@ impl Settings {
         min_cleanable_dirty_ratio: 0.0,
         min_compaction_lag_ms: 0,
         min_insync_replicas: 1,
+        preallocate: false,
         retention_bytes: None,
         retention_ms: None,
         segment_bytes: 0,
@@ -192,6 +194,7 @@ impl Settings {
             "min.cleanable.dirty.ratio" => set(&mut self.min_cleanable_dirty_ratio, value),
             "min.compaction.lag.ms" => set(&mut self.min_compaction_lag_ms, value),
             "min.insync.replicas" => set(&mut self.min_insync_replicas, value),
+            "preallocate" => set_bool(&mut self.preallocate, value),
             "retention.bytes" => set_limit(&mut self.retention_bytes, value),
             "retention.ms" => set_limit(&mut self.retention_ms, value),
             "segment.bytes" => set(&mut self.segment_bytes, value),

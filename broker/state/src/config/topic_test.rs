@@ -60,6 +60,7 @@ fn every_override_of_an_acting_property_changes_the_settings() {
         ("message.timestamp.type", "LogAppendTime"),
         ("milena.flush", "durable"),
         ("min.insync.replicas", "5"),
+        ("preallocate", "true"),
         ("retention.bytes", "5"),
         ("retention.ms", "5"),
         ("segment.bytes", "2000000"),

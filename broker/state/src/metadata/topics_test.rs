@@ -202,6 +202,23 @@ fn coordinator_topics_get_their_shape_from_the_broker() {
     assert_eq!((created.num_partitions, created.replication_factor), (3, 1));
     assert_eq!(created.configs["cleanup.policy"], "compact");
     assert_eq!(auto_created("mine", Uuid::from_u128(5), &settings).num_partitions, -1);
+    for (name, prefix) in [
+        ("__transaction_state", "transaction.state.log"),
+        ("__share_group_state", "share.coordinator.state.topic"),
+    ] {
+        let values = [
+            ("num.partitions", "7"),
+            ("replication.factor", "2"),
+            ("segment.bytes", "1048577"),
+            ("min.isr", "9"),
+        ];
+        let values = values.map(|(what, value)| (format!("{prefix}.{what}"), value.to_owned()));
+        let topic = auto_created(name, Uuid::from_u128(5), &Settings::parse(&values.into()).unwrap());
+        assert_eq!((topic.num_partitions, topic.replication_factor), (7, 2), "{name}");
+        let has =
+            |name: &str, value: &str| topic.configs.contains(&(name.to_owned(), Some(value.to_owned())));
+        assert!(has("segment.bytes", "1048577") && has("min.insync.replicas", "9"), "{name}");
+    }
 }
 
 #[test]
@@ -308,7 +325,7 @@ fn what_is_kept_of_a_setting_is_one_short_spelling() {
         ("retention.ms".to_owned(), padded("5")),
         ("segment.bytes".to_owned(), padded("1048576")),
         ("preallocate".to_owned(), Some(" TRUE ".to_owned())),
-        ("cleanup.policy".to_owned(), Some(" delete ,".to_owned())),
+        ("cleanup.policy".to_owned(), Some(" delete , delete".to_owned())),
     ];
     let (_, outcomes) = decide_create(&image, vec![topic], false);
     let kept = outcomes[0].result.as_ref().expect("created").configs.values().cloned().collect::<Vec<_>>();

@@ -2,7 +2,7 @@
 //!
 //! Sorted by name. One property in two lines: the facts, then the sentence.
 
-use crate::config::definition::Acts::{NoEffect, NotYet, Yes};
+use crate::config::definition::Acts::{NotYet, Yes};
 use crate::config::definition::Kind::{Boolean, Double, Int, List, Long, String};
 use crate::config::definition::Update::{ClusterWide, ReadOnly};
 use crate::config::definition::Valid::{Any, AtLeast, Between, BetweenOrMinusOne, Elements, Fraction, OneOf};
@@ -12,8 +12,8 @@ use crate::config::definition::{Definition, row};
 pub const ROWS: &[Definition] = &[
     row("compression.gzip.level", Int, Some("-1"), BetweenOrMinusOne(1, 9), ClusterWide, Yes,
         "Level for gzip when the broker compresses; -1 is the codec's own default."),
-    row("compression.lz4.level", Int, Some("9"), Between(1, 17), ClusterWide, Yes,
-        "Level for lz4 when the broker compresses."),
+    row("compression.lz4.level", Int, Some("9"), Between(1, 17), ClusterWide, NotYet,
+        "Level for lz4 when the broker compresses; 9 is the fast compressor, which is the only one here."),
     row("compression.type", String, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), ClusterWide, Yes,
         "Codec in which batches are stored; `producer` keeps whatever the producer chose."),
     row("compression.zstd.level", Int, Some("3"), Between(-131072, 22), ClusterWide, Yes,
@@ -52,11 +52,11 @@ pub const ROWS: &[Definition] = &[
         "Data directories; partitions are spread over them."),
     row("log.flush.interval.messages", Long, Some("9223372036854775807"), AtLeast(1), ClusterWide, Yes,
         "Default for topics: records after which a partition is synced to disk."),
-    row("log.flush.interval.ms", Long, None, Any, ClusterWide, Yes,
+    row("log.flush.interval.ms", Long, None, AtLeast(0), ClusterWide, Yes,
         "Default for topics: time after which an append is synced; `log.flush.scheduler.interval.ms` applies when absent."),
     row("log.flush.offset.checkpoint.interval.ms", Int, Some("60000"), AtLeast(0), ReadOnly, Yes,
         "How often the recovery points of all logs are written down."),
-    row("log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), Any, ReadOnly, Yes,
+    row("log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), AtLeast(0), ReadOnly, Yes,
         "How often the flusher looks for logs that are due."),
     row("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), AtLeast(0), ReadOnly, Yes,
         "How often the start offsets of all logs are written down."),
@@ -70,8 +70,8 @@ pub const ROWS: &[Definition] = &[
         "Default for topics: how far a producer's timestamp may be behind the broker's clock."),
     row("log.message.timestamp.type", String, Some("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"]), ClusterWide, Yes,
         "Default for topics: whether a record keeps the producer's time or gets the broker's."),
-    row("log.preallocate", Boolean, Some("false"), Any, ClusterWide, NoEffect,
-        "Default for topics: whether a new segment reserves its full size at once; Milena reserves space step by step in any case."),
+    row("log.preallocate", Boolean, Some("false"), Any, ClusterWide, Yes,
+        "Default for topics: whether a new segment reserves its full size at once; without it space is reserved step by step."),
     row("log.retention.bytes", Long, Some("-1"), Any, ClusterWide, Yes,
         "Default for topics: bytes of a partition beyond which old segments are deleted; -1 sets no limit."),
     row("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), ReadOnly, Yes,

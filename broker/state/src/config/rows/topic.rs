@@ -2,7 +2,7 @@
 //!
 //! Sorted by name. One property in two lines: the facts, then the sentence.
 
-use crate::config::definition::Acts::{NoEffect, NotYet, Yes};
+use crate::config::definition::Acts::{NotYet, Yes};
 use crate::config::definition::Kind::{Boolean, Double, Int, List, Long, String};
 use crate::config::definition::Update::Resource;
 use crate::config::definition::Valid::{
@@ -16,8 +16,8 @@ pub const ROWS: &[Definition] = &[
         "What happens to old segments: `delete` them, or `compact` them by key; empty keeps everything."),
     row("compression.gzip.level", Int, Some("-1"), BetweenOrMinusOne(1, 9), Resource, Yes,
         "Level for gzip when the broker compresses; -1 is the codec's own default."),
-    row("compression.lz4.level", Int, Some("9"), Between(1, 17), Resource, Yes,
-        "Level for lz4 when the broker compresses."),
+    row("compression.lz4.level", Int, Some("9"), Between(1, 17), Resource, NotYet,
+        "Level for lz4 when the broker compresses; 9 is the fast compressor, which is the only one here."),
     row("compression.type", String, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), Resource, Yes,
         "Codec in which batches are stored; `producer` keeps whatever the producer chose."),
     row("compression.zstd.level", Int, Some("3"), Between(-131072, 22), Resource, Yes,
@@ -58,8 +58,8 @@ pub const ROWS: &[Definition] = &[
         "Age that a record must reach before it may be compacted away."),
     row("min.insync.replicas", Int, Some("1"), AtLeast(1), Resource, Yes,
         "In-sync replicas without which `acks=all` is refused and nothing more is committed."),
-    row("preallocate", Boolean, Some("false"), Any, Resource, NoEffect,
-        "Whether a new segment reserves its full size at once; Milena reserves space step by step in any case."),
+    row("preallocate", Boolean, Some("false"), Any, Resource, Yes,
+        "Whether a new segment reserves its full size at once; without it space is reserved step by step."),
     row("remote.log.copy.disable", Boolean, Some("false"), Any, Resource, NotYet,
         "Whether a tiered topic stops copying and only reads what is tiered already."),
     row("remote.log.delete.on.disable", Boolean, Some("false"), Any, Resource, NotYet,
