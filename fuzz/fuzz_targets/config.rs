@@ -106,9 +106,15 @@ fn layers<'a>(settings: &'a Settings, cluster: &'a Values, broker: &'a Values) -
 fn of_topic(values: &Values, kept: &Values) {
     let _ = topic::check(values);
     let settings = topic::Settings::resolve(values, &SETTINGS.topic);
-    let valid: Values =
-        values.iter().filter(|(name, _)| kept.contains_key(*name)).map(|(n, v)| (n.clone(), v.clone())).collect();
-    assert_eq!(topic::Settings::resolve(&valid, &SETTINGS.topic), topic::Settings::resolve(kept, &SETTINGS.topic));
+    let valid: Values = values
+        .iter()
+        .filter(|(name, _)| kept.contains_key(*name))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
+    assert_eq!(
+        topic::Settings::resolve(&valid, &SETTINGS.topic),
+        topic::Settings::resolve(kept, &SETTINGS.topic)
+    );
     assert!(settings.segment_bytes > 0 || values.contains_key("segment.bytes"));
     let nothing = Values::new();
     let rows = describe::topic(kept, layers(&SETTINGS, &nothing, &nothing), None);

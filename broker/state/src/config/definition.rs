@@ -156,6 +156,7 @@ impl Definition {
             Kind::List if self.valid == Valid::ThrottledReplicas => {
                 Some(list(value).collect::<Vec<_>>().join(","))
             }
+            Kind::List if self.has_gap(value) => None,
             Kind::List => Some(distinct(list(value)).join(",")),
             Kind::String | Kind::Class | Kind::Password => None,
         };
@@ -185,9 +186,14 @@ impl Definition {
         }
     }
 
-    fn check_valid(&self, value: &str) -> Result<(), ConfigError> {
+    /// Whether an element of a list is empty, which Kafka takes for throttled replicas only.
+    fn has_gap(&self, value: &str) -> bool {
         let is_list = self.kind == Kind::List && self.valid != Valid::ThrottledReplicas;
-        if is_list && !value.is_empty() && value.split(',').any(|element| element.trim().is_empty()) {
+        is_list && !value.is_empty() && value.split(',').any(|element| element.trim().is_empty())
+    }
+
+    fn check_valid(&self, value: &str) -> Result<(), ConfigError> {
+        if self.has_gap(value) {
             return Err(self.invalid(value, "its elements must not be empty"));
         }
         if self.accepts(value) { Ok(()) } else { Err(self.invalid(value, self.valid.to_string())) }

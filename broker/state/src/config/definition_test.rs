@@ -124,3 +124,14 @@ fn numbers_are_kept_as_kafka_describes_them() {
         assert_eq!(row.canonical(value), kept, "{value}");
     }
 }
+
+/// As a Kafka 4.3.1 node kept and refused them.
+#[test]
+fn elements_of_a_list_are_kept_once_and_an_empty_one_is_refused() {
+    let row = topic::definition("cleanup.policy").unwrap();
+    assert_eq!(row.canonical(" compact , delete,compact"), "compact,delete");
+    for value in ["compact,", ",", "compact,,delete"] {
+        assert_eq!(row.canonical(value), value, "what is refused is not mended before");
+        assert!(row.check(value).is_err(), "{value}");
+    }
+}
