@@ -79,11 +79,12 @@ fn sort_out(cx: &RequestContext, request: &OffsetCommitRequest<'_>) -> (Vec<Comm
             if has_partition(topic, index) {
                 partitions.push(taken(partition));
             } else {
-                refused.add(asked.topic_id, &topic.name, [(index, ErrorCode::UnknownTopicOrPartition)]);
+                refused.add(topic.id, &topic.name, [(index, ErrorCode::UnknownTopicOrPartition)]);
             }
         }
         if !partitions.is_empty() {
-            served.push(CommitTopic { name: topic.name.clone(), topic_id: asked.topic_id, partitions });
+            // Kept with the id however it was named: a later topic of that name has offsets of its own.
+            served.push(CommitTopic { name: topic.name.clone(), topic_id: topic.id, partitions });
         }
     }
     (served, refused)

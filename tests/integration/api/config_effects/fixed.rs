@@ -21,7 +21,7 @@ use super::scene::{Scene, eventually};
 use crate::node::{Node, batch};
 
 /// Tests in these files change the value of a property while the node runs.
-pub const WHILE_RUNNING: &[&str] = &[ADMIN, RECOVERY];
+pub const WHILE_RUNNING: &[&str] = &[ADMIN, CONNECTIONS, RECOVERY];
 
 const HERE: &str = "tests/integration/api/config_effects/fixed.rs";
 const GROUPS: &str = "tests/integration/api/config_effects/groups.rs";
@@ -29,6 +29,7 @@ const RECOVERY: &str = "tests/integration/api/config_effects/recovery.rs";
 const SOCKETS: &str = "broker/src/server/listener.rs";
 const ADMIN: &str = "broker/tests/broker/admin.rs";
 const BROKER: &str = "broker/state/src/config/broker_test.rs";
+const CONNECTIONS: &str = "tests/integration/api/connection_quotas.rs";
 const COORDINATOR: &str = "broker/src/lifecycle_group_test.rs";
 const MEMBERS: &str = "broker/src/lifecycle_group_member_test.rs";
 const OFFSETS_TOPIC: &str = "broker/src/lifecycle_group_topic_test.rs";
@@ -77,7 +78,9 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("log.retention.minutes", BROKER, "durations_in_several_units_have_an_order"),
     ("log.roll.hours", BROKER, "durations_in_several_units_have_an_order"),
     ("log.roll.jitter.hours", BROKER, "durations_in_several_units_have_an_order"),
+    ("max.connection.creation.rate", CONNECTIONS, "connections_faster_than_the_rate_of_the_broker_are_served_late_but_on_the_listener_of_brokers"),
     ("max.connections.per.ip", ADMIN, "connections_per_address_are_bounded_while_the_broker_runs"),
+    ("max.connections.per.ip.overrides", CONNECTIONS, "single_hosts_may_have_fewer_or_more_connections_than_others"),
     ("max.incremental.fetch.session.cache.slots", "tests/integration/api/fetch_sessions.rs", "without_slots_fetches_go_on_without_a_session"),
     ("max.request.partition.size.limit", HERE, "topics_are_as_the_file_says"),
     ("metadata.log.dir", "broker/src/lifecycle_fault_test.rs", "without_its_metadata_directory_a_node_serves_what_it_has"),

@@ -140,10 +140,6 @@ pub const BROKERS: &[Refused] = &[
         names: "request.timeout.ms socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms",
     },
     Refused {
-        reason: "connections are bounded in number only",
-        names: "max.connection.creation.rate max.connections.per.ip.overrides",
-    },
-    Refused {
         reason: "no authorizer is waited for and no client asked for its metrics",
         names: "early.start.listeners telemetry.max.bytes",
     },
