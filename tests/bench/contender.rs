@@ -14,22 +14,29 @@ pub enum Kind {
     Milena,
     /// Milena with `milena.flush=durable`.
     Durable,
+    /// An older build of Milena, the program that [`BEFORE`] names.
+    Before,
     Floor,
     ApacheKafka,
 }
+
+const BEFORE: &str = "MILENA_BEFORE";
 
 impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Milena => "milena",
             Self::Durable => "milena durable",
+            Self::Before => "before",
             Self::Floor => "floor",
             Self::ApacheKafka => "apache-kafka",
         }
     }
 
     pub fn peer(name: &str) -> Option<Self> {
-        [Self::Milena, Self::Floor, Self::ApacheKafka].into_iter().find(|kind| kind.name() == name)
+        [Self::Milena, Self::Before, Self::Floor, Self::ApacheKafka]
+            .into_iter()
+            .find(|kind| kind.name() == name)
     }
 }
 
@@ -73,7 +80,7 @@ impl Contender {
     pub fn start(kind: Kind, settings: &Settings, root: &Path) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix(kind.name()).tempdir_in(root)?;
         let (process, port, pid) = match kind {
-            Kind::Milena | Kind::Durable => milena(kind, settings, directory.path())?,
+            Kind::Milena | Kind::Durable | Kind::Before => milena(kind, settings, directory.path())?,
             Kind::Floor => floor(settings, directory.path())?,
             Kind::ApacheKafka => apache_kafka(settings)?,
         };
@@ -119,6 +126,11 @@ fn milena(kind: Kind, settings: &Settings, directory: &Path) -> io::Result<(Proc
     }
     if kind == Kind::Durable {
         config = config.property("milena.flush", "durable");
+    }
+    if kind == Kind::Before {
+        let program = std::env::var_os(BEFORE);
+        let missing = || io::Error::other(format!("{BEFORE} has to name the program of the older build"));
+        config = config.program(Path::new(&program.ok_or_else(missing)?));
     }
     let broker = config.start()?;
     let (port, pid) = (broker.port(), broker.pid());

@@ -48,7 +48,7 @@ pub struct Options {
     /// Names of scenarios, such as P1; `all` for every one
     #[arg(required = true)]
     scenarios: Vec<String>,
-    /// Compare with floor or apache-kafka (repeat for both)
+    /// Compare with floor, apache-kafka or before, an older build that MILENA_BEFORE names (repeat for several)
     #[arg(long = "peer", value_parser = parse_kind)]
     peers: Vec<Kind>,
     /// The broker under test
@@ -80,7 +80,7 @@ fn default_directory() -> PathBuf {
 }
 
 fn parse_kind(name: &str) -> Result<Kind, String> {
-    Kind::peer(name).ok_or_else(|| "it is milena, floor or apache-kafka".to_owned())
+    Kind::peer(name).ok_or_else(|| "it is milena, before, floor or apache-kafka".to_owned())
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
