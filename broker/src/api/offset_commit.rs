@@ -83,7 +83,7 @@ fn sort_out(cx: &RequestContext, request: &OffsetCommitRequest<'_>) -> (Vec<Comm
             }
         }
         if !partitions.is_empty() {
-            // Kept with the id however it was named: a later topic of that name has offsets of its own.
+            // Kept with the id however it was named, as Kafka keeps it: who asks by id sees no offset of an earlier topic.
             served.push(CommitTopic { name: topic.name.clone(), topic_id: topic.id, partitions });
         }
     }

@@ -57,14 +57,14 @@ impl Connections {
 
     /// Puts the quotas of addresses in force; those of host names follow when [`resolve_ip_rates`](Self::resolve_ip_rates) is done with them.
     pub fn set_ip_rates(&self, rates: IpRates) {
+        // Any quota may have changed: what host names stand for is known already, or being asked for.
+        if **self.ip_rates.borrow() == rates {
+            return;
+        }
         let known = rates.hosts.iter().filter_map(|(host, rate)| Some((host.parse::<IpAddr>().ok()?, *rate)));
         let known = known.map(|(address, rate)| (address.to_canonical(), rate)).collect();
         self.rules.lock().set_ip_rates(known, rates.default);
-        self.ip_rates.send_if_modified(|now| {
-            let is_new = **now != rates;
-            *now = Arc::new(rates);
-            is_new
-        });
+        self.ip_rates.send_replace(Arc::new(rates));
     }
 
     /// Follows the quotas of host names for as long as the future lives.
@@ -123,26 +123,36 @@ impl Connections {
         if wait.ms <= 0 {
             return;
         }
-        let time = Duration::from_millis(wait.ms.unsigned_abs());
-        metrics.connection_throttled(wait.scope, time);
-        let over = tokio::time::sleep(time);
-        tokio::pin!(over);
+        let began = tokio::time::Instant::now();
+        let over = began + Duration::from_millis(wait.ms.unsigned_abs());
+        self.until_slow_enough(listener, over).await;
+        metrics.connection_throttled(wait.scope, began.elapsed());
+    }
+
+    async fn until_slow_enough(&self, listener: &str, over: tokio::time::Instant) {
         loop {
             let changed = self.changed.notified();
             if self.rules.lock().wait(listener, self.now_ms()).ms <= 0 {
                 return;
             }
-            tokio::select! {
-                () = &mut over => return,
-                () = changed => {}
+            if tokio::time::timeout_at(over, changed).await.is_err() {
+                return;
             }
         }
     }
 
-    /// Counts a connection in, or says why it is not served.
-    pub fn admit(self: &Arc<Self>, listener: &Arc<str>, address: IpAddr) -> Result<Admission, Refusal> {
-        self.rules.lock().admit(listener, address, self.now_ms())?;
-        Ok(Admission { connections: Arc::clone(self), listener: Arc::clone(listener), address })
+    /// Counts a connection in, or says why it is not served; none when another listener took the room that was waited for.
+    pub fn admit(
+        self: &Arc<Self>,
+        listener: &Arc<str>,
+        address: IpAddr,
+    ) -> Result<Option<Admission>, Refusal> {
+        let mut rules = self.rules.lock();
+        if !rules.has_room(listener) {
+            return Ok(None);
+        }
+        rules.admit(listener, address, self.now_ms())?;
+        Ok(Some(Admission { connections: Arc::clone(self), listener: Arc::clone(listener), address }))
     }
 
     fn now_ms(&self) -> i64 {
@@ -170,10 +180,10 @@ impl Default for HeldBack {
 impl HeldBack {
     /// Closes the connection after this time, or at once when there are too many.
     pub fn hold(&self, socket: std::net::TcpStream, time: Duration, metrics: &Metrics) {
-        metrics.connection_throttled(Scope::Ip, time);
         let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
             return metrics.refused(Limit::ConnectionsHeld);
         };
+        metrics.connection_throttled(Scope::Ip, time);
         tokio::spawn(async move {
             tokio::time::sleep(time).await;
             drop((socket, permit));
@@ -222,7 +232,8 @@ mod tests {
         let (connections, listener) = connections(Bound { max: 1, rate: None });
         let mut open = Vec::new();
         for allow_more in [true, false] {
-            open.push(connections.admit(&listener, localhost()).expect("it fits"));
+            open.push(connections.admit(&listener, localhost()).expect("it may").expect("it fits"));
+            assert!(connections.admit(&listener, localhost()).expect("it may").is_none(), "nobody slips in");
             let waiting = tokio::spawn({
                 let connections = Arc::clone(&connections);
                 async move { connections.room("PLAINTEXT").await }
@@ -264,13 +275,17 @@ mod tests {
         let (connections, listener) = connections(Bound::default());
         let following = tokio::spawn(Arc::clone(&connections).resolve_ip_rates());
         let hosts = BTreeMap::from([("localhost".to_owned(), 0.1), ("no such host".to_owned(), 1.0)]);
-        connections.set_ip_rates(IpRates { hosts, default: None });
+        let rates = IpRates { hosts, default: None };
+        connections.set_ip_rates(rates.clone());
         let acts = async {
             while connections.admit(&listener, localhost()).is_ok() {
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(Duration::from_secs(20), acts).await.expect("the second is one too many");
+        // Another quota was changed.
+        connections.set_ip_rates(rates);
+        assert!(connections.admit(&listener, localhost()).is_err(), "host names are still bound");
         following.abort();
     }
 }

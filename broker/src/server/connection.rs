@@ -233,8 +233,9 @@ impl Busy {
 
     /// What reading, decoding and writing took is used by the client of the last request, which is that of all.
     fn note_time(&mut self, connection: &Connection) {
-        let Some(watch) = &self.stopwatch else { return };
+        // Also without a watch: what was used before there was a quota is nobody's debt.
         let besides = std::mem::take(&mut self.took).saturating_sub(std::mem::take(&mut self.judged));
+        let Some(watch) = &self.stopwatch else { return };
         if !watch.is_exempt() {
             connection.reactor.node.quotas.took_besides(watch.quota(), besides);
         }

@@ -93,9 +93,7 @@ impl Listener {
                 listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
             match accepted {
                 Ok((socket, address)) => {
-                    // Others may have taken the room while it waited.
                     acceptor.connections.slow_down(&self.name, &acceptor.metrics).await;
-                    acceptor.await_room(&self.name).await;
                     acceptor.admit(socket, address, &self.name, &quiet).await;
                 }
                 Err(error) => {
@@ -125,18 +123,12 @@ impl Acceptor {
         listener: &Arc<str>,
         quiet: &Quiet,
     ) {
-        let admission = match self.connections.admit(listener, address.ip().to_canonical()) {
-            Ok(admission) => admission,
-            Err(Refusal::TooFast { ms }) => {
-                let time = Duration::from_millis(ms.unsigned_abs());
-                return self.held_back.hold(socket, time, &self.metrics);
-            }
-            Err(Refusal::TooMany) => {
-                self.metrics.refused(Limit::ConnectionsPerIp);
-                if let Some(suppressed) = quiet.permit(Instant::now()) {
-                    tracing::warn!(peer = %address, suppressed, "too many connections from this address");
-                }
-                return;
+        let admission = loop {
+            self.await_room(listener).await;
+            match self.connections.admit(listener, address.ip().to_canonical()) {
+                Ok(Some(admission)) => break admission,
+                Ok(None) => {}
+                Err(refusal) => return self.turn_away(refusal, socket, address, quiet),
             }
         };
         let local_address = match prepare(&socket) {
@@ -149,6 +141,21 @@ impl Acceptor {
         self.reactors
             .adopt(Accepted { socket, address, local_address, listener, connection_id, admission })
             .await;
+    }
+
+    fn turn_away(&self, refusal: Refusal, socket: std::net::TcpStream, address: SocketAddr, quiet: &Quiet) {
+        match refusal {
+            Refusal::TooFast { ms } => {
+                let time = Duration::from_millis(ms.unsigned_abs());
+                self.held_back.hold(socket, time, &self.metrics);
+            }
+            Refusal::TooMany => {
+                self.metrics.refused(Limit::ConnectionsPerIp);
+                if let Some(suppressed) = quiet.permit(Instant::now()) {
+                    tracing::warn!(peer = %address, suppressed, "too many connections from this address");
+                }
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use milena_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use milena_protocol::{ApiKey, Writer, header};
+use milena_tests::wait;
 
 use crate::node::Node;
 use crate::quotas::set_on;
@@ -80,11 +81,8 @@ fn set(node: &Node, name: &str, value: Option<&str>) {
 }
 
 /// Asks again until it is so: bounds of listeners follow their property within a moment.
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-    }
+fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    wait::eventually(what, PATIENCE, is_so);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! A connection that comes faster than the broker or its listener takes them is accepted and waits; one of an address
 //! that opens them too fast is closed, and not before it would have been within the rate, so that its client does not
-//! come again at once. The listener between brokers shares neither the number nor the rate with the others, as long as
-//! there are others. All rates are measured as Kafka measures them ([`Rate`]), and only those that are bounded.
+//! come again at once. The listener between brokers is held up neither by the number nor by the rate of all, as long as
+//! there are others; its connections count in that number, as in Kafka. All rates are measured as Kafka measures them ([`Rate`]), and only those that are bounded.
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::metadata::Image;
 /// What the properties allow.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bounds {
-    /// Of all listeners together, without one that is `protected`.
+    /// Of all listeners together; one that is `protected` is not held to it.
     pub all: Bound,
     /// By name of the listener.
     pub listeners: BTreeMap<String, Bound>,

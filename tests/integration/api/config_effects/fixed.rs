@@ -20,8 +20,13 @@ use milena_tests::process::Config;
 use super::scene::{Scene, eventually};
 use crate::node::{Node, batch};
 
-/// Tests in these files change the value of a property while the node runs.
-pub const WHILE_RUNNING: &[&str] = &[ADMIN, CONNECTIONS, RECOVERY];
+/// These tests change the value of the property while the node runs.
+pub const WHILE_RUNNING: &[&str] = &[
+    "connections_faster_than_the_rate_of_the_broker_are_served_late_but_on_the_listener_of_brokers",
+    "connections_per_address_are_bounded_while_the_broker_runs",
+    "logs_are_recovered_by_as_many_threads_as_was_said_before",
+    "single_hosts_may_have_fewer_or_more_connections_than_others",
+];
 
 const HERE: &str = "tests/integration/api/config_effects/fixed.rs";
 const GROUPS: &str = "tests/integration/api/config_effects/groups.rs";
