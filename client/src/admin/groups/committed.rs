@@ -62,7 +62,8 @@ impl Admin {
         self.ask_coordinators(groups, ask).await
     }
 
-    /// Commits offsets for a group without members, whatever it has committed before. One result per partition.
+    /// Commits offsets for a group without members, whatever it has committed before. One result for each
+    /// of the partitions.
     ///
     /// Errors: what keeps the request from being answered.
     pub async fn alter_committed_offsets(
@@ -83,7 +84,7 @@ impl Admin {
             let answers = response.topics.iter().flat_map(|topic| {
                 topic.partitions.iter().map(|answer| (&topic.name, answer.partition_index, answer.error_code))
             });
-            super::delete::by_partition(answers, &format!("offset of group {group_id}"))
+            super::delete::by_partition(offsets.keys(), answers, &format!("offset of group {group_id}"))
         };
         self.cluster.at_coordinator(group_id, commit).await
     }
@@ -162,7 +163,7 @@ async fn fetch_one(
     collected(group, partitions)
 }
 
-/// Errors: the first that may pass, so that the group is asked for again.
+/// Errors: the first that concerns the coordinator, so that the group is asked for again.
 fn collected<'a>(
     group: &str,
     partitions: impl Iterator<Item = (&'a str, i32, i16, Option<CommittedOffset>)>,
@@ -172,7 +173,7 @@ fn collected<'a>(
         let checked =
             Error::check(error_code, None, || format!("offset of group {group} in {topic}-{partition}"));
         let result = match checked {
-            Err(error) if error.may_be_retried() => return Err(error),
+            Err(error) if super::delete::concerns_the_coordinator(&error) => return Err(error),
             Err(error) => Err(error),
             Ok(()) => match committed {
                 Some(committed) => Ok(committed),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use milena_protocol::ErrorCode;
 use milena_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use milena_protocol::messages::offset_delete_request::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
@@ -32,7 +33,7 @@ impl Admin {
         self.ask_coordinators(groups, ask).await
     }
 
-    /// Deletes what a group has committed in some partitions. One result per partition.
+    /// Deletes what a group has committed in some partitions. One result for each of them.
     ///
     /// Errors: what is wrong with the group as a whole.
     pub async fn delete_committed_offsets(
@@ -49,7 +50,7 @@ impl Admin {
             let answers = response.topics.iter().flat_map(|topic| {
                 topic.partitions.iter().map(|answer| (&topic.name, answer.partition_index, answer.error_code))
             });
-            by_partition(answers, &context)
+            by_partition(partitions, answers, &context)
         };
         self.cluster.at_coordinator(group_id, delete).await
     }
@@ -68,20 +69,38 @@ fn to_delete(partitions: &BTreeSet<(String, i32)>) -> Vec<OffsetDeleteRequestTop
     topics
 }
 
-/// Answers by partition.
+/// A result for each partition that was asked about; one that the answer leaves out has an error, as nobody said that it
+/// was done. What one partition is refused for is its own: asking again for all would do the others again, and a topic
+/// that is gone does not come back.
 ///
-/// Errors: the first that may pass, so that all are asked for again; doing it twice does no harm.
+/// Errors: the first that concerns the coordinator, so that another is asked; doing it twice does no harm.
 pub(super) fn by_partition<'a>(
+    asked: impl IntoIterator<Item = &'a (String, i32)>,
     answers: impl Iterator<Item = (&'a Cow<'a, str>, i32, i16)>,
     what: &str,
 ) -> Result<ByPartition<Result<()>>> {
-    let mut results = ByPartition::new();
+    let unanswered = |key: &(String, i32)| {
+        Err(Error::Corrupt(format!("{what} in {}-{}: the answer leaves it out", key.0, key.1)))
+    };
+    let mut results: ByPartition<_> = asked.into_iter().map(|key| (key.clone(), unanswered(key))).collect();
     for (topic, partition, error_code) in answers {
         let checked = Error::check(error_code, None, || format!("{what} in {topic}-{partition}"));
         match checked {
-            Err(error) if error.may_be_retried() => return Err(error),
-            checked => results.insert((topic.to_string(), partition), checked),
+            Err(error) if concerns_the_coordinator(&error) => return Err(error),
+            checked => results.entry((topic.to_string(), partition)).and_modify(|result| *result = checked),
         };
     }
     Ok(results)
+}
+
+/// Whether the partition that has this error has it only because this broker cannot answer for the group now.
+pub(super) fn concerns_the_coordinator(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            ErrorCode::NotCoordinator
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::CoordinatorLoadInProgress
+        )
+    )
 }

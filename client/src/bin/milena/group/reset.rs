@@ -7,7 +7,7 @@ mod csv;
 mod plan;
 mod when;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use milena_client::admin::{Admin, ByPartition, GroupDescription, OffsetSpec};
@@ -249,16 +249,21 @@ async fn reset(
     planned: Planned,
     execute: bool,
 ) -> Result<Outcome> {
-    let mut results = match execute && !planned.offsets.is_empty() {
-        true => admin.alter_committed_offsets(group, &planned.offsets).await?,
-        false => BTreeMap::new(),
+    let mut offsets = planned.offsets;
+    let results = match execute && !offsets.is_empty() {
+        true => admin.alter_committed_offsets(group, &offsets).await?,
+        false => offsets.keys().map(|key| (key.clone(), Ok(()))).collect(),
     };
     let (mut done, mut failed) = (Vec::new(), Vec::new());
-    for (key, new) in planned.offsets {
-        if let Some(Err(error)) = results.remove(&key) {
-            failed.push(error);
-            continue;
-        }
+    for (key, result) in results {
+        let new = match (result, offsets.remove(&key)) {
+            (Ok(()), Some(new)) => new,
+            (Err(error), _) => {
+                failed.push(error);
+                continue;
+            }
+            (Ok(()), None) => continue,
+        };
         let before = committed.get(&key).copied();
         let (topic, partition) = key;
         done.push(Move { group: group.to_owned(), topic, partition, committed: before, new });
