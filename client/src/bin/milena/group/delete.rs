@@ -12,13 +12,7 @@ use crate::context::Context;
 use crate::error::{Result, together};
 use crate::{output, progress};
 
-const EXAMPLES: &str = "\
-Examples:
-  milena group delete billing reports
-  milena group delete billing --offsets --topic orders --topic audit:0,1";
-
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Ids of the groups
     #[arg(required = true, value_name = "GROUP")]

@@ -20,21 +20,13 @@ use crate::error::{Error, Result, together};
 use crate::{output, progress, time};
 use plan::{Facts, Planned, Strategy};
 
-const EXAMPLES: &str = "\
-Examples:
-  milena group reset billing --topic orders --to-earliest
-  milena group reset billing --topic orders:0,2 --shift-by -100 --execute
-  milena group reset billing --all-topics --to-datetime 2026-11-21T10:00:00.000 --execute
-  milena group reset billing --all-topics --by-duration PT6H --execute
-  milena group reset billing --all-topics --to-current --export > billing.csv
-  milena group reset billing --from-file billing.csv --execute
-
+const NOTES: &str = "\
 Without --execute nothing is changed: what would be committed is shown.
 Offsets outside of a partition are moved to its nearest end, with a warning.
 A file has lines TOPIC,PARTITION,OFFSET or GROUP,TOPIC,PARTITION,OFFSET.";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = NOTES)]
 pub struct Arguments {
     /// Ids of the groups
     #[arg(required_unless_present = "all_groups", value_name = "GROUP")]
