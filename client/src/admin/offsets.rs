@@ -11,6 +11,7 @@ use milena_protocol::messages::list_offsets_response::{
 };
 
 use super::{Admin, ByPartition};
+use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
 
 /// Which offset is asked for.
@@ -201,6 +202,6 @@ fn unanswered(topic: &str, partition: i32) -> Error {
     Error::Corrupt(format!("ListOffsets said nothing of {topic}-{partition}"))
 }
 
-fn owned((key, spec): (&(String, i32), &OffsetSpec)) -> ((String, i32), OffsetSpec) {
+fn owned((key, spec): (&PartitionKey, &OffsetSpec)) -> (PartitionKey, OffsetSpec) {
     (key.clone(), *spec)
 }

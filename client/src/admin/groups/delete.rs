@@ -14,6 +14,7 @@ use super::ByGroup;
 use super::ask::Coordinator;
 use crate::admin::{Admin, ByPartition};
 use crate::connection::Connection;
+use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
 
 impl Admin {
@@ -39,7 +40,7 @@ impl Admin {
     pub async fn delete_committed_offsets(
         &self,
         group_id: &str,
-        partitions: &BTreeSet<(String, i32)>,
+        partitions: &BTreeSet<PartitionKey>,
     ) -> Result<ByPartition<Result<()>>> {
         let delete = async |coordinator: Arc<Connection>| {
             let request = OffsetDeleteRequest { group_id: group_id.into(), topics: to_delete(partitions) };
@@ -56,7 +57,7 @@ impl Admin {
     }
 }
 
-fn to_delete(partitions: &BTreeSet<(String, i32)>) -> Vec<OffsetDeleteRequestTopic<'_>> {
+fn to_delete(partitions: &BTreeSet<PartitionKey>) -> Vec<OffsetDeleteRequestTopic<'_>> {
     let mut topics: Vec<OffsetDeleteRequestTopic<'_>> = Vec::new();
     for (topic, partition) in partitions {
         let partition = OffsetDeleteRequestPartition { partition_index: *partition };
@@ -75,11 +76,11 @@ fn to_delete(partitions: &BTreeSet<(String, i32)>) -> Vec<OffsetDeleteRequestTop
 ///
 /// Errors: the first that concerns the coordinator, so that another is asked; doing it twice does no harm.
 pub(super) fn by_partition<'a>(
-    asked: impl IntoIterator<Item = &'a (String, i32)>,
+    asked: impl IntoIterator<Item = &'a PartitionKey>,
     answers: impl Iterator<Item = (&'a Cow<'a, str>, i32, i16)>,
     what: &str,
 ) -> Result<ByPartition<Result<()>>> {
-    let unanswered = |key: &(String, i32)| {
+    let unanswered = |key: &PartitionKey| {
         Err(Error::Corrupt(format!("{what} in {}-{}: the answer leaves it out", key.0, key.1)))
     };
     let mut results: ByPartition<_> = asked.into_iter().map(|key| (key.clone(), unanswered(key))).collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use milena_client::Error as ClientError;
 use milena_client::admin::Admin;
+use milena_client::consumer::PartitionKey;
 use milena_protocol::ErrorCode;
 use serde_json::json;
 
@@ -62,7 +63,7 @@ async fn offsets(
     context: &Context,
     admin: &Admin,
     arguments: &Arguments,
-    partitions: &BTreeSet<(String, i32)>,
+    partitions: &BTreeSet<PartitionKey>,
 ) -> Result<()> {
     let (mut deleted, mut absent, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for group in arguments.groups.iter().collect::<BTreeSet<_>>() {

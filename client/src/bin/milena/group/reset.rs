@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use milena_client::admin::{Admin, ByPartition, GroupDescription, OffsetSpec};
+use milena_client::consumer::PartitionKey;
 use milena_protocol::ErrorCode;
 use serde_json::json;
 
@@ -190,10 +191,10 @@ async fn plan_for(
     admin: &Admin,
     strategy: &Strategy,
     group: &str,
-    named: Option<&BTreeSet<(String, i32)>>,
+    named: Option<&BTreeSet<PartitionKey>>,
     committed: ByPartition<i64>,
 ) -> Result<(ByPartition<i64>, Planned)> {
-    let partitions: BTreeSet<(String, i32)> = match (strategy, named) {
+    let partitions: BTreeSet<PartitionKey> = match (strategy, named) {
         (Strategy::Plan(plan), _) => {
             let no_plan =
                 || Error::Failed { message: format!("no reset plan for group {group} found"), hint: None };
@@ -218,7 +219,7 @@ async fn plan_for(
 /// Partitions without such an offset are left out.
 async fn look_up(
     admin: &Admin,
-    partitions: &BTreeSet<(String, i32)>,
+    partitions: &BTreeSet<PartitionKey>,
     spec: OffsetSpec,
 ) -> Result<ByPartition<i64>> {
     let wanted = partitions.iter().map(|key| (key.clone(), spec)).collect();

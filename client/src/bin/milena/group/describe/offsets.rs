@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use milena_client::Error as ClientError;
 use milena_client::admin::{
-    Admin, ByPartition, CommittedOffset, GroupDescription, GroupMember, ListedOffset, OffsetSpec, Place,
+    Admin, ByPartition, CommittedOffset, GroupDescription, GroupMember, ListedOffset, OffsetSpec, RecordPlace,
 };
+use milena_client::consumer::PartitionKey;
 use serde_json::{Value, json};
 
 use super::state;
@@ -32,7 +33,7 @@ struct Ends {
     /// Log end offsets.
     end: ByPartition<i64>,
     /// Timestamps of records that somebody has not consumed, in milliseconds since 1970.
-    stamps: BTreeMap<Place, i64>,
+    stamps: BTreeMap<RecordPlace, i64>,
     now_ms: i64,
 }
 
@@ -108,7 +109,7 @@ fn lines<'a>(group: &'a GroupDescription, committed: &'a Committed) -> Vec<Line<
 }
 
 impl Line<'_> {
-    fn key(&self) -> (String, i32) {
+    fn key(&self) -> PartitionKey {
         (self.topic.to_owned(), self.partition)
     }
 
@@ -127,7 +128,7 @@ impl Line<'_> {
     }
 
     /// The first record that is not consumed: retention may have passed what is committed.
-    fn next(&self, ends: &Ends) -> Option<Place> {
+    fn next(&self, ends: &Ends) -> Option<RecordPlace> {
         let start = ends.start.get(&self.key()).copied().unwrap_or(0);
         Some((self.topic.to_owned(), self.partition, self.committed?.offset.max(start)))
     }
