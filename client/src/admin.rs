@@ -15,10 +15,10 @@ use crate::cluster::{Broker, Cluster};
 use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
 
+pub use crate::offsets::fetch::CommittedOffset;
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
 pub use groups::{
-    Assignment, ByGroup, CommittedOffset, GroupDescription, GroupListing, GroupMember, ListedGroups,
-    RecordPlace,
+    Assignment, ByGroup, GroupDescription, GroupListing, GroupMember, ListedGroups, RecordPlace,
 };
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use quotas::{Quota, QuotaChange, QuotaEntity, QuotaFilter, QuotaName};

@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 
 pub use age::RecordPlace;
-pub use committed::CommittedOffset;
 pub use describe::{GroupDescription, GroupMember};
 pub use list::{GroupListing, ListedGroups};
 

@@ -1,10 +1,8 @@
 //! DeleteGroups and OffsetDelete.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use milena_protocol::ErrorCode;
 use milena_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use milena_protocol::messages::offset_delete_request::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
@@ -16,6 +14,7 @@ use crate::admin::{Admin, ByPartition};
 use crate::connection::Connection;
 use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
+use crate::offsets::{by_topic, results};
 
 impl Admin {
     /// Deletes groups with all their offsets; only groups without members can be.
@@ -51,57 +50,22 @@ impl Admin {
             let answers = response.topics.iter().flat_map(|topic| {
                 topic.partitions.iter().map(|answer| (&topic.name, answer.partition_index, answer.error_code))
             });
-            by_partition(partitions, answers, &context)
+            results(partitions, answers, &context)
         };
         self.cluster.at_coordinator(group_id, delete).await
     }
 }
 
 fn to_delete(partitions: &BTreeSet<PartitionKey>) -> Vec<OffsetDeleteRequestTopic<'_>> {
-    let mut topics: Vec<OffsetDeleteRequestTopic<'_>> = Vec::new();
-    for (topic, partition) in partitions {
-        let partition = OffsetDeleteRequestPartition { partition_index: *partition };
-        match topics.last_mut() {
-            Some(last) if last.name == topic.as_str() => last.partitions.push(partition),
-            _ => topics
-                .push(OffsetDeleteRequestTopic { name: topic.as_str().into(), partitions: vec![partition] }),
+    let topics = by_topic(partitions.iter().map(|key| (key, ())));
+    let topics = topics.into_iter().map(|(topic, partitions)| {
+        let partitions = partitions.into_iter();
+        OffsetDeleteRequestTopic {
+            name: topic.into(),
+            partitions: partitions
+                .map(|(partition_index, ())| OffsetDeleteRequestPartition { partition_index })
+                .collect(),
         }
-    }
-    topics
-}
-
-/// A result for each partition that was asked about; one that the answer leaves out has an error, as nobody said that it
-/// was done. What one partition is refused for is its own: asking again for all would do the others again, and a topic
-/// that is gone does not come back.
-///
-/// Errors: the first that concerns the coordinator, so that another is asked; doing it twice does no harm.
-pub(super) fn by_partition<'a>(
-    asked: impl IntoIterator<Item = &'a PartitionKey>,
-    answers: impl Iterator<Item = (&'a Cow<'a, str>, i32, i16)>,
-    what: &str,
-) -> Result<ByPartition<Result<()>>> {
-    let unanswered = |key: &PartitionKey| {
-        Err(Error::Corrupt(format!("{what} in {}-{}: the answer leaves it out", key.0, key.1)))
-    };
-    let mut results: ByPartition<_> = asked.into_iter().map(|key| (key.clone(), unanswered(key))).collect();
-    for (topic, partition, error_code) in answers {
-        let checked = Error::check(error_code, None, || format!("{what} in {topic}-{partition}"));
-        match checked {
-            Err(error) if concerns_the_coordinator(&error) => return Err(error),
-            checked => results.entry((topic.to_string(), partition)).and_modify(|result| *result = checked),
-        };
-    }
-    Ok(results)
-}
-
-/// Whether the partition that has this error has it only because this broker cannot answer for the group now.
-pub(super) fn concerns_the_coordinator(error: &Error) -> bool {
-    matches!(
-        error.code(),
-        Some(
-            ErrorCode::NotCoordinator
-                | ErrorCode::CoordinatorNotAvailable
-                | ErrorCode::CoordinatorLoadInProgress
-        )
-    )
+    });
+    topics.collect()
 }
