@@ -142,6 +142,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "# all that is there",
             "milena bench consume load",
             "milena bench consume load --records 1000000 --output json",
+            "# as a member of a group, which commits nothing",
+            "milena bench consume load --group perf --records 1000000",
         ],
     ),
     ("bench latency", &["milena bench latency load --records 10000 --size 100"]),
