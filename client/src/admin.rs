@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 use milena_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 
 use crate::cluster::{Broker, Cluster};
+use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
 
+pub use crate::offsets::fetch::CommittedOffset;
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
 pub use groups::{
-    Assignment, ByGroup, CommittedOffset, GroupDescription, GroupListing, GroupMember, ListedGroups, Place,
+    Assignment, ByGroup, GroupDescription, GroupListing, GroupMember, ListedGroups, RecordPlace,
 };
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use quotas::{Quota, QuotaChange, QuotaEntity, QuotaFilter, QuotaName};
@@ -29,7 +31,7 @@ pub struct Admin {
 }
 
 /// Something for each of some partitions, by topic and index.
-pub type ByPartition<T> = BTreeMap<(String, i32), T>;
+pub type ByPartition<T> = BTreeMap<PartitionKey, T>;
 
 /// What DescribeCluster says.
 #[derive(Debug, Clone, PartialEq, Eq)]

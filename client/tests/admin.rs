@@ -9,15 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use milena_client::admin::Admin;
+use milena_client::admin::{Admin, ByPartition};
 use milena_client::net::{Dial, Dialing, Stream};
-use milena_client::{ClientConfig, Cluster};
+use milena_client::{ClientConfig, Cluster, Error};
 use milena_protocol::messages::api_versions_response::ApiVersion;
 use milena_protocol::messages::delete_groups_response::DeletableGroupResult;
 use milena_protocol::messages::find_coordinator_response::Coordinator;
 use milena_protocol::messages::metadata_response::MetadataResponseBroker;
 use milena_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use milena_protocol::messages::offset_delete_response::{
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 use milena_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
@@ -27,12 +30,13 @@ use milena_protocol::messages::{consumer_group_describe_response, describe_group
 use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Writer, frame, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-const SERVED: [ApiKey; 8] = [
+const SERVED: [ApiKey; 9] = [
     ApiKey::ApiVersions,
     ApiKey::Metadata,
     ApiKey::FindCoordinator,
     ApiKey::OffsetFetch,
     ApiKey::OffsetCommit,
+    ApiKey::OffsetDelete,
     ApiKey::DeleteGroups,
     ApiKey::DescribeGroups,
     ApiKey::ConsumerGroupDescribe,
@@ -124,7 +128,10 @@ fn answer(fake: &Fake, broker: i32, request: &[u8]) -> Vec<u8> {
             reply(&committed(&OffsetFetchRequest::decode(reader, version).expect("sound"), moved));
         }
         ApiKey::OffsetCommit => {
-            reply(&commit(&OffsetCommitRequest::decode(reader, version).expect("sound")));
+            reply(&commit(&OffsetCommitRequest::decode(reader, version).expect("sound"), moved));
+        }
+        ApiKey::OffsetDelete => {
+            reply(&offsets_deleted(&OffsetDeleteRequest::decode(reader, version).expect("sound"), moved));
         }
         ApiKey::DeleteGroups => {
             reply(&deleted(&DeleteGroupsRequest::decode(reader, version).expect("sound"), moved));
@@ -208,24 +215,43 @@ fn committed<'a>(request: &'a OffsetFetchRequest<'_>, moved: i16) -> OffsetFetch
     }
 }
 
-/// Partition 1 is refused.
-fn commit<'a>(request: &'a OffsetCommitRequest<'_>) -> OffsetCommitResponse<'a> {
-    let topics = request.topics.iter().map(|topic| OffsetCommitResponseTopic {
-        name: (&*topic.name).into(),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| OffsetCommitResponsePartition {
-                partition_index: partition.partition_index,
-                error_code: match partition.partition_index {
-                    1 => ErrorCode::OffsetMetadataTooLarge.as_i16(),
-                    _ => 0,
-                },
-            })
-            .collect(),
-        ..Default::default()
+/// What a partition is answered: 1 is refused, 2 is gone (and brokers say of that that it may pass), nothing is said of 3.
+fn of_partition(partition: i32, moved: i16) -> Option<i16> {
+    match partition {
+        _ if moved != 0 => Some(moved),
+        1 => Some(ErrorCode::OffsetMetadataTooLarge.as_i16()),
+        2 => Some(ErrorCode::UnknownTopicOrPartition.as_i16()),
+        3 => None,
+        _ => Some(0),
+    }
+}
+
+fn commit<'a>(request: &'a OffsetCommitRequest<'_>, moved: i16) -> OffsetCommitResponse<'a> {
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().filter_map(|partition| {
+            let partition_index = partition.partition_index;
+            let error_code = of_partition(partition_index, moved)?;
+            Some(OffsetCommitResponsePartition { partition_index, error_code })
+        });
+        OffsetCommitResponseTopic {
+            name: (&*topic.name).into(),
+            partitions: partitions.collect(),
+            ..Default::default()
+        }
     });
     OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn offsets_deleted<'a>(request: &'a OffsetDeleteRequest<'_>, moved: i16) -> OffsetDeleteResponse<'a> {
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().filter_map(|partition| {
+            let partition_index = partition.partition_index;
+            let error_code = of_partition(partition_index, 0)?;
+            Some(OffsetDeleteResponsePartition { partition_index, error_code })
+        });
+        OffsetDeleteResponseTopic { name: (&*topic.name).into(), partitions: partitions.collect() }
+    });
+    OffsetDeleteResponse { error_code: moved, topics: topics.collect(), ..Default::default() }
 }
 
 fn deleted<'a>(request: &'a DeleteGroupsRequest<'_>, moved: i16) -> DeleteGroupsResponse<'a> {
@@ -260,6 +286,11 @@ fn modern<'a>(request: &'a ConsumerGroupDescribeRequest<'_>) -> ConsumerGroupDes
     ConsumerGroupDescribeResponse { groups: groups.collect(), ..Default::default() }
 }
 
+/// What partitions are refused with, in their order.
+fn codes(results: &ByPartition<Result<(), Error>>) -> Vec<Option<ErrorCode>> {
+    results.values().map(|result| result.as_ref().err().and_then(Error::code)).collect()
+}
+
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -290,11 +321,39 @@ async fn brokers_that_know_one_group_per_request_are_asked_group_by_group() {
 
 #[tokio::test]
 async fn a_partition_that_is_refused_hides_no_other() {
-    let fake = Fake::default();
-    let offsets = [0, 1, 2].map(|partition| (("t".to_owned(), partition), 7)).into();
+    let (fake, keys) = (Fake::default(), [0, 1, 4].map(|partition| ("t".to_owned(), partition)));
+    let offsets = keys.map(|key| (key, 7)).into();
     let results = fake.admin().alter_committed_offsets("g", &offsets).await.expect("it is answered");
-    let codes: Vec<_> = results.values().map(|result| result.as_ref().err().and_then(|e| e.code())).collect();
-    assert_eq!(codes, [None, Some(ErrorCode::OffsetMetadataTooLarge), None]);
+    assert_eq!(codes(&results), [None, Some(ErrorCode::OffsetMetadataTooLarge), None]);
+}
+
+#[tokio::test]
+async fn what_one_partition_is_refused_for_is_asked_once_however_brokers_call_it() {
+    let (fake, keys) = (Fake::default(), [0, 2, 4].map(|partition| ("t".to_owned(), partition)));
+    // Where the group is not, it is asked for again, and elsewhere.
+    fake.state().named = [1].into();
+    let offsets = keys.clone().map(|key| (key, 7)).into();
+    let results = fake.admin().alter_committed_offsets("g", &offsets).await.expect("it is answered");
+    let expected = [None, Some(ErrorCode::UnknownTopicOrPartition), None];
+    assert_eq!(codes(&results), expected);
+    assert_eq!(fake.asked(ApiKey::OffsetCommit), [1, 2]);
+    fake.state().named = [1].into();
+    let results = fake.admin().delete_committed_offsets("g", &keys.into()).await.expect("it is answered");
+    assert_eq!(codes(&results), expected);
+    assert_eq!(fake.asked(ApiKey::OffsetDelete), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_partition_of_which_nothing_is_said_is_not_done() {
+    let (fake, keys) = (Fake::default(), [0, 3].map(|partition| ("t".to_owned(), partition)));
+    let offsets = keys.clone().map(|key| (key, 7)).into();
+    let committed = fake.admin().alter_committed_offsets("g", &offsets).await.expect("it is answered");
+    let deleted = fake.admin().delete_committed_offsets("g", &keys.into()).await.expect("it is answered");
+    for results in [committed, deleted] {
+        assert!(results[&("t".to_owned(), 0)].is_ok(), "{results:?}");
+        let error = results[&("t".to_owned(), 3)].as_ref().expect_err("nothing is known of it");
+        assert!(error.to_string().ends_with("in t-3: the answer leaves it out"), "{error}");
+    }
 }
 
 #[tokio::test]

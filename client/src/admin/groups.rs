@@ -15,8 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 
-pub use age::Place;
-pub use committed::CommittedOffset;
+pub use age::RecordPlace;
 pub use describe::{GroupDescription, GroupMember};
 pub use list::{GroupListing, ListedGroups};
 

@@ -11,7 +11,9 @@ use milena_protocol::messages::list_offsets_response::{
 };
 
 use super::{Admin, ByPartition};
+use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
+use crate::offsets::by_topic;
 
 /// Which offset is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,21 +168,15 @@ impl Admin {
 }
 
 fn to_ask(wanted: &ByPartition<OffsetSpec>) -> Vec<ListOffsetsTopic<'_>> {
-    let mut topics: Vec<ListOffsetsTopic<'_>> = Vec::new();
-    for ((topic, partition), spec) in wanted {
-        let partition = ListOffsetsPartition {
-            partition_index: *partition,
+    let topics = by_topic(wanted).into_iter().map(|(topic, partitions)| {
+        let partitions = partitions.into_iter().map(|(partition_index, spec)| ListOffsetsPartition {
+            partition_index,
             current_leader_epoch: -1,
             timestamp: spec.number(),
-        };
-        match topics.last_mut() {
-            Some(last) if last.name == topic.as_str() => last.partitions.push(partition),
-            _ => {
-                topics.push(ListOffsetsTopic { name: topic.as_str().into(), partitions: vec![partition] });
-            }
-        }
-    }
-    topics
+        });
+        ListOffsetsTopic { name: topic.into(), partitions: partitions.collect() }
+    });
+    topics.collect()
 }
 
 fn listed_offset(
@@ -201,6 +197,6 @@ fn unanswered(topic: &str, partition: i32) -> Error {
     Error::Corrupt(format!("ListOffsets said nothing of {topic}-{partition}"))
 }
 
-fn owned((key, spec): (&(String, i32), &OffsetSpec)) -> ((String, i32), OffsetSpec) {
+fn owned((key, spec): (&PartitionKey, &OffsetSpec)) -> (PartitionKey, OffsetSpec) {
     (key.clone(), *spec)
 }

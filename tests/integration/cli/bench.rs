@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use milena_tests::process::Config;
 use milena_tests::{syscalls, wait};
 use serde_json::{Value, json};
 
@@ -63,6 +64,31 @@ fn a_record_is_sent_and_read_back() {
     let text = shell.run("bench latency t -n 1 -s 10").ok();
     assert!(text.contains("\nacknowledged  p50 ") && text.contains("\nend to end    p50 "), "{text}");
     assert!(shell.run("bench latency t -n 1 --acks 0").failed(2).contains("acks=0"));
+}
+
+#[test]
+fn a_member_of_a_group_begins_where_the_group_is_and_commits_nothing() {
+    let config = Config::new().property("group.initial.rebalance.delay.ms", 0);
+    let shell = Shell { broker: config.start().expect("a broker") };
+    shell.run("bench produce t -n 100 -s 10 --create --partitions 2").ok();
+    shell.run("group reset g --topic t --to-earliest --execute").ok();
+    for _ in 0..2 {
+        let read = shell.run("bench consume t --group g -n 100 --output json").json();
+        assert_eq!(
+            (&read["group"], &read["records"], &read["bytes"]),
+            (&json!("g"), &json!(100), &json!(1000))
+        );
+        // It has left, and so the next one need not wait for its session to expire.
+        assert!(number(&read["assigned_ms"]) <= number(&read["first_record_ms"]), "{read}");
+    }
+    let after = shell.run("group describe g --output json").json();
+    assert_eq!((&after[0]["state"], &after[0]["member_count"]), (&json!("Empty"), &json!(0)), "{after}");
+    for partition in after[0]["partitions"].as_array().expect("a list") {
+        assert_eq!(partition["committed_offset"], 0, "{after}");
+    }
+    shell.run("group reset g --topic t --to-latest --execute").ok();
+    let error = shell.run("bench consume t --group g -n 1 --timeout 1").failed(1);
+    assert!(error.contains("no record came for 1 s after 0"), "{error}");
 }
 
 #[test]
@@ -175,6 +201,7 @@ fn runs_that_make_no_sense_are_refused() {
         ("bench produce t -n 1 -s 2000000", "max.request.size"),
         ("bench produce t -n 1 -s 20 --payload-file x", "--payload-file"),
         ("bench consume t --from end", "--records or --seconds"),
+        ("bench consume t --group g", "--records NUMBER or --seconds NUMBER"),
     ] {
         let error = shell.run(line).failed(2);
         assert!(error.contains(said), "{line}: {error}");

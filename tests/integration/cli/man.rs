@@ -7,10 +7,6 @@ use milena_tests::process;
 
 use crate::shell::{Said, milena};
 
-/// A few of each group of commands.
-const COMMANDS: [&str; 6] =
-    ["topic delete-records", "config set", "produce", "bench latency", "cluster info", "man"];
-
 fn said(words: &[&str]) -> String {
     Said::from(milena(words).output().expect("milena runs")).ok()
 }
@@ -44,43 +40,61 @@ fn listed(path: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// Paths of all commands, with the ones that only have commands below them.
+fn commands() -> Vec<Vec<String>> {
+    let mut commands = vec![Vec::new()];
+    for outer in listed(&[]) {
+        let inner = listed(&[&outer]).into_iter().map(|inner| vec![outer.clone(), inner]);
+        commands.extend(inner);
+        commands.push(vec![outer]);
+    }
+    assert!(commands.contains(&vec!["group".to_owned(), "reset".to_owned()]), "{commands:?}");
+    commands
+}
+
 #[test]
 fn every_command_has_a_manual_page_with_its_examples() {
     let mut pages = pages();
-    let mut check = |path: &[&str]| {
+    for path in commands() {
+        let path: &[&str] = &path.iter().map(String::as_str).collect::<Vec<_>>();
         let title = [&["milena"], path].concat().join("-");
         let page = pages.remove(&format!("{title}.1")).unwrap_or_else(|| panic!("{title} has no page"));
         for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "\"EXIT STATUS\"", "\"SEE ALSO\""] {
             assert!(page.contains(&format!(".SH {section}\n")), "{title} has no {section}: {page}");
         }
         assert!(page.contains("\\-\\-bootstrap\\-server"), "{title}: {page}");
-        let has_notes =
+        let has_properties =
             ["milena-produce", "milena-consume"].contains(&&*title) || title.starts_with("milena-bench-");
-        assert_eq!(page.contains(".SH NOTES\nProperties for"), has_notes, "{title}: {page}");
+        assert_eq!(page.contains(".SH NOTES\nProperties for"), has_properties, "{title}: {page}");
         let has_commands = !listed(path).is_empty();
-        assert_eq!(page.contains(".SH EXAMPLES\n"), !has_commands, "{title}: {page}");
+        let sections = page.matches(".SH EXAMPLES\n").count();
+        assert_eq!(sections, usize::from(!has_commands), "{title}: {page}");
+        // Lines that are filled up with the next ones are no examples.
+        assert!(!page.contains("Examples:"), "{title} has examples among its notes: {page}");
         assert!(has_commands || page.contains(&path.join(" ").replace('-', "\\-")), "{title}: {page}");
-    };
-    check(&[]);
-    for command in listed(&[]) {
-        check(&[&command]);
-        for inner in listed(&[&command]) {
-            check(&[&command, &inner]);
-        }
     }
     assert!(pages.is_empty(), "pages of nothing: {:?}", pages.keys());
 }
 
 #[test]
 fn help_is_asked_for_in_two_ways() {
-    for command in COMMANDS {
-        let words: Vec<&str> = command.split(' ').collect();
+    for command in commands() {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
         let before = said(&[&["help"], &words[..]].concat());
-        assert!(
-            before.contains(&format!("Usage: milena {command}")) && before.contains("\nExamples:\n"),
-            "{before}"
-        );
+        let usage = format!("Usage: {}", [&["milena"], &words[..]].concat().join(" "));
+        assert!(before.contains(&usage), "{before}");
         assert_eq!(said(&[&words[..], &["--help"]].concat()), before);
+    }
+}
+
+#[test]
+fn help_of_every_command_that_does_something_shows_examples_once() {
+    for command in commands() {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let help = said(&[&words[..], &["--help"]].concat());
+        let expected = usize::from(!help.contains("\nCommands:\n"));
+        assert_eq!(help.matches("Examples:").count(), expected, "{help}");
+        assert_eq!(help.matches("\nExamples:\n  ").count(), expected, "{help}");
     }
 }
 
@@ -88,10 +102,8 @@ fn help_is_asked_for_in_two_ways() {
 fn shells_complete_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = said(&["completion", shell]);
-        for command in COMMANDS {
-            for word in command.split(' ') {
-                assert!(script.contains(word), "{shell}: {word}");
-            }
+        for word in commands().concat() {
+            assert!(script.contains(&word), "{shell}: {word}");
         }
     }
 }

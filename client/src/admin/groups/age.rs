@@ -14,8 +14,8 @@ use crate::config::ConsumerConfig;
 use crate::consumer::Fetched;
 use crate::error::Result;
 
-/// Topic, partition and offset.
-pub type Place = (String, i32, i64);
+/// Where a record is: topic, partition and offset.
+pub type RecordPlace = (String, i32, i64);
 
 /// Places that one call looks at; the rest goes without.
 const PLACES_MAX: usize = 1000;
@@ -32,7 +32,7 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 impl Admin {
     /// Timestamps of the records at some places or of the first behind them, in milliseconds since 1970, for as many
     /// as can be known soon: not beyond the end, not without a leader, not of more than the first 1000.
-    pub async fn timestamps_at(&self, places: &BTreeSet<Place>) -> BTreeMap<Place, i64> {
+    pub async fn timestamps_at(&self, places: &BTreeSet<RecordPlace>) -> BTreeMap<RecordPlace, i64> {
         let fetches = places.iter().take(PLACES_MAX).cloned().map(|place| {
             let admin = self.clone();
             async move {

@@ -1,6 +1,5 @@
 //! DeleteGroups and OffsetDelete.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -13,7 +12,9 @@ use super::ByGroup;
 use super::ask::Coordinator;
 use crate::admin::{Admin, ByPartition};
 use crate::connection::Connection;
+use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
+use crate::offsets::{by_topic, results};
 
 impl Admin {
     /// Deletes groups with all their offsets; only groups without members can be.
@@ -32,13 +33,13 @@ impl Admin {
         self.ask_coordinators(groups, ask).await
     }
 
-    /// Deletes what a group has committed in some partitions. One result per partition.
+    /// Deletes what a group has committed in some partitions. One result for each of them.
     ///
     /// Errors: what is wrong with the group as a whole.
     pub async fn delete_committed_offsets(
         &self,
         group_id: &str,
-        partitions: &BTreeSet<(String, i32)>,
+        partitions: &BTreeSet<PartitionKey>,
     ) -> Result<ByPartition<Result<()>>> {
         let delete = async |coordinator: Arc<Connection>| {
             let request = OffsetDeleteRequest { group_id: group_id.into(), topics: to_delete(partitions) };
@@ -49,39 +50,22 @@ impl Admin {
             let answers = response.topics.iter().flat_map(|topic| {
                 topic.partitions.iter().map(|answer| (&topic.name, answer.partition_index, answer.error_code))
             });
-            by_partition(answers, &context)
+            results(partitions, answers, &context)
         };
         self.cluster.at_coordinator(group_id, delete).await
     }
 }
 
-fn to_delete(partitions: &BTreeSet<(String, i32)>) -> Vec<OffsetDeleteRequestTopic<'_>> {
-    let mut topics: Vec<OffsetDeleteRequestTopic<'_>> = Vec::new();
-    for (topic, partition) in partitions {
-        let partition = OffsetDeleteRequestPartition { partition_index: *partition };
-        match topics.last_mut() {
-            Some(last) if last.name == topic.as_str() => last.partitions.push(partition),
-            _ => topics
-                .push(OffsetDeleteRequestTopic { name: topic.as_str().into(), partitions: vec![partition] }),
+fn to_delete(partitions: &BTreeSet<PartitionKey>) -> Vec<OffsetDeleteRequestTopic<'_>> {
+    let topics = by_topic(partitions.iter().map(|key| (key, ())));
+    let topics = topics.into_iter().map(|(topic, partitions)| {
+        let partitions = partitions.into_iter();
+        OffsetDeleteRequestTopic {
+            name: topic.into(),
+            partitions: partitions
+                .map(|(partition_index, ())| OffsetDeleteRequestPartition { partition_index })
+                .collect(),
         }
-    }
-    topics
-}
-
-/// Answers by partition.
-///
-/// Errors: the first that may pass, so that all are asked for again; doing it twice does no harm.
-pub(super) fn by_partition<'a>(
-    answers: impl Iterator<Item = (&'a Cow<'a, str>, i32, i16)>,
-    what: &str,
-) -> Result<ByPartition<Result<()>>> {
-    let mut results = ByPartition::new();
-    for (topic, partition, error_code) in answers {
-        let checked = Error::check(error_code, None, || format!("{what} in {topic}-{partition}"));
-        match checked {
-            Err(error) if error.may_be_retried() => return Err(error),
-            checked => results.insert((topic.to_string(), partition), checked),
-        };
-    }
-    Ok(results)
+    });
+    topics.collect()
 }

@@ -49,6 +49,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "milena group list",
             "# classic groups that nobody is in",
             "milena group list --state empty --type classic",
+            "milena group list --state stable,empty",
         ],
     ),
     (
@@ -57,6 +58,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "# how far it has come and is behind",
             "milena group describe billing",
             "milena group describe billing reports --members",
+            "milena group describe --all --state",
+            "milena group describe billing --output json",
         ],
     ),
     (
@@ -65,17 +68,30 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "# shows what would be committed; --execute does it",
             "milena group reset billing --topic orders --to-earliest",
             "milena group reset billing --topic orders:0,2 --shift-by -100 --execute",
+            "milena group reset billing --all-topics --to-datetime 2026-11-21T10:00:00.000 --execute",
+            "milena group reset billing --all-topics --by-duration PT6H --execute",
+            "# keeps what is committed in a file, and goes back to it",
             "milena group reset billing --all-topics --to-current --export > billing.csv",
+            "milena group reset billing --from-file billing.csv --execute",
         ],
     ),
     (
         "group delete",
         &[
-            "milena group delete billing",
+            "milena group delete billing reports",
+            "# only what it has committed in some topics",
             "milena group delete billing --offsets --topic orders --topic audit:0,1",
         ],
     ),
-    ("quota get", &["milena quota get", "milena quota get --user alice --strict"]),
+    (
+        "quota get",
+        &[
+            "milena quota get",
+            "milena quota get --user alice",
+            "# only that of the two together",
+            "milena quota get --user alice --client-id-default --strict",
+        ],
+    ),
     (
         "quota set",
         &[
@@ -83,6 +99,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "# of every client id that has none of its own, until it is removed",
             "milena quota set --client-id-default producer_byte_rate=1048576",
             "milena quota set --client-id-default --remove producer_byte_rate",
+            "milena quota set --user alice controller_mutation_rate=5 producer_byte_rate= --remove consumer_byte_rate",
         ],
     ),
     (
@@ -125,6 +142,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "# all that is there",
             "milena bench consume load",
             "milena bench consume load --records 1000000 --output json",
+            "# as a member of a group, which commits nothing",
+            "milena bench consume load --group perf --records 1000000",
         ],
     ),
     ("bench latency", &["milena bench latency load --records 10000 --size 100"]),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use milena_client::Error as ClientError;
 use milena_client::admin::Admin;
+use milena_client::consumer::PartitionKey;
 use milena_protocol::ErrorCode;
 use serde_json::json;
 
@@ -12,13 +13,7 @@ use crate::context::Context;
 use crate::error::{Result, together};
 use crate::{output, progress};
 
-const EXAMPLES: &str = "\
-Examples:
-  milena group delete billing reports
-  milena group delete billing --offsets --topic orders --topic audit:0,1";
-
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Ids of the groups
     #[arg(required = true, value_name = "GROUP")]
@@ -68,7 +63,7 @@ async fn offsets(
     context: &Context,
     admin: &Admin,
     arguments: &Arguments,
-    partitions: &BTreeSet<(String, i32)>,
+    partitions: &BTreeSet<PartitionKey>,
 ) -> Result<()> {
     let (mut deleted, mut absent, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for group in arguments.groups.iter().collect::<BTreeSet<_>>() {

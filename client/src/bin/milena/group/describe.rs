@@ -13,19 +13,13 @@ use crate::context::Context;
 use crate::error::{Result, together};
 use crate::progress;
 
-const EXAMPLES: &str = "\
-Examples:
-  milena group describe billing
-  milena group describe billing reports --members
-  milena group describe --all --state
-  milena group describe billing --output json
-
+const NOTES: &str = "\
 LAG is records between what is committed and the end, SECONDS the age of the
 first record that is not consumed: 0 when there is none, - where it cannot be
 known. It is read from the partition, of the first 1000 that have a lag.";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = NOTES)]
 pub struct Arguments {
     /// Ids of the groups
     #[arg(required_unless_present = "all", value_name = "GROUP")]

@@ -20,13 +20,7 @@ const STATES: [&str; 8] = [
 
 const TYPES: [&str; 4] = ["Classic", "Consumer", "Share", "Streams"];
 
-const EXAMPLES: &str = "\
-Examples:
-  milena group list
-  milena group list --state stable,empty --type classic";
-
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Groups in these states only, such as stable,empty
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = |text: &str| one_of(text, &STATES))]

@@ -7,10 +7,11 @@ mod csv;
 mod plan;
 mod when;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use milena_client::admin::{Admin, ByPartition, GroupDescription, OffsetSpec};
+use milena_client::consumer::PartitionKey;
 use milena_protocol::ErrorCode;
 use serde_json::json;
 
@@ -20,21 +21,13 @@ use crate::error::{Error, Result, together};
 use crate::{output, progress, time};
 use plan::{Facts, Planned, Strategy};
 
-const EXAMPLES: &str = "\
-Examples:
-  milena group reset billing --topic orders --to-earliest
-  milena group reset billing --topic orders:0,2 --shift-by -100 --execute
-  milena group reset billing --all-topics --to-datetime 2026-11-21T10:00:00.000 --execute
-  milena group reset billing --all-topics --by-duration PT6H --execute
-  milena group reset billing --all-topics --to-current --export > billing.csv
-  milena group reset billing --from-file billing.csv --execute
-
+const NOTES: &str = "\
 Without --execute nothing is changed: what would be committed is shown.
 Offsets outside of a partition are moved to its nearest end, with a warning.
 A file has lines TOPIC,PARTITION,OFFSET or GROUP,TOPIC,PARTITION,OFFSET.";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = NOTES)]
 pub struct Arguments {
     /// Ids of the groups
     #[arg(required_unless_present = "all_groups", value_name = "GROUP")]
@@ -198,10 +191,10 @@ async fn plan_for(
     admin: &Admin,
     strategy: &Strategy,
     group: &str,
-    named: Option<&BTreeSet<(String, i32)>>,
+    named: Option<&BTreeSet<PartitionKey>>,
     committed: ByPartition<i64>,
 ) -> Result<(ByPartition<i64>, Planned)> {
-    let partitions: BTreeSet<(String, i32)> = match (strategy, named) {
+    let partitions: BTreeSet<PartitionKey> = match (strategy, named) {
         (Strategy::Plan(plan), _) => {
             let no_plan =
                 || Error::Failed { message: format!("no reset plan for group {group} found"), hint: None };
@@ -226,7 +219,7 @@ async fn plan_for(
 /// Partitions without such an offset are left out.
 async fn look_up(
     admin: &Admin,
-    partitions: &BTreeSet<(String, i32)>,
+    partitions: &BTreeSet<PartitionKey>,
     spec: OffsetSpec,
 ) -> Result<ByPartition<i64>> {
     let wanted = partitions.iter().map(|key| (key.clone(), spec)).collect();
@@ -249,16 +242,21 @@ async fn reset(
     planned: Planned,
     execute: bool,
 ) -> Result<Outcome> {
-    let mut results = match execute && !planned.offsets.is_empty() {
-        true => admin.alter_committed_offsets(group, &planned.offsets).await?,
-        false => BTreeMap::new(),
+    let mut offsets = planned.offsets;
+    let results = match execute && !offsets.is_empty() {
+        true => admin.alter_committed_offsets(group, &offsets).await?,
+        false => offsets.keys().map(|key| (key.clone(), Ok(()))).collect(),
     };
     let (mut done, mut failed) = (Vec::new(), Vec::new());
-    for (key, new) in planned.offsets {
-        if let Some(Err(error)) = results.remove(&key) {
-            failed.push(error);
-            continue;
-        }
+    for (key, result) in results {
+        let new = match (result, offsets.remove(&key)) {
+            (Ok(()), Some(new)) => new,
+            (Err(error), _) => {
+                failed.push(error);
+                continue;
+            }
+            (Ok(()), None) => continue,
+        };
         let before = committed.get(&key).copied();
         let (topic, partition) = key;
         done.push(Move { group: group.to_owned(), topic, partition, committed: before, new });

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use milena_client::admin::Admin;
+use milena_client::consumer::PartitionKey;
 use milena_client::{Error as ClientError, cluster::Topic};
 
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ pub fn parse(text: &str) -> Result<TopicScope, String> {
 /// The partitions of some topics.
 ///
 /// Errors: a topic that does not exist, or has no such partition.
-pub async fn partitions(admin: &Admin, scopes: &[TopicScope]) -> Result<BTreeSet<(String, i32)>> {
+pub async fn partitions(admin: &Admin, scopes: &[TopicScope]) -> Result<BTreeSet<PartitionKey>> {
     let mut all = BTreeSet::new();
     for TopicScope { topic, partitions } in scopes {
         let known = admin.describe_topic(topic).await?;
@@ -56,7 +57,7 @@ pub async fn partitions(admin: &Admin, scopes: &[TopicScope]) -> Result<BTreeSet
 /// Checks that partitions are there and led, as whoever asks for their offsets must know.
 ///
 /// Errors: all that are not, as Kafka's tool says it.
-pub async fn check(admin: &Admin, partitions: &BTreeSet<(String, i32)>) -> Result<()> {
+pub async fn check(admin: &Admin, partitions: &BTreeSet<PartitionKey>) -> Result<()> {
     let topics: BTreeSet<&String> = partitions.iter().map(|(topic, _)| topic).collect();
     let topics: Vec<String> = topics.into_iter().cloned().collect();
     let known = admin.cluster().refresh(Some(&topics), false).await?;

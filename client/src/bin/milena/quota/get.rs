@@ -8,14 +8,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::{output, progress};
 
-const EXAMPLES: &str = "\
-Examples:
-  milena quota get
-  milena quota get --user alice
-  milena quota get --user alice --client-id-default --strict";
-
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     entity: entity::Options,

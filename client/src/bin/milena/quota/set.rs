@@ -8,18 +8,13 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::{output, progress, text};
 
-const EXAMPLES: &str = "\
-Examples:
-  milena quota set --user alice producer_byte_rate=1048576 consumer_byte_rate=2097152
-  milena quota set --client-id-default controller_mutation_rate=5
-  milena quota set --user alice producer_byte_rate= --remove consumer_byte_rate
-
+const NOTES: &str = "\
 Quotas: producer_byte_rate and consumer_byte_rate in bytes per second,
 controller_mutation_rate in partitions per second, request_percentage,
 and of addresses connection_creation_rate.";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = NOTES)]
 pub struct Arguments {
     #[command(flatten)]
     entity: entity::Options,

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use milena_client::Error as ClientError;
 use milena_client::admin::{
-    Admin, ByPartition, CommittedOffset, GroupDescription, GroupMember, OffsetSpec, Place,
+    Admin, ByPartition, CommittedOffset, GroupDescription, GroupMember, ListedOffset, OffsetSpec, RecordPlace,
 };
+use milena_client::consumer::PartitionKey;
 use serde_json::{Value, json};
 
 use super::state;
@@ -32,7 +33,7 @@ struct Ends {
     /// Log end offsets.
     end: ByPartition<i64>,
     /// Timestamps of records that somebody has not consumed, in milliseconds since 1970.
-    stamps: BTreeMap<Place, i64>,
+    stamps: BTreeMap<RecordPlace, i64>,
     now_ms: i64,
 }
 
@@ -59,7 +60,8 @@ pub async fn show(context: &Context, admin: &Admin, groups: &[GroupDescription])
     let nothing = Committed::new();
     let of = |group: &GroupDescription| committed.get(&group.group_id).unwrap_or(&nothing);
     let lines: Vec<Line<'_>> = groups.iter().flat_map(|group| lines(group, of(group))).collect();
-    let ends = progress::during("asking for the ends of partitions", look_up(admin, &lines)).await?;
+    let looking = look_up(admin, &lines, &mut failures);
+    let ends = progress::during("asking for the ends of partitions", looking).await?;
     if context.is_json() {
         output::json(&groups.iter().map(|group| as_json(group, &lines, &ends)).collect::<Vec<_>>())?;
     } else if !lines.is_empty() {
@@ -107,7 +109,7 @@ fn lines<'a>(group: &'a GroupDescription, committed: &'a Committed) -> Vec<Line<
 }
 
 impl Line<'_> {
-    fn key(&self) -> (String, i32) {
+    fn key(&self) -> PartitionKey {
         (self.topic.to_owned(), self.partition)
     }
 
@@ -126,13 +128,14 @@ impl Line<'_> {
     }
 
     /// The first record that is not consumed: retention may have passed what is committed.
-    fn next(&self, ends: &Ends) -> Option<Place> {
+    fn next(&self, ends: &Ends) -> Option<RecordPlace> {
         let start = ends.start.get(&self.key()).copied().unwrap_or(0);
         Some((self.topic.to_owned(), self.partition, self.committed?.offset.max(start)))
     }
 }
 
-async fn look_up(admin: &Admin, lines: &[Line<'_>]) -> Result<Ends> {
+/// What can be known of the partitions. Why something is not goes into `failures`.
+async fn look_up(admin: &Admin, lines: &[Line<'_>], failures: &mut Vec<ClientError>) -> Result<Ends> {
     let topics: BTreeSet<String> = lines.iter().map(|line| line.topic.to_owned()).collect();
     if topics.is_empty() {
         return Ok(Ends::default());
@@ -143,10 +146,10 @@ async fn look_up(admin: &Admin, lines: &[Line<'_>]) -> Result<Ends> {
         let topic = known.topic(line.topic).filter(|topic| topic.is_usable());
         topic.is_some_and(|topic| topic.leader(line.partition).is_ok())
     };
-    let end = offsets(admin, lines.iter().filter(is_led), OffsetSpec::Latest).await;
+    let end = offsets(admin, lines.iter().filter(is_led), OffsetSpec::Latest, failures).await;
     let mut ends = Ends { end, now_ms: time::now_ms(), ..Ends::default() };
     let behind: Vec<&Line<'_>> = lines.iter().filter(|line| line.lag(&ends) > Some(0)).collect();
-    ends.start = offsets(admin, behind.iter().copied(), OffsetSpec::Earliest).await;
+    ends.start = offsets(admin, behind.iter().copied(), OffsetSpec::Earliest, failures).await;
     let places = behind.iter().filter_map(|line| line.next(&ends)).collect();
     ends.stamps = admin.timestamps_at(&places).await;
     Ok(ends)
@@ -156,10 +159,25 @@ async fn offsets<'a>(
     admin: &Admin,
     lines: impl Iterator<Item = &'a Line<'a>>,
     spec: OffsetSpec,
+    failures: &mut Vec<ClientError>,
 ) -> ByPartition<i64> {
     let wanted = lines.map(|line| (line.key(), spec)).collect();
-    let listed = admin.list_offsets_of(&wanted, false).await;
-    listed.into_iter().filter_map(|(key, listed)| Some((key, listed.ok()?.offset?))).collect()
+    known(admin.list_offsets_of(&wanted, false).await, failures)
+}
+
+/// The offsets that were told; the others go into `failures`, so that nobody takes a gap in the table for an answer.
+fn known(
+    listed: ByPartition<Result<ListedOffset, ClientError>>,
+    failures: &mut Vec<ClientError>,
+) -> ByPartition<i64> {
+    let mut offsets = ByPartition::new();
+    for (key, listed) in listed {
+        match listed {
+            Ok(listed) => offsets.extend(listed.offset.map(|offset| (key, offset))),
+            Err(error) => failures.push(error),
+        }
+    }
+    offsets
 }
 
 fn row(line: &Line<'_>, ends: &Ends) -> Vec<String> {
@@ -200,4 +218,26 @@ fn as_json(group: &GroupDescription, lines: &[Line<'_>], ends: &Ends) -> Value {
     let mut group = state::as_json(group);
     group["partitions"] = Value::Array(partitions);
     group
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_protocol::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_not_told_is_a_failure_and_hides_no_other() {
+        let key = |partition: i32| ("t".to_owned(), partition);
+        let told = |offset| Ok(ListedOffset { partition: 0, offset, timestamp: None, leader_epoch: None });
+        let failed = || {
+            let (context, code) = ("offsets of t-1".to_owned(), ErrorCode::TopicAuthorizationFailed);
+            Err(ClientError::Broker { context, code, message: None })
+        };
+        let listed = ByPartition::from([(key(0), told(Some(7))), (key(1), failed()), (key(2), told(None))]);
+        let mut failures = Vec::new();
+        assert_eq!(known(listed, &mut failures), ByPartition::from([(key(0), 7)]));
+        let said: Vec<String> = failures.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["offsets of t-1: TOPIC_AUTHORIZATION_FAILED"]);
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use milena_client::admin::ByPartition;
+use milena_client::consumer::PartitionKey;
 
 /// Offsets by group. Lines without a group are those of `only`, the one group that is asked for.
 ///
@@ -21,7 +22,7 @@ pub fn parse(text: &str, only: Option<&str>) -> Result<BTreeMap<String, ByPartit
     if plan.is_empty() { Err("there is no offset in it".to_owned()) } else { Ok(plan) }
 }
 
-fn entry(line: &str, only: Option<&str>) -> Result<(String, (String, i32), i64), String> {
+fn entry(line: &str, only: Option<&str>) -> Result<(String, PartitionKey, i64), String> {
     let fields = fields(line)?;
     let (group, topic, partition, offset) = match (fields.as_slice(), only) {
         ([topic, partition, offset], Some(only)) => (only, topic, partition, offset),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use milena_client::admin::ByPartition;
+use milena_client::consumer::PartitionKey;
 
 /// Where a group is to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,13 +36,11 @@ pub struct Planned {
     pub warnings: Vec<String>,
 }
 
-type Key = (String, i32);
-
 /// Errors: why a group cannot be reset so, in the words of Kafka's tool.
 pub fn plan(
     strategy: &Strategy,
     group: &str,
-    partitions: &BTreeSet<Key>,
+    partitions: &BTreeSet<PartitionKey>,
     facts: &Facts,
 ) -> Result<Planned, String> {
     let mut planned = Planned::default();
@@ -72,22 +71,22 @@ pub fn plan(
     Ok(planned)
 }
 
-fn bounds(facts: &Facts, key: &Key) -> Result<(i64, i64), String> {
+fn bounds(facts: &Facts, key: &PartitionKey) -> Result<(i64, i64), String> {
     let both = facts.start.get(key).copied().zip(facts.end.get(key).copied());
     both.ok_or_else(|| format!("{} does not say where it begins and ends", name(key)))
 }
 
-fn no_commit(key: &Key) -> String {
+fn no_commit(key: &PartitionKey) -> String {
     format!("cannot shift offset for partition {} since there is no current committed offset", name(key))
 }
 
-fn name((topic, partition): &Key) -> String {
+fn name((topic, partition): &PartitionKey) -> String {
     format!("{topic}-{partition}")
 }
 
 impl Planned {
     /// The offset, or the end of the partition that it lies beyond.
-    fn within(&mut self, key: &Key, offset: i64, start: i64, end: i64) -> i64 {
+    fn within(&mut self, key: &PartitionKey, offset: i64, start: i64, end: i64) -> i64 {
         let (beyond, nearest) = match offset {
             _ if offset > end => ("higher than latest", end),
             _ if offset < start => ("lower than earliest", start),
@@ -100,7 +99,7 @@ impl Planned {
         nearest
     }
 
-    fn too_young(&mut self, (topic, partition): &Key, end: i64) -> i64 {
+    fn too_young(&mut self, (topic, partition): &PartitionKey, end: i64) -> i64 {
         self.warnings.push(format!(
             "partition {partition} of topic {topic} has no record from that time on; falling back to the latest offset"
         ));
@@ -115,7 +114,7 @@ mod tests {
     const START: i64 = 10;
     const END: i64 = 100;
 
-    fn key() -> Key {
+    fn key() -> PartitionKey {
         ("t".to_owned(), 0)
     }
 
