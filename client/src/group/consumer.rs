@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::assignor::Assignor;
 use super::clock::PollClock;
 use super::commit::CommitOffsets;
 use super::commits::Commits;
@@ -64,6 +65,8 @@ pub struct GroupConsumer {
     owned: Owned,
     /// The generation that `owned` is of; −1 while not in a group.
     generation: i32,
+    /// What the group chose in that generation.
+    assignor: Option<Assignor>,
     /// What was last assigned.
     last: Holding,
     link: Link,
@@ -110,6 +113,7 @@ impl GroupConsumer {
             steps: VecDeque::new(),
             owned: Owned::new(),
             generation: -1,
+            assignor: None,
             last: Holding::default(),
             commits: Commits::new(now + group.auto_commit_interval),
             link,
@@ -227,6 +231,17 @@ impl GroupConsumer {
     /// The group's generation that this member is in.
     pub fn generation(&self) -> Option<i32> {
         (self.generation >= 0).then_some(self.generation)
+    }
+
+    /// The assignor that the group has chosen, while this member is in it. A cooperative one may give a newcomer nothing at
+    /// first, and the rest when others have given it up.
+    pub fn assignor(&self) -> Option<Assignor> {
+        self.assignor
+    }
+
+    /// Whether an [`Event::Assigned`] is on its way.
+    pub fn is_rebalancing(&self) -> bool {
+        !self.steps.is_empty() || !matches!(self.phase, Phase::Member(_))
     }
 
     /// Commits what was consumed if `enable.auto.commit` is on, and leaves the group, so that others go on at once. Static

@@ -106,11 +106,12 @@ impl GroupConsumer {
     }
 
     fn install(&mut self, joined: Joined) {
-        let Joined { session, mut assigned } = joined;
+        let Joined { session, assignor, mut assigned } = joined;
         let count = assigned.len();
         let subscription = self.subscription.as_ref();
         assigned.retain(|(topic, _)| subscription.is_some_and(|subscription| subscription.takes(topic)));
         self.generation = session.identity.generation;
+        self.assignor = Some(assignor);
         tracing::info!(
             group = self.config.group_id,
             member = session.identity.member_id,
@@ -176,6 +177,7 @@ impl GroupConsumer {
         self.drop_partitions(&all);
         self.phase = Phase::Outside;
         self.generation = -1;
+        self.assignor = None;
         if !keeps_id {
             self.known_id.set("");
         }
