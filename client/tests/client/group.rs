@@ -272,6 +272,26 @@ async fn a_rebalance_commits_revokes_and_assigns_in_that_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_is_gone_when_it_commits_before_a_rebalance_hears_what_it_lost() {
+    for (assignor, given) in [(Assignor::Range, None), (Assignor::CooperativeSticky, Some(vec![1, 2]))] {
+        let fake = Fake::new();
+        fill(&fake, 1).await;
+        let mut consumer = member_with(&fake, GroupConfig { assignors: vec![assignor], ..config() });
+        expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+        fake.state().group.given = given;
+        fake.trouble(ApiKey::OffsetCommit, &[Trouble::Error(ErrorCode::UnknownMemberId)]);
+        fake.trouble(ApiKey::Heartbeat, &[Trouble::Error(ErrorCode::RebalanceInProgress)]);
+        // It never heard that it is to give the partition up, nor of those that it was to have for it.
+        expect(&mut consumer, &["lost 1"]).await;
+        let (lost, joins) = (Instant::now(), fake.count(ApiKey::JoinGroup));
+        fake.state().group.given = None;
+        expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+        assert!(fake.count(ApiKey::JoinGroup) > joins, "it joins anew");
+        assert!(lost.elapsed() >= Duration::from_millis(100), "but not at once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cooperative_member_keeps_reading_and_gives_up_only_what_moves() {
     let fake = Fake::new();
     fill(&fake, 4).await;

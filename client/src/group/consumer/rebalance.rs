@@ -24,11 +24,15 @@ impl GroupConsumer {
     /// Takes the next step. A step that is broken off is taken again.
     pub(super) async fn step(&mut self) -> Option<Event> {
         match self.steps.front() {
-            Some(Step::Commit) => self.commit_before_rebalance().await,
+            Some(Step::Commit) => {
+                self.commit_before_rebalance().await;
+                // It may have found out that there is nothing left to rebalance: then other steps stand here.
+                self.steps.pop_front_if(|step| matches!(step, Step::Commit));
+                return None;
+            }
             Some(Step::Join) => sleep_until(self.join_at).await,
             _ => {}
         }
-        // The commit may have found out that there is nothing left to rebalance: then other steps stand here.
         match self.steps.pop_front()? {
             Step::Commit => None,
             Step::Announce(event) => Some(event),
@@ -166,13 +170,6 @@ impl GroupConsumer {
     }
 
     fn give_all_up(&mut self, keeps_id: bool) {
-        // What the caller has been told of needs no second farewell.
-        let told: BTreeSet<PartitionKey> = self
-            .steps
-            .drain(..)
-            .filter_map(|step| if let Step::Drop(partitions) = step { Some(partitions) } else { None })
-            .flatten()
-            .collect();
         let all: BTreeSet<PartitionKey> = self.owned.keys().cloned().collect();
         self.drop_partitions(&all);
         self.phase = Phase::Outside;
@@ -182,9 +179,9 @@ impl GroupConsumer {
             self.known_id.set("");
         }
         self.hold_back();
-        let lost: Vec<PartitionKey> = all.difference(&told).cloned().collect();
+        let lost = steps::to_be_lost(all, std::mem::take(&mut self.steps));
         if !lost.is_empty() {
-            self.steps.push_back(Step::Announce(Event::Lost(lost)));
+            self.steps.push_back(Step::Announce(Event::Lost(lost.into_iter().collect())));
         }
     }
 
