@@ -48,6 +48,11 @@ pub(super) struct Committed {
 }
 
 impl Committed {
+    /// Nothing was asked for.
+    pub(super) fn nothing(link: Link, identity: Identity) -> Self {
+        Self { link, identity, acknowledged: BTreeMap::new(), refused: BTreeMap::new(), error: None }
+    }
+
     /// The error codes that the coordinator answered with.
     pub(super) fn codes(&self) -> impl Iterator<Item = ErrorCode> {
         self.refused.values().copied().chain(self.error.as_ref().and_then(Error::code))

@@ -186,7 +186,8 @@ impl GroupConsumer {
 
     /// Commits these offsets, of partitions that are owned.
     ///
-    /// Errors: as [`GroupConsumer::commit`].
+    /// Errors: as [`GroupConsumer::commit`]; REBALANCE_IN_PROGRESS for each partition that is not owned, or not any more
+    /// after a join under way. The others are committed.
     pub async fn commit_offsets(&mut self, offsets: CommitOffsets) -> Result<()> {
         let limit = self.cluster.config().api_timeout;
         self.commit_within(offsets, limit).await

@@ -336,6 +336,33 @@ async fn a_commit_that_a_join_overtakes_is_made_in_the_next_generation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_owned_no_more_is_not_committed() {
+    let fake = Fake::new();
+    fill(&fake, 1).await;
+    let mut consumer = member_with(&fake, manual());
+    expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+    let offset = CommitOffset { offset: 1, metadata: String::new() };
+    let offsets =
+        |partitions: &[i32]| keys(partitions).into_iter().map(|key| (key, offset.clone())).collect();
+    let refused = |partition| (TOPIC.to_owned(), partition, ErrorCode::RebalanceInProgress);
+    let error = consumer.commit_offsets(offsets(&[0, 1])).await.expect_err("it does not own both");
+    assert!(matches!(&error, Error::CommitFailed { failed } if *failed == [refused(1)]), "{error}");
+    assert_eq!(fake.state().group.committed, Some(1), "what it owns is committed");
+    // The caller gives the partition up, and while the join is under way it belongs to nobody.
+    fake.state().group.committed = Some(7);
+    fake.trouble(ApiKey::Heartbeat, &[Trouble::Error(ErrorCode::RebalanceInProgress)]);
+    fake.trouble(ApiKey::SyncGroup, &[Trouble::Error(ErrorCode::RebalanceInProgress); 2]);
+    expect(&mut consumer, &["revoked 1"]).await;
+    let joins = fake.count(ApiKey::JoinGroup);
+    while fake.count(ApiKey::JoinGroup) == joins {
+        idle(&mut consumer, Duration::from_millis(10)).await;
+    }
+    let error = consumer.commit_offsets(offsets(&[0])).await.expect_err("it owns nothing");
+    assert!(matches!(&error, Error::CommitFailed { failed } if *failed == [refused(0)]), "{error}");
+    assert_eq!(fake.state().group.committed, Some(7), "another may be further on");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_fenced_by_generation_loses_its_partitions_and_joins_anew() {
     for (code, id) in [(ErrorCode::IllegalGeneration, "member-1"), (ErrorCode::UnknownMemberId, "")] {
         let fake = Fake::new();

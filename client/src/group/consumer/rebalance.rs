@@ -1,6 +1,6 @@
 //! Rebalances: the steps towards a join, what a join brings, and how a membership ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use milena_protocol::ErrorCode;
@@ -191,29 +191,42 @@ impl GroupConsumer {
     }
 
     /// Commits, behind the commit that may be under way: an older offset must not arrive after a younger one. A join under
-    /// way may end the generation that the commit is made in; then it is made once more in the next.
-    pub(super) async fn commit_within(&mut self, offsets: CommitOffsets, limit: Duration) -> Result<()> {
+    /// way may end the generation that the commit is made in; then what is owned in the next is committed once more there.
+    pub(super) async fn commit_within(&mut self, mut offsets: CommitOffsets, limit: Duration) -> Result<()> {
         if let Some(before) = self.commits.settled().await? {
             self.committed_automatically(before);
         }
-        if offsets.is_empty() {
-            return Ok(());
-        }
+        let mut foreign = self.take_foreign(&mut offsets);
         let mut committed = self.commit_once(offsets.clone(), limit).await?;
         if committed.is_out_of_date() && matches!(self.phase, Phase::Joining(_)) {
             let joined = tokio::time::timeout(limit, joining(&mut self.phase)).await;
             if let Ok(joined) = joined {
                 self.joined(joined)?;
+                // Whoever has the others now may be further on.
+                foreign.append(&mut self.take_foreign(&mut offsets));
                 committed = self.commit_once(offsets, limit).await?;
             }
         }
         if !self.is_of_this_membership(&committed) {
             committed.blame_the_rebalance();
         }
+        committed.refused.extend(foreign);
         committed.outcome()
     }
 
+    /// Takes out what is not owned, with the reason. Outside of the group nothing is, for another reason.
+    fn take_foreign(&self, offsets: &mut CommitOffsets) -> BTreeMap<PartitionKey, ErrorCode> {
+        if self.generation < 0 {
+            return BTreeMap::new();
+        }
+        let foreign = offsets.extract_if(.., |key, _| !self.owned.contains_key(key));
+        foreign.map(|(key, _)| (key, ErrorCode::RebalanceInProgress)).collect()
+    }
+
     async fn commit_once(&mut self, offsets: CommitOffsets, limit: Duration) -> Result<Committed> {
+        if offsets.is_empty() {
+            return Ok(Committed::nothing(self.link.clone(), self.identity()));
+        }
         if self.generation < 0 {
             let failed =
                 offsets.into_keys().map(|(topic, partition)| (topic, partition, ErrorCode::UnknownMemberId));
