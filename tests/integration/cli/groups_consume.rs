@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use milena_client::config::{ConsumerConfig, GroupConfig, OffsetReset};
@@ -203,10 +204,15 @@ fn ending(shell: &Shell, strategy: &str) -> Child {
     shell.command(&words).stdout(Stdio::piped()).spawn().expect("milena runs")
 }
 
+type Lines = std::io::Lines<BufReader<ChildStdout>>;
+
+fn output(child: &mut Child) -> Lines {
+    BufReader::new(child.stdout.take().expect("piped")).lines()
+}
+
 /// Reads on in a thread until the output ends.
-fn drained(child: &mut Child) -> std::thread::JoinHandle<Vec<String>> {
-    let output = BufReader::new(child.stdout.take().expect("piped"));
-    std::thread::spawn(move || output.lines().map_while(Result::ok).collect())
+fn drained(lines: Lines) -> JoinHandle<Vec<String>> {
+    std::thread::spawn(move || lines.map_while(Result::ok).collect())
 }
 
 #[test]
@@ -225,7 +231,17 @@ fn members_that_do_not_follow_read_their_shares_to_the_end() {
         wait::eventually("the first is in the group", PATIENCE, || state("Stable"));
         let mut second = ending(&shell, strategy);
         wait::eventually("the second waits for the first", PATIENCE, || state("PreparingRebalance"));
-        let outputs = [drained(&mut first), drained(&mut second)].map(|output| output.join().expect("read"));
+        // The first goes on a little at a time, and hears of the second long before its end.
+        let mut lines = output(&mut first);
+        let mut outputs = [Vec::new(), Vec::new()];
+        wait::eventually("both are in the group", PATIENCE, || {
+            outputs[0].extend(lines.by_ref().take(100).map_while(Result::ok));
+            !state("PreparingRebalance")
+        });
+        let rest = [drained(lines), drained(output(&mut second))];
+        for (output, rest) in outputs.iter_mut().zip(rest) {
+            output.extend(rest.join().expect("it is read"));
+        }
         for child in [&mut first, &mut second] {
             let ended = wait::poll(PATIENCE, || child.try_wait().expect("it can be asked"));
             assert_eq!(ended.expect("it ends").code(), Some(0), "{strategy}");
