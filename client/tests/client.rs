@@ -349,3 +349,20 @@ async fn clones_of_a_cluster_share_connections() {
     assert!(Arc::ptr_eq(&one, &other));
     assert_eq!(fake.count(ApiKey::ApiVersions), 1);
 }
+
+#[tokio::test]
+async fn a_partition_that_nobody_leads_holds_up_no_other() {
+    let fake = Fake::new();
+    fill(&fake, 3).await;
+    fake.state().others = [(1, -1)].into();
+    let mut consumer = Consumer::new(fake.cluster(), ConsumerConfig::default());
+    consumer.assign(TOPIC, 0, 0);
+    consumer.assign(TOPIC, 1, 0);
+    assert_eq!(read(&mut consumer, 3).await, numbers(0..3));
+    // It is read as soon as somebody leads it.
+    fake.state().others = [(1, 2)].into();
+    let led = async {
+        while !consumer.poll().await.expect("it can be read").iter().any(|part| part.partition == 1) {}
+    };
+    soon("the other partition", led).await;
+}

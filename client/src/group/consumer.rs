@@ -26,7 +26,7 @@ use super::steps::{Owned, Place, Step};
 use super::task::Task;
 use super::topics::{Pattern, Subscription};
 use super::wire;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Retry};
 use crate::config::{ConsumerConfig, GroupConfig};
 use crate::consumer::{Consumer, Fetched, PartitionKey};
 use crate::error::{Error, Result};
@@ -74,6 +74,8 @@ pub struct GroupConsumer {
     placing: Option<Task<Placed>>,
     /// Partitions that found no place are tried again then.
     place_at: Instant,
+    /// While some wait for what may come right, such as a leader.
+    place_retry: Option<Retry>,
     /// The next join may not begin before.
     join_at: Instant,
     fenced: Option<Error>,
@@ -119,6 +121,7 @@ impl GroupConsumer {
             link,
             placing: None,
             place_at: now,
+            place_retry: None,
             join_at: now,
             fenced: None,
             is_outdated: false,

@@ -526,3 +526,35 @@ async fn without_group_or_subscription_nothing_is_sent() {
     consumer.close().await.expect("there is nothing to do");
     assert!(fake.state().requests.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_nobody_leads_holds_up_no_other() {
+    let fake = Fake::new();
+    fill(&fake, 2).await;
+    fake.state().others = [(1, -1)].into();
+    let mut consumer = member(&fake);
+    expect(&mut consumer, &["assigned 2"]).await;
+    let start = Instant::now();
+    expect(&mut consumer, &["records below 1", "records below 2"]).await;
+    assert!(start.elapsed() < 5 * SECOND, "{:?}", start.elapsed());
+    let lookups = fake.count(ApiKey::Metadata);
+    idle(&mut consumer, 30 * SECOND).await;
+    let lookups = fake.count(ApiKey::Metadata) - lookups;
+    assert!(lookups < 100, "pauses grow: {lookups}");
+    fake.state().others = [(1, 1)].into();
+    idle(&mut consumer, 2 * SECOND).await;
+    assert_eq!(consumer.position(TOPIC, 1), Some(0), "it has a place");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_newer_than_what_is_known_of_its_topic_is_found() {
+    let fake = Fake::new();
+    fill(&fake, 1).await;
+    fake.state().group.given = Some(vec![0, 1]);
+    let mut consumer = member(&fake);
+    expect(&mut consumer, &["assigned 2", "records below 1"]).await;
+    assert_eq!(consumer.position(TOPIC, 1), None);
+    fake.state().others = [(1, 1)].into();
+    idle(&mut consumer, 3 * SECOND).await;
+    assert_eq!(consumer.position(TOPIC, 1), Some(0));
+}

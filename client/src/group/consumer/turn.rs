@@ -148,10 +148,8 @@ impl GroupConsumer {
     }
 
     fn placed(&mut self, placed: Result<Placed>) -> Result<()> {
-        let Placed { link, result } = placed?;
+        let Placed { link, found, outcome } = placed?;
         self.link = link;
-        let backoff = self.cluster.config().retry_backoff;
-        let found = result.inspect_err(|_| self.place_at = Instant::now() + backoff)?;
         for (key, offset) in found.positions {
             // Otherwise the caller has chosen a position meanwhile.
             if let Some(place @ (Place::Unknown | Place::OutOfRange)) = self.owned.get_mut(&key) {
@@ -160,7 +158,18 @@ impl GroupConsumer {
             }
         }
         self.commits.acknowledge(found.committed);
-        self.place_at = Instant::now() + self.cluster.config().retry_backoff_max;
+        let client = self.cluster.config();
+        self.place_at = Instant::now() + client.retry_backoff;
+        // The error is told once everything that was found has its place.
+        outcome?;
+        let retry = self.place_retry.take();
+        let Some(error) = found.waits_for else {
+            self.place_at = Instant::now() + client.retry_backoff_max;
+            return Ok(());
+        };
+        let mut retry = retry.unwrap_or_else(|| self.cluster.retry());
+        self.place_at = Instant::now() + retry.next_pause(error)?;
+        self.place_retry = Some(retry);
         Ok(())
     }
 
