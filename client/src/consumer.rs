@@ -194,8 +194,16 @@ impl Consumer {
                 failed.get_or_insert(partition_error(&part, code));
                 continue;
             }
-            self.positions.insert(key, part.next_offset()?);
-            fetched.push(part);
+            // What is wrong with one partition must not cost the others what came of them.
+            match part.next_offset() {
+                Ok(next_offset) => {
+                    self.positions.insert(key, next_offset);
+                    fetched.push(part);
+                }
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
         }
         match failed {
             Some(error) if fetched.iter().all(Fetched::is_empty) => Err(error),

@@ -366,3 +366,20 @@ async fn a_partition_that_nobody_leads_holds_up_no_other() {
     };
     soon("the other partition", led).await;
 }
+
+#[tokio::test]
+async fn what_came_beside_a_corrupt_partition_is_not_skipped() {
+    let fake = Fake::new();
+    fill(&fake, 3).await;
+    {
+        let mut state = fake.state();
+        (state.others, state.is_garbled) = ([(1, 1)].into(), true);
+    }
+    let mut consumer = Consumer::new(fake.cluster(), ConsumerConfig::default());
+    consumer.assign(TOPIC, 0, 0);
+    consumer.assign(TOPIC, 1, 0);
+    assert_eq!(read(&mut consumer, 3).await, numbers(0..3));
+    let error = soon("a poll", consumer.poll()).await.expect_err("nothing else is left");
+    assert!(matches!(error, Error::Corrupt(_)), "{error}");
+    assert_eq!((consumer.position(TOPIC, 0), consumer.position(TOPIC, 1)), (Some(3), Some(0)));
+}

@@ -277,6 +277,7 @@ fn commit(
     error: Option<ErrorCode>,
 ) -> OffsetCommitResponse<'static> {
     let generation = request.generation_id_or_member_epoch;
+    let error = error.or(state.is_gone.then_some(ErrorCode::UnknownTopicOrPartition));
     let error_code = judged(state, error, &request.member_id, generation);
     let offset = request.topics[0].partitions[0].committed_offset;
     let commit = Commit { member_id: request.member_id.to_string(), generation, offset };

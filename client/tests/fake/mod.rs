@@ -63,6 +63,10 @@ pub struct State {
     pub leader: i32,
     /// Further partitions, which are empty, and their leaders; −1 for none.
     pub others: BTreeMap<i32, i32>,
+    /// Whether the topic does not exist for the moment.
+    pub is_gone: bool,
+    /// Whether the others are full of what is no batch, not empty.
+    pub is_garbled: bool,
     pub log: Vec<Stored>,
     /// What happens to the next requests of an API, in order.
     pub troubles: Vec<(ApiKey, VecDeque<Trouble>)>,
@@ -84,6 +88,8 @@ impl Fake {
         Self(Arc::new(Mutex::new(State {
             leader: 1,
             others: BTreeMap::new(),
+            is_garbled: false,
+            is_gone: false,
             log: Vec::new(),
             troubles: Vec::new(),
             newest: Vec::new(),
@@ -293,7 +299,9 @@ fn metadata(state: &State) -> MetadataResponse<'static> {
     };
     let others = state.others.iter().map(|(index, leader)| (*index, *leader));
     let partitions = std::iter::once((0, state.leader)).chain(others).map(partition).collect();
+    let error_code = if state.is_gone { ErrorCode::UnknownTopicOrPartition.as_i16() } else { 0 };
     let topic = MetadataResponseTopic {
+        error_code,
         name: Some(TOPIC.into()),
         topic_id: topic_id(),
         partitions,
@@ -375,10 +383,15 @@ fn fetch(
     request: &FetchRequest<'_>,
     error: Option<ErrorCode>,
 ) -> FetchResponse<'static> {
+    let error = error.or(state.is_gone.then_some(ErrorCode::UnknownTopicOrPartition));
     let partitions = request.topics[0].partitions.iter();
     let partitions = partitions.map(|asked| match asked.partition {
         0 => first(state, broker, asked.fetch_offset, error),
-        index => PartitionData { partition_index: index, ..Default::default() },
+        index => PartitionData {
+            partition_index: index,
+            records: Some(Records::from(if state.is_garbled { vec![1; 20] } else { Vec::new() })),
+            ..Default::default()
+        },
     });
     let topic = FetchableTopicResponse {
         topic: TOPIC.into(),
