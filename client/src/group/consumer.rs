@@ -255,7 +255,7 @@ impl GroupConsumer {
     pub async fn close(mut self) -> Result<()> {
         self.steps.clear();
         let committed = if self.config.enable_auto_commit && self.fenced.is_none() {
-            let positions = self.commits.unacknowledged(self.positions());
+            let positions = self.uncommitted();
             let limit = self.cluster.config().api_timeout.min(CLOSE_MAX);
             self.commit_within(positions, limit).await
         } else {

@@ -184,8 +184,8 @@ async fn an_automatic_commit_that_failed_is_not_counted_and_tried_again() {
     let mut consumer = member(&fake);
     let troubles = [
         Trouble::Error(ErrorCode::CoordinatorLoadInProgress),
+        Trouble::Error(ErrorCode::LeaderNotAvailable),
         Trouble::Error(ErrorCode::UnknownTopicOrPartition),
-        Trouble::Error(ErrorCode::TopicAuthorizationFailed),
     ];
     fake.trouble(ApiKey::OffsetCommit, &troubles);
     expect(&mut consumer, &["assigned 1", "records below 1"]).await;
@@ -226,11 +226,14 @@ async fn commits_are_tried_again_until_the_coordinator_has_them() {
         Trouble::Error(ErrorCode::CoordinatorLoadInProgress),
         Trouble::HangUp,
         Trouble::Lost,
-        Trouble::Error(ErrorCode::UnknownTopicOrPartition),
+        Trouble::Error(ErrorCode::LeaderNotAvailable),
     ];
     fake.trouble(ApiKey::OffsetCommit, &troubles);
     consumer.commit().await.expect("it is committed");
     assert_eq!((fake.count(ApiKey::OffsetCommit), fake.state().group.committed), (5, Some(1)));
+    fake.trouble(ApiKey::OffsetCommit, &[Trouble::Error(ErrorCode::UnknownTopicOrPartition)]);
+    let error = consumer.commit().await.expect_err("nobody waits for a topic to come back");
+    assert_eq!(error.code(), Some(ErrorCode::UnknownTopicOrPartition));
     fake.trouble(ApiKey::OffsetCommit, &[Trouble::Error(ErrorCode::OffsetMetadataTooLarge)]);
     let offset = CommitOffset { offset: 1, metadata: "x".repeat(5000) };
     let error = consumer.commit_offsets([(keys(&[0])[0].clone(), offset)].into()).await.expect_err("refused");
@@ -557,4 +560,18 @@ async fn a_partition_that_is_newer_than_what_is_known_of_its_topic_is_found() {
     fake.state().others = [(1, 1)].into();
     idle(&mut consumer, 3 * SECOND).await;
     assert_eq!(consumer.position(TOPIC, 1), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_committed_of_a_topic_while_it_is_gone() {
+    let fake = Fake::new();
+    fill(&fake, 1).await;
+    let mut consumer = member(&fake);
+    expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+    fake.state().is_gone = true;
+    idle(&mut consumer, 60 * SECOND).await;
+    assert_eq!(fake.count(ApiKey::OffsetCommit), 0);
+    fake.state().is_gone = false;
+    idle(&mut consumer, 10 * SECOND).await;
+    assert_eq!((fake.count(ApiKey::OffsetCommit), fake.state().group.committed), (1, Some(1)));
 }

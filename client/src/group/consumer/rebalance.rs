@@ -55,7 +55,7 @@ impl GroupConsumer {
         if !self.config.enable_auto_commit {
             return;
         }
-        let positions = self.commits.unacknowledged(self.positions());
+        let positions = self.uncommitted();
         let client = self.cluster.config();
         let limit = client.api_timeout.min(BEFORE_REBALANCE_MAX).min(self.config.max_poll_interval / 2);
         if let Err(error) = self.commit_within(positions, limit).await {
