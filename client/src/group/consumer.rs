@@ -249,18 +249,17 @@ impl GroupConsumer {
     }
 
     /// Commits what was consumed if `enable.auto.commit` is on, and leaves the group, so that others go on at once. Static
-    /// members stay: their partitions wait for them until the session expires.
+    /// members stay: their partitions wait for them until the session expires. The commit may take thirty seconds, and
+    /// leaving five.
     ///
     /// Errors: those of the commit, and of leaving; the consumer is closed all the same.
     pub async fn close(mut self) -> Result<()> {
         self.steps.clear();
-        let committed = if self.config.enable_auto_commit && self.fenced.is_none() {
-            let positions = self.uncommitted();
-            let limit = self.cluster.config().api_timeout.min(CLOSE_MAX);
-            self.commit_within(positions, limit).await
-        } else {
-            self.commits.settled().await.map(|_| ())
-        };
+        let commits = self.config.enable_auto_commit && self.fenced.is_none();
+        let positions = if commits { self.uncommitted() } else { CommitOffsets::new() };
+        // Also a commit under way is waited for.
+        let limit = self.cluster.config().api_timeout.min(CLOSE_MAX);
+        let committed = self.commit_within(positions, limit).await;
         self.phase = Phase::Outside;
         let member_id = self.known_id.get();
         let stays = self.config.group_instance_id.is_some() || self.fenced.is_some();

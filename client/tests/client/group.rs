@@ -575,3 +575,30 @@ async fn nothing_is_committed_of_a_topic_while_it_is_gone() {
     idle(&mut consumer, 10 * SECOND).await;
     assert_eq!((fake.count(ApiKey::OffsetCommit), fake.state().group.committed), (1, Some(1)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_is_silent_holds_up_neither_a_rebalance_nor_the_end_for_long() {
+    let fake = Fake::new();
+    fill(&fake, 1).await;
+    let mut consumer = member(&fake);
+    expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+    fake.trouble(ApiKey::OffsetCommit, &[Trouble::Silence]);
+    fake.trouble(ApiKey::Heartbeat, &[Trouble::Error(ErrorCode::RebalanceInProgress)]);
+    let start = Instant::now();
+    expect(&mut consumer, &["revoked 1"]).await;
+    // A heartbeat comes after three seconds.
+    assert!(start.elapsed() < 14 * SECOND, "{:?}", start.elapsed());
+
+    let fake = Fake::new();
+    fill(&fake, 1).await;
+    let mut consumer = member(&fake);
+    expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+    fake.trouble(ApiKey::OffsetCommit, &[Trouble::Silence; 2]);
+    fake.trouble(ApiKey::LeaveGroup, &[Trouble::Silence]);
+    idle(&mut consumer, 6 * SECOND).await;
+    assert_eq!(fake.count(ApiKey::OffsetCommit), 1, "an automatic commit is under way");
+    let start = Instant::now();
+    let error = consumer.close().await.expect_err("nobody answers");
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    assert!(start.elapsed() < 36 * SECOND, "{:?}", start.elapsed());
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use milena_protocol::ErrorCode;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Event, GroupConsumer, Phase};
 use crate::cluster::Retry;
@@ -192,19 +192,22 @@ impl GroupConsumer {
 
     /// Commits, behind the commit that may be under way: an older offset must not arrive after a younger one. A join under
     /// way may end the generation that the commit is made in; then what is owned in the next is committed once more there.
+    ///
+    /// `limit` is for all of this. A commit that takes longer goes on, and is heard of later.
     pub(super) async fn commit_within(&mut self, mut offsets: CommitOffsets, limit: Duration) -> Result<()> {
-        if let Some(before) = self.commits.settled().await? {
+        let deadline = Instant::now() + limit;
+        if let Some(before) = by(deadline, limit, self.commits.settled()).await? {
             self.committed_automatically(before);
         }
         let mut foreign = self.take_foreign(&mut offsets);
-        let mut committed = self.commit_once(offsets.clone(), limit).await?;
+        let mut committed = self.commit_once(offsets.clone(), deadline, limit).await?;
         if committed.is_out_of_date() && matches!(self.phase, Phase::Joining(_)) {
-            let joined = tokio::time::timeout(limit, joining(&mut self.phase)).await;
+            let joined = timeout_at(deadline, joining(&mut self.phase)).await;
             if let Ok(joined) = joined {
                 self.joined(joined)?;
                 // Whoever has the others now may be further on.
                 foreign.append(&mut self.take_foreign(&mut offsets));
-                committed = self.commit_once(offsets, limit).await?;
+                committed = self.commit_once(offsets, deadline, limit).await?;
             }
         }
         if !self.is_of_this_membership(&committed) {
@@ -223,7 +226,12 @@ impl GroupConsumer {
         foreign.map(|(key, _)| (key, ErrorCode::RebalanceInProgress)).collect()
     }
 
-    async fn commit_once(&mut self, offsets: CommitOffsets, limit: Duration) -> Result<Committed> {
+    async fn commit_once(
+        &mut self,
+        offsets: CommitOffsets,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<Committed> {
         if offsets.is_empty() {
             return Ok(Committed::nothing(self.link.clone(), self.identity()));
         }
@@ -233,11 +241,12 @@ impl GroupConsumer {
             return Err(Error::CommitFailed { failed: failed.collect() });
         }
         let client = self.cluster.config();
-        let retry = Retry::new(client.retry_backoff, client.retry_backoff_max, limit);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let retry = Retry::new(client.retry_backoff, client.retry_backoff_max, left);
         let commit =
             commit::commit(self.link.clone(), self.config.clone(), self.identity(), offsets, Some(retry));
         self.commits.begin(Task::spawn(commit));
-        let committed = self.commits.finished().await?;
+        let committed = by(deadline, limit, self.commits.finished()).await?;
         self.heed(&committed);
         Ok(committed)
     }
@@ -278,6 +287,13 @@ impl GroupConsumer {
             }
         }
     }
+}
+
+/// Waits for a commit until a deadline that was `limit` away.
+async fn by<T>(deadline: Instant, limit: Duration, commit: impl Future<Output = Result<T>>) -> Result<T> {
+    let timed_out =
+        || Error::TimedOut { what: "committing offsets".to_owned(), timeout_ms: limit.as_millis() as u64 };
+    timeout_at(deadline, commit).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 /// Waits for the join under way, for ever if there is none.
