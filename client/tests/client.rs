@@ -5,6 +5,8 @@ mod fake;
 mod group;
 #[path = "client/in_flight.rs"]
 mod in_flight;
+#[path = "client/places.rs"]
+mod places;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::fake::{Fake, TOPIC, Trouble};
 use super::fill;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-fn config() -> GroupConfig {
+pub(super) fn config() -> GroupConfig {
     GroupConfig {
         group_id: "g".to_owned(),
         auto_offset_reset: OffsetReset::Earliest,
@@ -23,7 +23,7 @@ fn config() -> GroupConfig {
 }
 
 /// Each partition is an answer of its own, so that a test sees every step.
-fn member_with(fake: &Fake, config: GroupConfig) -> GroupConsumer {
+pub(super) fn member_with(fake: &Fake, config: GroupConfig) -> GroupConsumer {
     let cluster = fake.cluster_with(milena_client::ClientConfig {
         bootstrap_servers: vec!["broker-1:9092".to_owned()],
         ..milena_client::ClientConfig::default()
@@ -34,7 +34,7 @@ fn member_with(fake: &Fake, config: GroupConfig) -> GroupConsumer {
     consumer
 }
 
-fn member(fake: &Fake) -> GroupConsumer {
+pub(super) fn member(fake: &Fake) -> GroupConsumer {
     member_with(fake, config())
 }
 
@@ -42,12 +42,12 @@ fn manual() -> GroupConfig {
     GroupConfig { enable_auto_commit: false, ..config() }
 }
 
-fn keys(partitions: &[i32]) -> Vec<(String, i32)> {
+pub(super) fn keys(partitions: &[i32]) -> Vec<(String, i32)> {
     partitions.iter().map(|partition| (TOPIC.to_owned(), *partition)).collect()
 }
 
 /// The next event in a few words; records by the offset after them.
-async fn next(consumer: &mut GroupConsumer) -> Result<String> {
+pub(super) async fn next(consumer: &mut GroupConsumer) -> Result<String> {
     loop {
         let polled = tokio::time::timeout(3600 * SECOND, consumer.poll()).await.expect("a poll hangs");
         match polled? {
@@ -60,14 +60,14 @@ async fn next(consumer: &mut GroupConsumer) -> Result<String> {
     }
 }
 
-async fn expect(consumer: &mut GroupConsumer, events: &[&str]) {
+pub(super) async fn expect(consumer: &mut GroupConsumer, events: &[&str]) {
     for expected in events {
         assert_eq!(next(consumer).await.expect("no error"), *expected);
     }
 }
 
 /// Polls on in vain for some time.
-async fn idle(consumer: &mut GroupConsumer, duration: Duration) {
+pub(super) async fn idle(consumer: &mut GroupConsumer, duration: Duration) {
     let heard = tokio::time::timeout(duration, next(consumer)).await;
     assert!(heard.is_err(), "{heard:?}");
 }
@@ -454,75 +454,6 @@ async fn a_poll_that_is_dropped_breaks_no_join_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_is_committed_the_policy_decides() {
-    let begins = |reset| async move {
-        let fake = Fake::new();
-        fill(&fake, 3).await;
-        let mut consumer = member_with(&fake, GroupConfig { auto_offset_reset: reset, ..config() });
-        expect(&mut consumer, &["assigned 1"]).await;
-        let events = until_idle(&mut consumer).await?;
-        assert_eq!(consumer.position(TOPIC, 0), Some(3));
-        Ok::<_, Error>(events)
-    };
-    assert!(begins(OffsetReset::Latest).await.expect("a place").is_empty(), "nothing new has come");
-    let all = ["records below 1", "records below 2", "records below 3"];
-    assert_eq!(begins(OffsetReset::Earliest).await.expect("a place"), all);
-    let error = begins(OffsetReset::None).await.expect_err("no place");
-    assert!(matches!(&error, Error::NoOffset { partitions } if *partitions == keys(&[0])), "{error}");
-}
-
-/// Polls until nothing comes for a while; what came.
-async fn until_idle(consumer: &mut GroupConsumer) -> Result<Vec<String>> {
-    let mut events = Vec::new();
-    while let Ok(event) = tokio::time::timeout(2 * SECOND, next(consumer)).await {
-        events.push(event?);
-    }
-    Ok(events)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_position_outside_of_the_log_is_reset() {
-    let fake = Fake::new();
-    fill(&fake, 2).await;
-    fake.state().group.committed = Some(99);
-    let mut consumer = member(&fake);
-    expect(&mut consumer, &["assigned 1", "records below 1", "records below 2"]).await;
-    let fake = Fake::new();
-    fake.state().group.committed = Some(99);
-    let mut consumer = member_with(&fake, GroupConfig { auto_offset_reset: OffsetReset::None, ..config() });
-    expect(&mut consumer, &["assigned 1"]).await;
-    let error = next(&mut consumer).await.expect_err("no place");
-    assert!(matches!(error, Error::NoOffset { .. }), "{error}");
-    // The caller can still choose one.
-    consumer.seek(TOPIC, 0, 0);
-    idle(&mut consumer, 2 * SECOND).await;
-    assert_eq!(consumer.position(TOPIC, 0), Some(0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_seek_beats_the_committed_offset() {
-    let fake = Fake::new();
-    fill(&fake, 3).await;
-    fake.state().group.committed = Some(1);
-    let mut consumer = member(&fake);
-    expect(&mut consumer, &["assigned 1"]).await;
-    consumer.seek(TOPIC, 0, 2);
-    expect(&mut consumer, &["records below 3"]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_not_in_the_subscription_is_not_read() {
-    let fake = Fake::new();
-    let mut consumer = member(&fake);
-    expect(&mut consumer, &["assigned 1"]).await;
-    consumer.subscribe(["u"]);
-    expect(&mut consumer, &["revoked 1", "assigned 0"]).await;
-    consumer.subscribe_pattern("t|u").expect("a pattern");
-    expect(&mut consumer, &["assigned 1"]).await;
-    assert!(consumer.subscribe_pattern("(").is_err());
-}
-
-#[tokio::test(start_paused = true)]
 async fn without_group_or_subscription_nothing_is_sent() {
     let fake = Fake::new();
     let nameless = GroupConfig { group_id: String::new(), ..config() };
@@ -532,52 +463,6 @@ async fn without_group_or_subscription_nothing_is_sent() {
     assert!(matches!(consumer.poll().await, Err(Error::Config { .. })));
     consumer.close().await.expect("there is nothing to do");
     assert!(fake.state().requests.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_partition_that_nobody_leads_holds_up_no_other() {
-    let fake = Fake::new();
-    fill(&fake, 2).await;
-    fake.state().others = [(1, -1)].into();
-    let mut consumer = member(&fake);
-    expect(&mut consumer, &["assigned 2"]).await;
-    let start = Instant::now();
-    expect(&mut consumer, &["records below 1", "records below 2"]).await;
-    assert!(start.elapsed() < 5 * SECOND, "{:?}", start.elapsed());
-    let lookups = fake.count(ApiKey::Metadata);
-    idle(&mut consumer, 30 * SECOND).await;
-    let lookups = fake.count(ApiKey::Metadata) - lookups;
-    assert!(lookups < 100, "pauses grow: {lookups}");
-    fake.state().others = [(1, 1)].into();
-    idle(&mut consumer, 2 * SECOND).await;
-    assert_eq!(consumer.position(TOPIC, 1), Some(0), "it has a place");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_partition_that_is_newer_than_what_is_known_of_its_topic_is_found() {
-    let fake = Fake::new();
-    fill(&fake, 1).await;
-    fake.state().group.given = Some(vec![0, 1]);
-    let mut consumer = member(&fake);
-    expect(&mut consumer, &["assigned 2", "records below 1"]).await;
-    assert_eq!(consumer.position(TOPIC, 1), None);
-    fake.state().others = [(1, 1)].into();
-    idle(&mut consumer, 3 * SECOND).await;
-    assert_eq!(consumer.position(TOPIC, 1), Some(0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_committed_of_a_topic_while_it_is_gone() {
-    let fake = Fake::new();
-    fill(&fake, 1).await;
-    let mut consumer = member(&fake);
-    expect(&mut consumer, &["assigned 1", "records below 1"]).await;
-    fake.state().is_gone = true;
-    idle(&mut consumer, 60 * SECOND).await;
-    assert_eq!(fake.count(ApiKey::OffsetCommit), 0);
-    fake.state().is_gone = false;
-    idle(&mut consumer, 10 * SECOND).await;
-    assert_eq!((fake.count(ApiKey::OffsetCommit), fake.state().group.committed), (1, Some(1)));
 }
 
 #[tokio::test(start_paused = true)]
