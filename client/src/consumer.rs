@@ -5,6 +5,7 @@
 //! records borrow from the unpacked payload. Groups are deliberately absent here; they assign partitions to this.
 
 mod fetched;
+mod leaders;
 mod once;
 mod request;
 
@@ -22,6 +23,7 @@ use crate::connection::Response;
 use crate::error::{Error, Result};
 
 pub use fetched::{ConsumedRecord, Fetched};
+use leaders::Leaders;
 
 /// Name and index of a partition.
 pub type PartitionKey = (String, i32);
@@ -37,6 +39,7 @@ pub struct Consumer {
     busy: BTreeMap<PartitionKey, i32>,
     /// Partitions whose position was found outside of the log.
     out_of_range: BTreeSet<PartitionKey>,
+    leaders: Leaders,
     retry: Retry,
 }
 
@@ -61,6 +64,7 @@ impl Consumer {
     pub fn new(cluster: Cluster, config: ConsumerConfig) -> Self {
         let retry = cluster.retry();
         Self {
+            leaders: Leaders::new(cluster.clone()),
             cluster,
             config,
             positions: BTreeMap::new(),
@@ -107,12 +111,19 @@ impl Consumer {
     /// all retries.
     pub async fn poll(&mut self) -> Result<Vec<Fetched>> {
         loop {
-            while let Some((topic, partition)) = self.dispatch() {
-                self.find_leader(&topic, partition).await?;
-            }
-            let Some(fetch) = self.in_flight.next().await else { return Ok(Vec::new()) };
-            // A fetch ends early only with the runtime.
-            let fetch = fetch.map_err(|_| Error::Closed)?;
+            self.dispatch();
+            let fetch = tokio::select! {
+                // A fetch ends early only with the runtime.
+                Some(fetch) = self.in_flight.next() => fetch.map_err(|_| Error::Closed)?,
+                Some(look) = self.leaders.next() => {
+                    let look = look?;
+                    let of_topic = self.positions.keys().filter(|key| key.0 == look.topic);
+                    let wanted: Vec<i32> = of_topic.map(|key| key.1).collect();
+                    self.leaders.take(look, wanted.into_iter())?;
+                    continue;
+                }
+                else => return Ok(Vec::new()),
+            };
             for asked in &fetch.asked {
                 self.busy.remove(&(asked.topic.clone(), asked.partition));
             }
@@ -121,8 +132,8 @@ impl Consumer {
                 Ok(fetched) => {
                     self.retry = self.cluster.retry();
                     // The next fetch travels while the caller works on this one. Nothing may be awaited here: positions
-                    // have moved, so these records must reach the caller now. Leaders are looked up by the next poll.
-                    let _ = self.dispatch();
+                    // have moved, so these records must reach the caller now.
+                    self.dispatch();
                     return Ok(fetched);
                 }
                 Err(error) if error.may_be_retried() => self.retry.pause(error).await?,
@@ -132,10 +143,10 @@ impl Consumer {
     }
 
     /// Sends a fetch to every leader that has idle partitions and no fetch under way; such a leader gets them with the
-    /// next one. Gives a partition whose leader has to be looked up first.
-    fn dispatch(&mut self) -> Option<PartitionKey> {
+    /// next one. Partitions whose leader is not known wait until it was looked up.
+    fn dispatch(&mut self) {
         let mut by_leader: BTreeMap<i32, Vec<Asked>> = BTreeMap::new();
-        let mut unknown = None;
+        let mut unknown = BTreeSet::new();
         for (key, offset) in self.positions.iter().filter(|(key, _)| !self.busy.contains_key(*key)) {
             let (topic, partition) = key;
             let known = self.cluster.known_topic(topic);
@@ -145,32 +156,18 @@ impl Consumer {
                         Asked { topic: topic.clone(), topic_id, partition: *partition, offset: *offset };
                     by_leader.entry(leader).or_default().push(asked);
                 }
-                None => unknown = unknown.or_else(|| Some(key.clone())),
+                None => {
+                    unknown.insert(topic);
+                }
             }
         }
+        unknown.into_iter().for_each(|topic| self.leaders.look_up(topic));
         for (leader, asked) in by_leader {
             if self.busy.values().any(|busy| *busy == leader) {
                 continue;
             }
             self.busy.extend(asked.iter().map(|asked| ((asked.topic.clone(), asked.partition), leader)));
             self.in_flight.push(request::send(self.cluster.clone(), self.config.clone(), leader, asked));
-        }
-        unknown
-    }
-
-    /// Waits until the cluster names a leader of the partition.
-    async fn find_leader(&self, topic: &str, partition: i32) -> Result<()> {
-        let mut retry = self.cluster.retry();
-        loop {
-            let known = self.cluster.topic(topic, false).await;
-            match known.and_then(|known| known.leader(partition)) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.may_be_retried() => {
-                    self.cluster.forget(topic);
-                    retry.pause(error).await?;
-                }
-                Err(error) => return Err(error),
-            }
         }
     }
 
@@ -197,8 +194,16 @@ impl Consumer {
                 failed.get_or_insert(partition_error(&part, code));
                 continue;
             }
-            self.positions.insert(key, part.next_offset()?);
-            fetched.push(part);
+            // What is wrong with one partition must not cost the others what came of them.
+            match part.next_offset() {
+                Ok(next_offset) => {
+                    self.positions.insert(key, next_offset);
+                    fetched.push(part);
+                }
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
         }
         match failed {
             Some(error) if fetched.iter().all(Fetched::is_empty) => Err(error),

@@ -112,7 +112,9 @@ fn commit_failed(failed: &[(String, i32, ErrorCode)]) -> String {
         ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
             ": the group has given the partitions to others; poll more often than max.poll.interval.ms, or raise it"
         }
-        ErrorCode::RebalanceInProgress => ": the group rebalances; poll, and commit what is still owned",
+        ErrorCode::RebalanceInProgress => {
+            ": the group rebalances or has not given them; poll, and commit what is owned"
+        }
         _ => "",
     };
     format!("offsets of {} were not committed: {first}{cure}", named(&partitions))

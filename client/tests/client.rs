@@ -5,6 +5,8 @@ mod fake;
 mod group;
 #[path = "client/in_flight.rs"]
 mod in_flight;
+#[path = "client/places.rs"]
+mod places;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -348,4 +350,38 @@ async fn clones_of_a_cluster_share_connections() {
         (cluster.any().await.expect("it connects"), cluster.clone().any().await.expect("it connects"));
     assert!(Arc::ptr_eq(&one, &other));
     assert_eq!(fake.count(ApiKey::ApiVersions), 1);
+}
+
+#[tokio::test]
+async fn a_partition_that_nobody_leads_holds_up_no_other() {
+    let fake = Fake::new();
+    fill(&fake, 3).await;
+    fake.state().others = [(1, -1)].into();
+    let mut consumer = Consumer::new(fake.cluster(), ConsumerConfig::default());
+    consumer.assign(TOPIC, 0, 0);
+    consumer.assign(TOPIC, 1, 0);
+    assert_eq!(read(&mut consumer, 3).await, numbers(0..3));
+    // It is read as soon as somebody leads it.
+    fake.state().others = [(1, 2)].into();
+    let led = async {
+        while !consumer.poll().await.expect("it can be read").iter().any(|part| part.partition == 1) {}
+    };
+    soon("the other partition", led).await;
+}
+
+#[tokio::test]
+async fn what_came_beside_a_corrupt_partition_is_not_skipped() {
+    let fake = Fake::new();
+    fill(&fake, 3).await;
+    {
+        let mut state = fake.state();
+        (state.others, state.is_garbled) = ([(1, 1)].into(), true);
+    }
+    let mut consumer = Consumer::new(fake.cluster(), ConsumerConfig::default());
+    consumer.assign(TOPIC, 0, 0);
+    consumer.assign(TOPIC, 1, 0);
+    assert_eq!(read(&mut consumer, 3).await, numbers(0..3));
+    let error = soon("a poll", consumer.poll()).await.expect_err("nothing else is left");
+    assert!(matches!(error, Error::Corrupt(_)), "{error}");
+    assert_eq!((consumer.position(TOPIC, 0), consumer.position(TOPIC, 1)), (Some(3), Some(0)));
 }

@@ -100,7 +100,8 @@ impl Admin {
         }
     }
 
-    async fn list_offsets_once(
+    /// As [`Admin::list_offsets_of`], and nothing is asked again.
+    pub(crate) async fn list_offsets_once(
         &self,
         wanted: &ByPartition<OffsetSpec>,
         read_committed: bool,

@@ -10,7 +10,7 @@ use milena_protocol::ErrorCode;
 use milena_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use milena_protocol::messages::find_coordinator_response::FindCoordinatorResponse;
 
-use super::{Broker, Cluster, Metadata};
+use super::{Broker, Cluster, Metadata, Retry};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 
@@ -46,11 +46,15 @@ impl Cluster {
     /// Errors: what the cluster answers, such as GROUP_AUTHORIZATION_FAILED or INVALID_GROUP_ID, and what stayed wrong
     /// for `default.api.timeout.ms`.
     pub async fn coordinator(&self, group_id: &str) -> Result<i32> {
+        self.coordinator_with(group_id, &mut self.retry()).await
+    }
+
+    /// As [`Cluster::coordinator`], within what is left of an operation's attempts.
+    async fn coordinator_with(&self, group_id: &str, retry: &mut Retry) -> Result<i32> {
         let known = self.inner.coordinators.map().get(group_id).copied();
         if let Some(broker_id) = known {
             return Ok(broker_id);
         }
-        let mut retry = self.retry();
         loop {
             match self.find_coordinator(group_id).await {
                 Err(error) if error.may_be_retried() => retry.pause(error).await?,
@@ -92,7 +96,7 @@ impl Cluster {
     {
         let mut retry = self.retry();
         loop {
-            let broker_id = self.coordinator(group_id).await?;
+            let broker_id = self.coordinator_with(group_id, &mut retry).await?;
             let attempted = async { attempt(self.broker(broker_id).await?).await };
             match attempted.await {
                 Err(error) if error.may_be_retried() => {

@@ -19,13 +19,19 @@ impl Retry {
 
     /// Waits before the next attempt; gives `error` back when there is no time for one.
     pub async fn pause(&mut self, error: Error) -> Result<()> {
-        if Instant::now() + self.pause >= self.deadline {
+        tokio::time::sleep(self.next_pause(error)?).await;
+        Ok(())
+    }
+
+    /// What to wait before the next attempt; gives `error` back when there is no time for one.
+    pub fn next_pause(&mut self, error: Error) -> Result<Duration> {
+        let pause = self.pause;
+        if Instant::now() + pause >= self.deadline {
             return Err(error);
         }
-        tracing::debug!(%error, pause_ms = self.pause.as_millis() as u64, "trying again");
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(self.pause_max);
-        Ok(())
+        tracing::debug!(%error, pause_ms = pause.as_millis() as u64, "trying again");
+        self.pause = (pause * 2).min(self.pause_max);
+        Ok(pause)
     }
 }
 

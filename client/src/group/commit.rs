@@ -48,9 +48,20 @@ pub(super) struct Committed {
 }
 
 impl Committed {
+    /// Nothing was asked for.
+    pub(super) fn nothing(link: Link, identity: Identity) -> Self {
+        Self { link, identity, acknowledged: BTreeMap::new(), refused: BTreeMap::new(), error: None }
+    }
+
     /// The error codes that the coordinator answered with.
     pub(super) fn codes(&self) -> impl Iterator<Item = ErrorCode> {
         self.refused.values().copied().chain(self.error.as_ref().and_then(Error::code))
+    }
+
+    /// Whether the same offsets may be taken a moment later.
+    pub(super) fn may_come_right(&self) -> bool {
+        let is_open = self.error.as_ref().is_some_and(Error::may_be_retried);
+        is_open || !self.refused.is_empty() && self.refused.values().copied().all(may_come_right)
     }
 
     /// Whether the coordinator knows no such member in this generation (any more).
@@ -83,6 +94,11 @@ fn is_out_of_date(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::RebalanceInProgress)
 }
 
+/// A topic that does not exist may come back, but its commits do not wait for that: as in Kafka's consumer.
+fn may_come_right(code: ErrorCode) -> bool {
+    code.is_retriable() && code != ErrorCode::UnknownTopicOrPartition
+}
+
 /// Commits once, or with `retry` until nothing is left that may come right.
 pub(super) async fn commit(
     mut link: Link,
@@ -103,10 +119,8 @@ pub(super) async fn commit(
                         acknowledged.insert(key.clone(), commit.offset);
                     }
                 }
-                let may_come_right =
-                    |key| refused.get(key).is_some_and(|code: &ErrorCode| code.is_retriable());
                 // What was refused for good makes the whole commit fail, however often the rest is tried.
-                if refused.is_empty() || !refused.keys().all(may_come_right) {
+                if refused.is_empty() || !refused.values().copied().all(may_come_right) {
                     break None;
                 }
                 left.retain(|key, _| refused.contains_key(key));

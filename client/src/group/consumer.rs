@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::assignor::Assignor;
 use super::clock::PollClock;
 use super::commit::CommitOffsets;
 use super::commits::Commits;
@@ -25,7 +26,7 @@ use super::steps::{Owned, Place, Step};
 use super::task::Task;
 use super::topics::{Pattern, Subscription};
 use super::wire;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Retry};
 use crate::config::{ConsumerConfig, GroupConfig};
 use crate::consumer::{Consumer, Fetched, PartitionKey};
 use crate::error::{Error, Result};
@@ -64,6 +65,8 @@ pub struct GroupConsumer {
     owned: Owned,
     /// The generation that `owned` is of; −1 while not in a group.
     generation: i32,
+    /// What the group chose in that generation.
+    assignor: Option<Assignor>,
     /// What was last assigned.
     last: Holding,
     link: Link,
@@ -71,6 +74,8 @@ pub struct GroupConsumer {
     placing: Option<Task<Placed>>,
     /// Partitions that found no place are tried again then.
     place_at: Instant,
+    /// While some wait for what may come right, such as a leader.
+    place_retry: Option<Retry>,
     /// The next join may not begin before.
     join_at: Instant,
     fenced: Option<Error>,
@@ -110,11 +115,13 @@ impl GroupConsumer {
             steps: VecDeque::new(),
             owned: Owned::new(),
             generation: -1,
+            assignor: None,
             last: Holding::default(),
             commits: Commits::new(now + group.auto_commit_interval),
             link,
             placing: None,
             place_at: now,
+            place_retry: None,
             join_at: now,
             fenced: None,
             is_outdated: false,
@@ -182,7 +189,8 @@ impl GroupConsumer {
 
     /// Commits these offsets, of partitions that are owned.
     ///
-    /// Errors: as [`GroupConsumer::commit`].
+    /// Errors: as [`GroupConsumer::commit`]; REBALANCE_IN_PROGRESS for each partition that is not owned, or not any more
+    /// after a join under way. The others are committed.
     pub async fn commit_offsets(&mut self, offsets: CommitOffsets) -> Result<()> {
         let limit = self.cluster.config().api_timeout;
         self.commit_within(offsets, limit).await
@@ -229,19 +237,29 @@ impl GroupConsumer {
         (self.generation >= 0).then_some(self.generation)
     }
 
+    /// The assignor that the group has chosen, while this member is in it. A cooperative one may give a newcomer nothing at
+    /// first, and the rest when others have given it up.
+    pub fn assignor(&self) -> Option<Assignor> {
+        self.assignor
+    }
+
+    /// Whether an [`Event::Assigned`] is on its way.
+    pub fn is_rebalancing(&self) -> bool {
+        !self.steps.is_empty() || !matches!(self.phase, Phase::Member(_))
+    }
+
     /// Commits what was consumed if `enable.auto.commit` is on, and leaves the group, so that others go on at once. Static
-    /// members stay: their partitions wait for them until the session expires.
+    /// members stay: their partitions wait for them until the session expires. The commit may take thirty seconds, and
+    /// leaving five.
     ///
     /// Errors: those of the commit, and of leaving; the consumer is closed all the same.
     pub async fn close(mut self) -> Result<()> {
         self.steps.clear();
-        let committed = if self.config.enable_auto_commit && self.fenced.is_none() {
-            let positions = self.commits.unacknowledged(self.positions());
-            let limit = self.cluster.config().api_timeout.min(CLOSE_MAX);
-            self.commit_within(positions, limit).await
-        } else {
-            self.commits.settled().await.map(|_| ())
-        };
+        let commits = self.config.enable_auto_commit && self.fenced.is_none();
+        let positions = if commits { self.uncommitted() } else { CommitOffsets::new() };
+        // Also a commit under way is waited for.
+        let limit = self.cluster.config().api_timeout.min(CLOSE_MAX);
+        let committed = self.commit_within(positions, limit).await;
         self.phase = Phase::Outside;
         let member_id = self.known_id.get();
         let stays = self.config.group_instance_id.is_some() || self.fenced.is_some();

@@ -57,6 +57,7 @@ pub(super) struct Join {
 #[derive(Debug)]
 pub(super) struct Joined {
     pub(super) session: Session,
+    pub(super) assignor: Assignor,
     pub(super) assigned: BTreeSet<PartitionKey>,
 }
 
@@ -98,10 +99,10 @@ impl Join {
         let mut retry = self.retry();
         loop {
             match self.round(&mut link).await {
-                Ok((assigned, watched)) => {
+                Ok((assignor, assigned, watched)) => {
                     let Self { config, identity, clock, .. } = self;
                     let session = Session::start(link, config, identity, clock, watched);
-                    return Ok(Joined { session, assigned });
+                    return Ok(Joined { session, assignor, assigned });
                 }
                 Err(Setback::AtOnce) => {}
                 Err(Setback::Refused(refused)) => return Err(refused),
@@ -122,7 +123,10 @@ impl Join {
         Retry::new(client.retry_backoff, client.retry_backoff_max, limit)
     }
 
-    async fn round(&mut self, link: &mut Link) -> Result<(BTreeSet<PartitionKey>, Watched), Setback> {
+    async fn round(
+        &mut self,
+        link: &mut Link,
+    ) -> Result<(Assignor, BTreeSet<PartitionKey>, Watched), Setback> {
         let topics = self.subscription.resolve(&self.cluster).await.map_err(outside)?;
         let admission = self.join(link, &topics).await?;
         let mut watched = Watched { subscription: self.subscription.clone(), joined: topics, counts: None };
@@ -133,7 +137,7 @@ impl Join {
             assignments = made;
         }
         let assigned = self.sync(link, &admission, &assignments).await?;
-        Ok((assigned.into_iter().collect(), watched))
+        Ok((admission.assignor, assigned.into_iter().collect(), watched))
     }
 
     async fn join(&mut self, link: &mut Link, topics: &BTreeSet<String>) -> Result<Admission, Setback> {

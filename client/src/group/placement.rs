@@ -13,6 +13,7 @@ use milena_protocol::messages::offset_fetch_response::OffsetFetchResponse;
 
 use super::link::Link;
 use crate::admin::{Admin, OffsetSpec};
+use crate::cluster::Cluster;
 use crate::config::{GroupConfig, OffsetReset};
 use crate::connection::Connection;
 use crate::consumer::PartitionKey;
@@ -39,13 +40,16 @@ pub(super) struct Found {
     pub(super) positions: BTreeMap<PartitionKey, i64>,
     /// Those of them that are committed offsets.
     pub(super) committed: BTreeMap<PartitionKey, i64>,
+    /// Why others have no place yet, where that may come right.
+    pub(super) waits_for: Option<Error>,
 }
 
-/// A search with what came of it.
+/// A search with what came of it. What was found before it failed counts.
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) link: Link,
-    pub(super) result: Result<Found>,
+    pub(super) found: Found,
+    pub(super) outcome: Result<()>,
 }
 
 pub(super) async fn place(
@@ -54,12 +58,18 @@ pub(super) async fn place(
     wanted: Wanted,
     read_committed: bool,
 ) -> Placed {
-    let result = find(&mut link, &config, wanted, read_committed).await;
-    Placed { link, result }
+    let mut found = Found::default();
+    let outcome = find(&mut link, &config, wanted, read_committed, &mut found).await;
+    Placed { link, found, outcome }
 }
 
-async fn find(link: &mut Link, config: &GroupConfig, wanted: Wanted, read_committed: bool) -> Result<Found> {
-    let mut found = Found::default();
+async fn find(
+    link: &mut Link,
+    config: &GroupConfig,
+    wanted: Wanted,
+    read_committed: bool,
+    found: &mut Found,
+) -> Result<()> {
     let mut reset = wanted.reset;
     if !wanted.committed.is_empty() {
         for (key, offset) in committed(link, &wanted.committed).await? {
@@ -75,30 +85,46 @@ async fn find(link: &mut Link, config: &GroupConfig, wanted: Wanted, read_commit
         }
     }
     if reset.is_empty() {
-        return Ok(found);
+        return Ok(());
     }
     let spec = match config.auto_offset_reset {
         OffsetReset::Earliest => OffsetSpec::Earliest,
         OffsetReset::Latest => OffsetSpec::Latest,
         OffsetReset::None => return Err(Error::NoOffset { partitions: reset.into_iter().collect() }),
     };
-    let admin = Admin::new(link.cluster().clone());
-    let mut topics: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-    for (topic, partition) in reset {
-        topics.entry(topic).or_default().push(partition);
-    }
-    for (topic, partitions) in topics {
-        match admin.list_offsets(&topic, &partitions, spec, read_committed).await {
+    let wanted = reset.into_iter().map(|key| (key, spec)).collect();
+    list(link.cluster(), &wanted, read_committed, found).await
+}
+
+/// Asks each leader once: what one of them does not know holds up no other.
+async fn list(
+    cluster: &Cluster,
+    wanted: &BTreeMap<PartitionKey, OffsetSpec>,
+    read_committed: bool,
+    found: &mut Found,
+) -> Result<()> {
+    let listed = Admin::new(cluster.clone()).list_offsets_once(wanted, read_committed).await;
+    let mut outcome = Ok(());
+    for (key, listed) in listed {
+        let error = match listed {
             Ok(listed) => {
-                let placed = listed.iter().filter_map(|listed| Some((listed.partition, listed.offset?)));
-                found.positions.extend(placed.map(|(index, offset)| ((topic.clone(), index), offset)));
+                found.positions.extend(listed.offset.map(|offset| (key, offset)));
+                continue;
             }
-            // Gone since it was assigned; the group will hear of it.
-            Err(Error::UnknownTopic(_) | Error::UnknownPartition { .. }) => {}
-            Err(error) => return Err(error),
+            Err(error) => error,
+        };
+        // The next look is not at what was known of the topic, which may be from before the partition.
+        cluster.forget(&key.0);
+        match error {
+            // Gone since it was assigned, and the group will hear of it; or so new that not every broker knows it.
+            Error::UnknownTopic(_) | Error::UnknownPartition { .. } => {}
+            error if error.may_be_retried() => {
+                found.waits_for.get_or_insert(error);
+            }
+            error => outcome = outcome.and(Err(error)),
         }
     }
-    Ok(found)
+    outcome
 }
 
 /// The committed offsets of partitions, none where there is none. What is loading, moving or waits for an open

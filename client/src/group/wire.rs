@@ -52,11 +52,15 @@ pub(super) async fn heartbeat(link: &mut Link, config: &GroupConfig, identity: &
 /// Sessions may be set to nothing; an answer needs some time all the same.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What leaving may take: without it the session expires.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+
 /// Gives the membership up, so that nobody waits for the session to expire.
 ///
-/// Errors: the coordinator's answer, such as UNKNOWN_MEMBER_ID, and those of the connection.
+/// Errors: `TimedOut` after five seconds, the coordinator's answer, such as UNKNOWN_MEMBER_ID, and those of the connection.
 pub(super) async fn leave(link: &mut Link, member_id: &str, reason: &str) -> Result<()> {
-    let group_id = link.group_id().to_owned();
+    let group_id = &link.group_id().to_owned();
+    let context = || format!("leaving group {group_id}");
     let ask = |connection: std::sync::Arc<crate::connection::Connection>| async move {
         let version = connection.version_of::<LeaveGroupRequest<'_>>(i16::MAX)?;
         let mut request = LeaveGroupRequest { group_id: group_id.as_str().into(), ..Default::default() };
@@ -71,9 +75,9 @@ pub(super) async fn leave(link: &mut Link, member_id: &str, reason: &str) -> Res
         }
         let response = connection.call_at(&request, version).await?;
         let answer = response.decode::<LeaveGroupRequest<'_>>()?;
-        let context = || format!("leaving group {group_id}");
         Error::check(answer.error_code, None, context)?;
         answer.members.iter().try_for_each(|member| Error::check(member.error_code, None, context))
     };
-    link.attempt(ask).await
+    let timed_out = || Error::TimedOut { what: context(), timeout_ms: LEAVE_MAX.as_millis() as u64 };
+    tokio::time::timeout(LEAVE_MAX, link.attempt(ask)).await.unwrap_or_else(|_| Err(timed_out()))
 }

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::fake::{Fake, TOPIC, Trouble};
 use super::fill;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-fn config() -> GroupConfig {
+pub(super) fn config() -> GroupConfig {
     GroupConfig {
         group_id: "g".to_owned(),
         auto_offset_reset: OffsetReset::Earliest,
@@ -23,7 +23,7 @@ fn config() -> GroupConfig {
 }
 
 /// Each partition is an answer of its own, so that a test sees every step.
-fn member_with(fake: &Fake, config: GroupConfig) -> GroupConsumer {
+pub(super) fn member_with(fake: &Fake, config: GroupConfig) -> GroupConsumer {
     let cluster = fake.cluster_with(milena_client::ClientConfig {
         bootstrap_servers: vec!["broker-1:9092".to_owned()],
         ..milena_client::ClientConfig::default()
@@ -34,7 +34,7 @@ fn member_with(fake: &Fake, config: GroupConfig) -> GroupConsumer {
     consumer
 }
 
-fn member(fake: &Fake) -> GroupConsumer {
+pub(super) fn member(fake: &Fake) -> GroupConsumer {
     member_with(fake, config())
 }
 
@@ -42,12 +42,12 @@ fn manual() -> GroupConfig {
     GroupConfig { enable_auto_commit: false, ..config() }
 }
 
-fn keys(partitions: &[i32]) -> Vec<(String, i32)> {
+pub(super) fn keys(partitions: &[i32]) -> Vec<(String, i32)> {
     partitions.iter().map(|partition| (TOPIC.to_owned(), *partition)).collect()
 }
 
 /// The next event in a few words; records by the offset after them.
-async fn next(consumer: &mut GroupConsumer) -> Result<String> {
+pub(super) async fn next(consumer: &mut GroupConsumer) -> Result<String> {
     loop {
         let polled = tokio::time::timeout(3600 * SECOND, consumer.poll()).await.expect("a poll hangs");
         match polled? {
@@ -60,14 +60,14 @@ async fn next(consumer: &mut GroupConsumer) -> Result<String> {
     }
 }
 
-async fn expect(consumer: &mut GroupConsumer, events: &[&str]) {
+pub(super) async fn expect(consumer: &mut GroupConsumer, events: &[&str]) {
     for expected in events {
         assert_eq!(next(consumer).await.expect("no error"), *expected);
     }
 }
 
 /// Polls on in vain for some time.
-async fn idle(consumer: &mut GroupConsumer, duration: Duration) {
+pub(super) async fn idle(consumer: &mut GroupConsumer, duration: Duration) {
     let heard = tokio::time::timeout(duration, next(consumer)).await;
     assert!(heard.is_err(), "{heard:?}");
 }
@@ -184,8 +184,8 @@ async fn an_automatic_commit_that_failed_is_not_counted_and_tried_again() {
     let mut consumer = member(&fake);
     let troubles = [
         Trouble::Error(ErrorCode::CoordinatorLoadInProgress),
+        Trouble::Error(ErrorCode::LeaderNotAvailable),
         Trouble::Error(ErrorCode::UnknownTopicOrPartition),
-        Trouble::Error(ErrorCode::TopicAuthorizationFailed),
     ];
     fake.trouble(ApiKey::OffsetCommit, &troubles);
     expect(&mut consumer, &["assigned 1", "records below 1"]).await;
@@ -226,11 +226,14 @@ async fn commits_are_tried_again_until_the_coordinator_has_them() {
         Trouble::Error(ErrorCode::CoordinatorLoadInProgress),
         Trouble::HangUp,
         Trouble::Lost,
-        Trouble::Error(ErrorCode::UnknownTopicOrPartition),
+        Trouble::Error(ErrorCode::LeaderNotAvailable),
     ];
     fake.trouble(ApiKey::OffsetCommit, &troubles);
     consumer.commit().await.expect("it is committed");
     assert_eq!((fake.count(ApiKey::OffsetCommit), fake.state().group.committed), (5, Some(1)));
+    fake.trouble(ApiKey::OffsetCommit, &[Trouble::Error(ErrorCode::UnknownTopicOrPartition)]);
+    let error = consumer.commit().await.expect_err("nobody waits for a topic to come back");
+    assert_eq!(error.code(), Some(ErrorCode::UnknownTopicOrPartition));
     fake.trouble(ApiKey::OffsetCommit, &[Trouble::Error(ErrorCode::OffsetMetadataTooLarge)]);
     let offset = CommitOffset { offset: 1, metadata: "x".repeat(5000) };
     let error = consumer.commit_offsets([(keys(&[0])[0].clone(), offset)].into()).await.expect_err("refused");
@@ -269,6 +272,26 @@ async fn a_rebalance_commits_revokes_and_assigns_in_that_order() {
     assert_eq!(fake.state().group.joins, ["", "member-1", "member-1"]);
     assert_eq!(fake.state().group.committed, Some(2));
     idle(&mut consumer, SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_gone_when_it_commits_before_a_rebalance_hears_what_it_lost() {
+    for (assignor, given) in [(Assignor::Range, None), (Assignor::CooperativeSticky, Some(vec![1, 2]))] {
+        let fake = Fake::new();
+        fill(&fake, 1).await;
+        let mut consumer = member_with(&fake, GroupConfig { assignors: vec![assignor], ..config() });
+        expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+        fake.state().group.given = given;
+        fake.trouble(ApiKey::OffsetCommit, &[Trouble::Error(ErrorCode::UnknownMemberId)]);
+        fake.trouble(ApiKey::Heartbeat, &[Trouble::Error(ErrorCode::RebalanceInProgress)]);
+        // It never heard that it is to give the partition up, nor of those that it was to have for it.
+        expect(&mut consumer, &["lost 1"]).await;
+        let (lost, joins) = (Instant::now(), fake.count(ApiKey::JoinGroup));
+        fake.state().group.given = None;
+        expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+        assert!(fake.count(ApiKey::JoinGroup) > joins, "it joins anew");
+        assert!(lost.elapsed() >= Duration::from_millis(100), "but not at once");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,6 +336,33 @@ async fn a_commit_that_a_join_overtakes_is_made_in_the_next_generation() {
     let generations: Vec<i32> = fake.state().group.commits.iter().map(|commit| commit.generation).collect();
     assert_eq!((generations, fake.state().group.committed), (vec![1, 4], Some(1)));
     expect(&mut consumer, &["assigned 0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_owned_no_more_is_not_committed() {
+    let fake = Fake::new();
+    fill(&fake, 1).await;
+    let mut consumer = member_with(&fake, manual());
+    expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+    let offset = CommitOffset { offset: 1, metadata: String::new() };
+    let offsets =
+        |partitions: &[i32]| keys(partitions).into_iter().map(|key| (key, offset.clone())).collect();
+    let refused = |partition| (TOPIC.to_owned(), partition, ErrorCode::RebalanceInProgress);
+    let error = consumer.commit_offsets(offsets(&[0, 1])).await.expect_err("it does not own both");
+    assert!(matches!(&error, Error::CommitFailed { failed } if *failed == [refused(1)]), "{error}");
+    assert_eq!(fake.state().group.committed, Some(1), "what it owns is committed");
+    // The caller gives the partition up, and while the join is under way it belongs to nobody.
+    fake.state().group.committed = Some(7);
+    fake.trouble(ApiKey::Heartbeat, &[Trouble::Error(ErrorCode::RebalanceInProgress)]);
+    fake.trouble(ApiKey::SyncGroup, &[Trouble::Error(ErrorCode::RebalanceInProgress); 2]);
+    expect(&mut consumer, &["revoked 1"]).await;
+    let joins = fake.count(ApiKey::JoinGroup);
+    while fake.count(ApiKey::JoinGroup) == joins {
+        idle(&mut consumer, Duration::from_millis(10)).await;
+    }
+    let error = consumer.commit_offsets(offsets(&[0])).await.expect_err("it owns nothing");
+    assert!(matches!(&error, Error::CommitFailed { failed } if *failed == [refused(0)]), "{error}");
+    assert_eq!(fake.state().group.committed, Some(7), "another may be further on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -404,71 +454,6 @@ async fn a_poll_that_is_dropped_breaks_no_join_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_is_committed_the_policy_decides() {
-    let begins = |reset| async move {
-        let fake = Fake::new();
-        fill(&fake, 3).await;
-        let mut consumer = member_with(&fake, GroupConfig { auto_offset_reset: reset, ..config() });
-        expect(&mut consumer, &["assigned 1"]).await;
-        idle_or_error(&mut consumer).await.map(|()| consumer.position(TOPIC, 0))
-    };
-    assert_eq!(begins(OffsetReset::Latest).await.expect("a place"), Some(3));
-    assert_eq!(begins(OffsetReset::Earliest).await.expect("a place"), Some(3), "all was read");
-    let error = begins(OffsetReset::None).await.expect_err("no place");
-    assert!(matches!(&error, Error::NoOffset { partitions } if *partitions == keys(&[0])), "{error}");
-}
-
-/// Polls until nothing comes for a while.
-async fn idle_or_error(consumer: &mut GroupConsumer) -> Result<()> {
-    while let Ok(event) = tokio::time::timeout(2 * SECOND, next(consumer)).await {
-        event?;
-    }
-    Ok(())
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_position_outside_of_the_log_is_reset() {
-    let fake = Fake::new();
-    fill(&fake, 2).await;
-    fake.state().group.committed = Some(99);
-    let mut consumer = member(&fake);
-    expect(&mut consumer, &["assigned 1", "records below 1", "records below 2"]).await;
-    let fake = Fake::new();
-    fake.state().group.committed = Some(99);
-    let mut consumer = member_with(&fake, GroupConfig { auto_offset_reset: OffsetReset::None, ..config() });
-    expect(&mut consumer, &["assigned 1"]).await;
-    let error = next(&mut consumer).await.expect_err("no place");
-    assert!(matches!(error, Error::NoOffset { .. }), "{error}");
-    // The caller can still choose one.
-    consumer.seek(TOPIC, 0, 0);
-    idle(&mut consumer, 2 * SECOND).await;
-    assert_eq!(consumer.position(TOPIC, 0), Some(0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_seek_beats_the_committed_offset() {
-    let fake = Fake::new();
-    fill(&fake, 3).await;
-    fake.state().group.committed = Some(1);
-    let mut consumer = member(&fake);
-    expect(&mut consumer, &["assigned 1"]).await;
-    consumer.seek(TOPIC, 0, 2);
-    expect(&mut consumer, &["records below 3"]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_not_in_the_subscription_is_not_read() {
-    let fake = Fake::new();
-    let mut consumer = member(&fake);
-    expect(&mut consumer, &["assigned 1"]).await;
-    consumer.subscribe(["u"]);
-    expect(&mut consumer, &["revoked 1", "assigned 0"]).await;
-    consumer.subscribe_pattern("t|u").expect("a pattern");
-    expect(&mut consumer, &["assigned 1"]).await;
-    assert!(consumer.subscribe_pattern("(").is_err());
-}
-
-#[tokio::test(start_paused = true)]
 async fn without_group_or_subscription_nothing_is_sent() {
     let fake = Fake::new();
     let nameless = GroupConfig { group_id: String::new(), ..config() };
@@ -478,4 +463,31 @@ async fn without_group_or_subscription_nothing_is_sent() {
     assert!(matches!(consumer.poll().await, Err(Error::Config { .. })));
     consumer.close().await.expect("there is nothing to do");
     assert!(fake.state().requests.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_is_silent_holds_up_neither_a_rebalance_nor_the_end_for_long() {
+    let fake = Fake::new();
+    fill(&fake, 1).await;
+    let mut consumer = member(&fake);
+    expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+    fake.trouble(ApiKey::OffsetCommit, &[Trouble::Silence]);
+    fake.trouble(ApiKey::Heartbeat, &[Trouble::Error(ErrorCode::RebalanceInProgress)]);
+    let start = Instant::now();
+    expect(&mut consumer, &["revoked 1"]).await;
+    // A heartbeat comes after three seconds.
+    assert!(start.elapsed() < 14 * SECOND, "{:?}", start.elapsed());
+
+    let fake = Fake::new();
+    fill(&fake, 1).await;
+    let mut consumer = member(&fake);
+    expect(&mut consumer, &["assigned 1", "records below 1"]).await;
+    fake.trouble(ApiKey::OffsetCommit, &[Trouble::Silence; 2]);
+    fake.trouble(ApiKey::LeaveGroup, &[Trouble::Silence]);
+    idle(&mut consumer, 6 * SECOND).await;
+    assert_eq!(fake.count(ApiKey::OffsetCommit), 1, "an automatic commit is under way");
+    let start = Instant::now();
+    let error = consumer.close().await.expect_err("nobody answers");
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    assert!(start.elapsed() < 36 * SECOND, "{:?}", start.elapsed());
 }

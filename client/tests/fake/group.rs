@@ -277,6 +277,7 @@ fn commit(
     error: Option<ErrorCode>,
 ) -> OffsetCommitResponse<'static> {
     let generation = request.generation_id_or_member_epoch;
+    let error = error.or(state.is_gone.then_some(ErrorCode::UnknownTopicOrPartition));
     let error_code = judged(state, error, &request.member_id, generation);
     let offset = request.topics[0].partitions[0].committed_offset;
     let commit = Commit { member_id: request.member_id.to_string(), generation, offset };
@@ -284,9 +285,11 @@ fn commit(
     if error_code == 0 {
         state.group.committed = Some(offset);
     }
-    let partition = OffsetCommitResponsePartition { partition_index: 0, error_code };
-    let topic =
-        OffsetCommitResponseTopic { name: TOPIC.into(), partitions: vec![partition], ..Default::default() };
+    let asked = request.topics[0].partitions.iter();
+    let partitions = asked
+        .map(|asked| OffsetCommitResponsePartition { partition_index: asked.partition_index, error_code })
+        .collect();
+    let topic = OffsetCommitResponseTopic { name: TOPIC.into(), partitions, ..Default::default() };
     OffsetCommitResponse { topics: vec![topic], ..Default::default() }
 }
 
@@ -328,11 +331,13 @@ fn offsets(
 ) -> ListOffsetsResponse<'static> {
     let end = state.log.last().map_or(0, |last| last.base_offset + i64::from(last.records));
     let places: BTreeMap<i64, i64> = [(-1, end), (-2, 0)].into();
-    let partition = ListOffsetsPartitionResponse {
+    let partition = |asked: &list_offsets_request::ListOffsetsPartition| ListOffsetsPartitionResponse {
+        partition_index: asked.partition_index,
         error_code: code(error),
-        offset: places[&request.topics[0].partitions[0].timestamp],
+        offset: if asked.partition_index == 0 { places[&asked.timestamp] } else { 0 },
         ..Default::default()
     };
-    let topic = ListOffsetsTopicResponse { name: TOPIC.into(), partitions: vec![partition] };
+    let partitions = request.topics[0].partitions.iter().map(partition).collect();
+    let topic = ListOffsetsTopicResponse { name: TOPIC.into(), partitions };
     ListOffsetsResponse { topics: vec![topic], ..Default::default() }
 }

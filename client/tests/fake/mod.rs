@@ -5,7 +5,7 @@
 
 pub mod group;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -59,8 +59,14 @@ pub struct Stored {
 
 #[derive(Debug)]
 pub struct State {
-    /// Leader of the one partition.
+    /// Leader of partition 0, which has the log.
     pub leader: i32,
+    /// Further partitions, which are empty, and their leaders; −1 for none.
+    pub others: BTreeMap<i32, i32>,
+    /// Whether the topic does not exist for the moment.
+    pub is_gone: bool,
+    /// Whether the others are full of what is no batch, not empty.
+    pub is_garbled: bool,
     pub log: Vec<Stored>,
     /// What happens to the next requests of an API, in order.
     pub troubles: Vec<(ApiKey, VecDeque<Trouble>)>,
@@ -81,6 +87,9 @@ impl Fake {
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
             leader: 1,
+            others: BTreeMap::new(),
+            is_garbled: false,
+            is_gone: false,
             log: Vec::new(),
             troubles: Vec::new(),
             newest: Vec::new(),
@@ -254,9 +263,10 @@ impl Reply {
 }
 
 fn has_nothing(response: &FetchResponse<'_>) -> bool {
-    let partition = &response.responses[0].partitions[0];
-    let is_empty = partition.records.as_ref().and_then(Records::bytes).is_none_or(|bytes| bytes.is_empty());
-    partition.error_code == 0 && is_empty
+    response.responses[0].partitions.iter().all(|partition| {
+        let bytes = partition.records.as_ref().and_then(Records::bytes);
+        partition.error_code == 0 && bytes.is_none_or(|bytes| bytes.is_empty())
+    })
 }
 
 fn versions(state: &State) -> ApiVersionsResponse<'static> {
@@ -282,11 +292,19 @@ fn metadata(state: &State) -> MetadataResponse<'static> {
         port: 9092,
         ..Default::default()
     };
-    let partition = MetadataResponsePartition { leader_id: state.leader, ..Default::default() };
+    let partition = |(partition_index, leader_id)| MetadataResponsePartition {
+        partition_index,
+        leader_id,
+        ..Default::default()
+    };
+    let others = state.others.iter().map(|(index, leader)| (*index, *leader));
+    let partitions = std::iter::once((0, state.leader)).chain(others).map(partition).collect();
+    let error_code = if state.is_gone { ErrorCode::UnknownTopicOrPartition.as_i16() } else { 0 };
     let topic = MetadataResponseTopic {
+        error_code,
         name: Some(TOPIC.into()),
         topic_id: topic_id(),
-        partitions: vec![partition],
+        partitions,
         ..Default::default()
     };
     MetadataResponse { brokers: vec![broker(1), broker(2)], topics: vec![topic], ..Default::default() }
@@ -365,21 +383,36 @@ fn fetch(
     request: &FetchRequest<'_>,
     error: Option<ErrorCode>,
 ) -> FetchResponse<'static> {
-    let asked = &request.topics[0].partitions[0];
+    let error = error.or(state.is_gone.then_some(ErrorCode::UnknownTopicOrPartition));
+    let partitions = request.topics[0].partitions.iter();
+    let partitions = partitions.map(|asked| match asked.partition {
+        0 => first(state, broker, asked.fetch_offset, error),
+        index => PartitionData {
+            partition_index: index,
+            records: Some(Records::from(if state.is_garbled { vec![1; 20] } else { Vec::new() })),
+            ..Default::default()
+        },
+    });
+    let topic = FetchableTopicResponse {
+        topic: TOPIC.into(),
+        topic_id: topic_id(),
+        partitions: partitions.collect(),
+    };
+    FetchResponse { responses: vec![topic], ..Default::default() }
+}
+
+/// What partition 0 has from an offset on.
+fn first(state: &State, broker: i32, from: i64, error: Option<ErrorCode>) -> PartitionData<'static> {
     let end = state.log.last().map_or(0, |last| last.base_offset + i64::from(last.records));
-    let from = asked.fetch_offset;
     let out_of_range = (from < 0 || from > end).then_some(ErrorCode::OffsetOutOfRange);
     let error = error.or((broker != state.leader).then_some(ErrorCode::NotLeaderOrFollower)).or(out_of_range);
     let wanted = state.log.iter().filter(|stored| stored.base_offset + i64::from(stored.records) > from);
     let bytes: Vec<u8> =
         wanted.take(state.batches_per_fetch).flat_map(|stored| stored.bytes.clone()).collect();
-    let partition = PartitionData {
+    PartitionData {
         error_code: error.map_or(0, ErrorCode::as_i16),
         high_watermark: end,
         records: Some(Records::from(if error.is_none() { bytes } else { Vec::new() })),
         ..Default::default()
-    };
-    let topic =
-        FetchableTopicResponse { topic: TOPIC.into(), topic_id: topic_id(), partitions: vec![partition] };
-    FetchResponse { responses: vec![topic], ..Default::default() }
+    }
 }

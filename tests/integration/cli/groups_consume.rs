@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use milena_client::config::{ConsumerConfig, GroupConfig, OffsetReset};
@@ -190,6 +191,81 @@ fn two_members_share_and_the_one_that_is_left_takes_over() {
         assert_eq!(second.interrupt(), Some(130), "{strategy}");
         let read = shell.run("consume t --group g").ok();
         assert_eq!(read, "", "{strategy}: everything is committed");
+    }
+}
+
+/// A member that ends by itself. Its output is a pipe that is not read yet: that is full soon, and then it waits.
+fn ending(shell: &Shell, strategy: &str) -> Child {
+    let options = "--from beginning -X max.partition.fetch.bytes=1000";
+    let line = format!(
+        "consume t --group g {options} {QUICK} -X partition.assignment.strategy={strategy} -X session.timeout.ms=30000"
+    );
+    let words: Vec<&str> = line.split_whitespace().collect();
+    shell.command(&words).stdout(Stdio::piped()).spawn().expect("milena runs")
+}
+
+type Lines = std::io::Lines<BufReader<ChildStdout>>;
+
+fn output(child: &mut Child) -> Lines {
+    BufReader::new(child.stdout.take().expect("piped")).lines()
+}
+
+/// Reads on in a thread until the output ends.
+fn drained(lines: Lines) -> JoinHandle<Vec<String>> {
+    std::thread::spawn(move || lines.map_while(Result::ok).collect())
+}
+
+#[test]
+fn members_that_do_not_follow_read_their_shares_to_the_end() {
+    for strategy in ["range", "cooperative-sticky"] {
+        let shell = shell();
+        shell.run("topic create t --partitions 4").ok();
+        for partition in 0..4 {
+            let mut lines: Vec<String> = (0..2000).map(|number| format!("{number:0100}")).collect();
+            lines.push(format!("last-{partition}"));
+            let line = format!("produce t --partition {partition} -X batch.size=1000");
+            shell.feed(&line, lines.join("\n").as_bytes()).ok();
+        }
+        let mut first = ending(&shell, strategy);
+        let state = |state: &str| shell.run("group describe g --state").out.contains(state);
+        wait::eventually("the first is in the group", PATIENCE, || state("Stable"));
+        let mut second = ending(&shell, strategy);
+        wait::eventually("the second waits for the first", PATIENCE, || state("PreparingRebalance"));
+        // The first goes on a little at a time, and hears of the second long before its end.
+        let mut lines = output(&mut first);
+        let mut outputs = [Vec::new(), Vec::new()];
+        wait::eventually("both are in the group", PATIENCE, || {
+            outputs[0].extend(lines.by_ref().take(100).map_while(Result::ok));
+            !state("PreparingRebalance")
+        });
+        let rest = [drained(lines), drained(output(&mut second))];
+        for (output, rest) in outputs.iter_mut().zip(rest) {
+            output.extend(rest.join().expect("it is read"));
+        }
+        for child in [&mut first, &mut second] {
+            let ended = wait::poll(PATIENCE, || child.try_wait().expect("it can be asked"));
+            assert_eq!(ended.expect("it ends").code(), Some(0), "{strategy}");
+        }
+        // Each was given two partitions, and went on to their ends.
+        for output in &outputs {
+            let lasts = output.iter().filter(|line| line.starts_with("last-")).count();
+            assert_eq!(lasts, 2, "{strategy}");
+        }
+        let lines: usize = outputs.iter().map(Vec::len).sum();
+        assert_eq!(lines, 4 * 2001, "{strategy}: nothing is read twice, and all is read");
+    }
+}
+
+#[test]
+fn a_member_without_partitions_ends() {
+    for strategy in ["range", "cooperative-sticky"] {
+        let shell = shell();
+        shell.run("topic create t --partitions 1").ok();
+        let options = format!("-X partition.assignment.strategy={strategy}");
+        let follower = Follower::start(&shell, &options);
+        let values = produce(&shell, 1, 0);
+        wait::eventually("it is in the group", PATIENCE, || follower.has(&values[0]));
+        assert_eq!(shell.run(&format!("consume t --group g {QUICK} {options}")).ok(), "", "{strategy}");
     }
 }
 

@@ -1,10 +1,10 @@
 //! Rebalances: the steps towards a join, what a join brings, and how a membership ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use milena_protocol::ErrorCode;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Event, GroupConsumer, Phase};
 use crate::cluster::Retry;
@@ -24,11 +24,15 @@ impl GroupConsumer {
     /// Takes the next step. A step that is broken off is taken again.
     pub(super) async fn step(&mut self) -> Option<Event> {
         match self.steps.front() {
-            Some(Step::Commit) => self.commit_before_rebalance().await,
+            Some(Step::Commit) => {
+                self.commit_before_rebalance().await;
+                // It may have found out that there is nothing left to rebalance: then other steps stand here.
+                self.steps.pop_front_if(|step| matches!(step, Step::Commit));
+                return None;
+            }
             Some(Step::Join) => sleep_until(self.join_at).await,
             _ => {}
         }
-        // The commit may have found out that there is nothing left to rebalance: then other steps stand here.
         match self.steps.pop_front()? {
             Step::Commit => None,
             Step::Announce(event) => Some(event),
@@ -51,7 +55,7 @@ impl GroupConsumer {
         if !self.config.enable_auto_commit {
             return;
         }
-        let positions = self.commits.unacknowledged(self.positions());
+        let positions = self.uncommitted();
         let client = self.cluster.config();
         let limit = client.api_timeout.min(BEFORE_REBALANCE_MAX).min(self.config.max_poll_interval / 2);
         if let Err(error) = self.commit_within(positions, limit).await {
@@ -106,11 +110,12 @@ impl GroupConsumer {
     }
 
     fn install(&mut self, joined: Joined) {
-        let Joined { session, mut assigned } = joined;
+        let Joined { session, assignor, mut assigned } = joined;
         let count = assigned.len();
         let subscription = self.subscription.as_ref();
         assigned.retain(|(topic, _)| subscription.is_some_and(|subscription| subscription.takes(topic)));
         self.generation = session.identity.generation;
+        self.assignor = Some(assignor);
         tracing::info!(
             group = self.config.group_id,
             member = session.identity.member_id,
@@ -165,24 +170,18 @@ impl GroupConsumer {
     }
 
     fn give_all_up(&mut self, keeps_id: bool) {
-        // What the caller has been told of needs no second farewell.
-        let told: BTreeSet<PartitionKey> = self
-            .steps
-            .drain(..)
-            .filter_map(|step| if let Step::Drop(partitions) = step { Some(partitions) } else { None })
-            .flatten()
-            .collect();
         let all: BTreeSet<PartitionKey> = self.owned.keys().cloned().collect();
         self.drop_partitions(&all);
         self.phase = Phase::Outside;
         self.generation = -1;
+        self.assignor = None;
         if !keeps_id {
             self.known_id.set("");
         }
         self.hold_back();
-        let lost: Vec<PartitionKey> = all.difference(&told).cloned().collect();
+        let lost = steps::to_be_lost(all, std::mem::take(&mut self.steps));
         if !lost.is_empty() {
-            self.steps.push_back(Step::Announce(Event::Lost(lost)));
+            self.steps.push_back(Step::Announce(Event::Lost(lost.into_iter().collect())));
         }
     }
 
@@ -192,40 +191,62 @@ impl GroupConsumer {
     }
 
     /// Commits, behind the commit that may be under way: an older offset must not arrive after a younger one. A join under
-    /// way may end the generation that the commit is made in; then it is made once more in the next.
-    pub(super) async fn commit_within(&mut self, offsets: CommitOffsets, limit: Duration) -> Result<()> {
-        if let Some(before) = self.commits.settled().await? {
+    /// way may end the generation that the commit is made in; then what is owned in the next is committed once more there.
+    ///
+    /// `limit` is for all of this. A commit that takes longer goes on, and is heard of later.
+    pub(super) async fn commit_within(&mut self, mut offsets: CommitOffsets, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        if let Some(before) = by(deadline, limit, self.commits.settled()).await? {
             self.committed_automatically(before);
         }
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let mut committed = self.commit_once(offsets.clone(), limit).await?;
+        let mut foreign = self.take_foreign(&mut offsets);
+        let mut committed = self.commit_once(offsets.clone(), deadline, limit).await?;
         if committed.is_out_of_date() && matches!(self.phase, Phase::Joining(_)) {
-            let joined = tokio::time::timeout(limit, joining(&mut self.phase)).await;
+            let joined = timeout_at(deadline, joining(&mut self.phase)).await;
             if let Ok(joined) = joined {
                 self.joined(joined)?;
-                committed = self.commit_once(offsets, limit).await?;
+                // Whoever has the others now may be further on.
+                foreign.append(&mut self.take_foreign(&mut offsets));
+                committed = self.commit_once(offsets, deadline, limit).await?;
             }
         }
         if !self.is_of_this_membership(&committed) {
             committed.blame_the_rebalance();
         }
+        committed.refused.extend(foreign);
         committed.outcome()
     }
 
-    async fn commit_once(&mut self, offsets: CommitOffsets, limit: Duration) -> Result<Committed> {
+    /// Takes out what is not owned, with the reason. Outside of the group nothing is, for another reason.
+    fn take_foreign(&self, offsets: &mut CommitOffsets) -> BTreeMap<PartitionKey, ErrorCode> {
+        if self.generation < 0 {
+            return BTreeMap::new();
+        }
+        let foreign = offsets.extract_if(.., |key, _| !self.owned.contains_key(key));
+        foreign.map(|(key, _)| (key, ErrorCode::RebalanceInProgress)).collect()
+    }
+
+    async fn commit_once(
+        &mut self,
+        offsets: CommitOffsets,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<Committed> {
+        if offsets.is_empty() {
+            return Ok(Committed::nothing(self.link.clone(), self.identity()));
+        }
         if self.generation < 0 {
             let failed =
                 offsets.into_keys().map(|(topic, partition)| (topic, partition, ErrorCode::UnknownMemberId));
             return Err(Error::CommitFailed { failed: failed.collect() });
         }
         let client = self.cluster.config();
-        let retry = Retry::new(client.retry_backoff, client.retry_backoff_max, limit);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let retry = Retry::new(client.retry_backoff, client.retry_backoff_max, left);
         let commit =
             commit::commit(self.link.clone(), self.config.clone(), self.identity(), offsets, Some(retry));
         self.commits.begin(Task::spawn(commit));
-        let committed = self.commits.finished().await?;
+        let committed = by(deadline, limit, self.commits.finished()).await?;
         self.heed(&committed);
         Ok(committed)
     }
@@ -266,6 +287,13 @@ impl GroupConsumer {
             }
         }
     }
+}
+
+/// Waits for a commit until a deadline that was `limit` away.
+async fn by<T>(deadline: Instant, limit: Duration, commit: impl Future<Output = Result<T>>) -> Result<T> {
+    let timed_out =
+        || Error::TimedOut { what: "committing offsets".to_owned(), timeout_ms: limit.as_millis() as u64 };
+    timeout_at(deadline, commit).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 /// Waits for the join under way, for ever if there is none.

@@ -74,6 +74,13 @@ impl GroupConsumer {
         self.owned.iter().filter_map(position).collect()
     }
 
+    /// What an automatic commit has to say: nothing of topics that are gone, because no coordinator would take it.
+    pub(super) fn uncommitted(&self) -> CommitOffsets {
+        let mut positions = self.positions();
+        positions.retain(|key, _| !matches!(self.owned.get(key), Some(Place::Missing { .. })));
+        self.commits.unacknowledged(positions)
+    }
+
     fn records(&mut self, fetched: Result<Vec<Fetched>>) -> Result<Option<Event>> {
         for key in self.consumer.take_out_of_range() {
             self.consumer.unassign(&key.0, key.1);
@@ -88,7 +95,10 @@ impl GroupConsumer {
         }
         match fetched {
             Ok(fetched) if fetched.is_empty() => Ok(None),
-            Ok(fetched) => Ok(Some(Event::Records(fetched))),
+            Ok(fetched) => {
+                self.found_again(&fetched);
+                Ok(Some(Event::Records(fetched)))
+            }
             Err(error) if error.code() == Some(ErrorCode::OffsetOutOfRange) => Ok(None),
             Err(Error::UnknownTopic(topic)) => {
                 self.set_aside(|key| key.0 == topic);
@@ -99,6 +109,15 @@ impl GroupConsumer {
                 Ok(None)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    fn found_again(&mut self, fetched: &[Fetched]) {
+        for (key, place) in self.owned.iter_mut().filter(|(_, place)| matches!(place, Place::Missing { .. }))
+        {
+            if fetched.iter().any(|part| part.topic == key.0 && part.partition == key.1) {
+                *place = Place::Reading;
+            }
         }
     }
 
@@ -120,7 +139,8 @@ impl GroupConsumer {
             return;
         }
         let mut wanted = Wanted::default();
-        for (key, place) in &mut self.owned {
+        let client = self.cluster.config();
+        for (key, place) in &self.owned {
             match place {
                 Place::Reading => {}
                 Place::Unknown => {
@@ -130,8 +150,11 @@ impl GroupConsumer {
                     wanted.reset.insert(key.clone());
                 }
                 Place::Missing { position } => {
-                    self.consumer.assign(&key.0, key.1, *position);
-                    *place = Place::Reading;
+                    // It stays missing until something is heard of it.
+                    if self.consumer.position(&key.0, key.1).is_none() {
+                        self.consumer.assign(&key.0, key.1, *position);
+                    }
+                    self.place_at = Instant::now() + client.retry_backoff_max;
                 }
             }
         }
@@ -148,10 +171,8 @@ impl GroupConsumer {
     }
 
     fn placed(&mut self, placed: Result<Placed>) -> Result<()> {
-        let Placed { link, result } = placed?;
+        let Placed { link, found, outcome } = placed?;
         self.link = link;
-        let backoff = self.cluster.config().retry_backoff;
-        let found = result.inspect_err(|_| self.place_at = Instant::now() + backoff)?;
         for (key, offset) in found.positions {
             // Otherwise the caller has chosen a position meanwhile.
             if let Some(place @ (Place::Unknown | Place::OutOfRange)) = self.owned.get_mut(&key) {
@@ -160,7 +181,18 @@ impl GroupConsumer {
             }
         }
         self.commits.acknowledge(found.committed);
-        self.place_at = Instant::now() + self.cluster.config().retry_backoff_max;
+        let client = self.cluster.config();
+        self.place_at = Instant::now() + client.retry_backoff;
+        // The error is told once everything that was found has its place.
+        outcome?;
+        let retry = self.place_retry.take();
+        let Some(error) = found.waits_for else {
+            self.place_at = Instant::now() + client.retry_backoff_max;
+            return Ok(());
+        };
+        let mut retry = retry.unwrap_or_else(|| self.cluster.retry());
+        self.place_at = Instant::now() + retry.next_pause(error)?;
+        self.place_retry = Some(retry);
         Ok(())
     }
 
@@ -168,24 +200,24 @@ impl GroupConsumer {
         let may_commit = self.config.enable_auto_commit
             && matches!(self.phase, Phase::Member(_))
             && self.commits.is_idle()
-            && !self.commits.unacknowledged(self.positions()).is_empty();
+            && !self.uncommitted().is_empty();
         may_commit.then_some(self.commits.due)
     }
 
     /// Everything that was given out is done: the caller polls.
     fn begin_automatic_commit(&mut self) {
-        let offsets = self.commits.unacknowledged(self.positions());
+        let offsets = self.uncommitted();
         self.commits.due = Instant::now() + self.config.auto_commit_interval;
         let commit = commit::commit(self.link.clone(), self.config.clone(), self.identity(), offsets, None);
         self.commits.begin(Task::spawn(commit));
     }
 
     pub(super) fn committed_automatically(&mut self, committed: Committed) {
-        let may_come_right = committed.error.as_ref().is_some_and(Error::may_be_retried);
+        let may_come_right = committed.may_come_right();
         self.heed(&committed);
         if let Err(error) = committed.outcome() {
             tracing::warn!(%error, group = self.config.group_id, "an automatic commit failed");
-            if may_come_right || error.may_be_retried() {
+            if may_come_right {
                 self.commits.due = Instant::now() + self.cluster.config().retry_backoff;
             }
         }

@@ -1,7 +1,7 @@
 //! `milena consume --group`: records as a member of a consumer group.
 //!
-//! What was written to standard output is committed, and where partitions began: at intervals, before partitions are given up, and at the end, also
-//! after Ctrl-C. So a crash repeats records and loses none.
+//! What was written to standard output is committed, and where partitions began: at intervals, before partitions are given
+//! up, and at the end, also after Ctrl-C. So a crash repeats records and loses none.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use milena_client::Error as ClientError;
 use milena_client::admin::Admin;
 use milena_client::config::GroupConfig;
 use milena_client::consumer::{Fetched, PartitionKey};
-use milena_client::group::{CommitOffset, CommitOffsets, Event, GroupConsumer};
+use milena_client::group::{Assignor, CommitOffset, CommitOffsets, Event, GroupConsumer};
 use milena_protocol::ErrorCode;
 use tokio::time::{Instant, sleep_until};
 
@@ -22,6 +22,10 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::progress;
+
+/// Heartbeats that a member without partitions waits for a cooperative group to give it some: whoever has to give them up
+/// does so, and begins the round that brings them, within one.
+const HEARTBEATS_FOR_A_SHARE: u32 = 3;
 
 pub async fn run(
     context: &Context,
@@ -53,6 +57,7 @@ pub async fn run(
     let commit_interval = settings.group.enable_auto_commit.then_some(settings.group.auto_commit_interval);
     // What was printed is committed, not what was fetched.
     let group = GroupConfig { enable_auto_commit: false, ..settings.group };
+    let patience = HEARTBEATS_FOR_A_SHARE * group.heartbeat_interval;
     let mut consumer = GroupConsumer::new(admin.cluster().clone(), settings.consumer, group)?;
     consumer.subscribe(arguments.topics.iter().cloned());
     let mut member = Member {
@@ -67,7 +72,8 @@ pub async fn run(
         printed: CommitOffsets::new(),
         unseen: BTreeSet::new(),
         stops: HashMap::new(),
-        is_assigned: false,
+        share: Share::Open,
+        patience,
     };
     let outcome = member.until_done(&mut interrupt).await;
     member.end(outcome).await
@@ -107,19 +113,53 @@ struct Member {
     unseen: BTreeSet<PartitionKey>,
     /// Where partitions end that are read to their end.
     stops: HashMap<PartitionKey, i64>,
-    /// Whether the group has given anything, be it nothing.
-    is_assigned: bool,
+    share: Share,
+    /// How long a cooperative group may take to give anything to a member that has nothing.
+    patience: Duration,
+}
+
+/// Whether what the group has given is all that it gives for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// A rebalance is on its way.
+    Open,
+    /// Nothing was given, but others may be giving something up: it counts from then on.
+    SettlesAt(Instant),
+    /// It counts, be it nothing.
+    Settled,
+}
+
+impl Share {
+    fn of(has_any: bool, is_cooperative: bool, patience: Duration) -> Self {
+        match has_any || !is_cooperative {
+            true => Share::Settled,
+            false => Share::SettlesAt(Instant::now() + patience),
+        }
+    }
+
+    /// Waits until a share counts that does so by itself, for ever otherwise.
+    async fn settles(self) {
+        match self {
+            Share::SettlesAt(instant) => sleep_until(instant).await,
+            Share::Open | Share::Settled => std::future::pending().await,
+        }
+    }
 }
 
 impl Member {
     async fn until_done(&mut self, interrupt: &mut Interrupt) -> Result<()> {
         while !self.printer.is_done() && !self.is_at_end() {
-            let commit_due = self.commit_due;
+            let (commit_due, share) = (self.commit_due, self.share);
             let event = tokio::select! {
                 event = self.consumer.poll() => event?,
                 () = interrupt.wait() => return Ok(()),
                 () = sleep_until(commit_due), if !self.printed.is_empty() => {
                     self.commit_on_the_way(false).await?;
+                    continue;
+                }
+                () = share.settles(), if self.until_end => {
+                    let is_open = self.consumer.is_rebalancing();
+                    self.share = if is_open { Share::Open } else { Share::Settled };
                     continue;
                 }
             };
@@ -133,11 +173,13 @@ impl Member {
             Event::Records(parts) => self.show(&parts)?,
             Event::Assigned(partitions) => {
                 self.begin(&partitions).await?;
-                self.is_assigned = true;
+                let has_any = !self.consumer.assignment().is_empty();
+                let is_cooperative = self.consumer.assignor().is_some_and(Assignor::is_cooperative);
+                self.share = Share::of(has_any, is_cooperative, self.patience);
             }
             Event::Revoked(partitions) => {
                 self.commit_on_the_way(true).await?;
-                self.forget(&partitions);
+                self.give_up(&partitions);
             }
             Event::Lost(partitions) => {
                 if partitions.iter().any(|key| self.printed.contains_key(key)) {
@@ -145,7 +187,7 @@ impl Member {
                         "warning: the group has given partitions to others; the last records will be read again"
                     );
                 }
-                self.forget(&partitions);
+                self.give_up(&partitions);
             }
         }
         Ok(())
@@ -212,10 +254,14 @@ impl Member {
         let is_read = |(topic, partition): &PartitionKey, stop: i64| {
             self.consumer.position(topic, *partition).is_some_and(|position| position >= stop)
         };
-        self.until_end && self.is_assigned && self.stops.iter().all(|(key, stop)| is_read(key, *stop))
+        self.until_end
+            && self.share == Share::Settled
+            && self.stops.iter().all(|(key, stop)| is_read(key, *stop))
     }
 
-    fn forget(&mut self, partitions: &[PartitionKey]) {
+    /// An assignment follows: until then nobody knows what is left to read.
+    fn give_up(&mut self, partitions: &[PartitionKey]) {
+        self.share = Share::Open;
         for key in partitions {
             self.printed.remove(key);
             self.stops.remove(key);
@@ -269,5 +315,21 @@ impl Member {
         };
         let left = self.consumer.close().await.map_err(Error::from);
         flushed.and(outcome).and(committed).and(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_counts_at_once_unless_others_may_still_give_something_up() {
+        let patience = Duration::from_secs(9);
+        for (has_any, is_cooperative) in [(true, true), (true, false), (false, false)] {
+            assert_eq!(Share::of(has_any, is_cooperative, patience), Share::Settled);
+        }
+        let before = Instant::now();
+        Share::of(false, true, patience).settles().await;
+        assert_eq!(before.elapsed(), patience);
     }
 }
