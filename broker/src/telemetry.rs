@@ -10,7 +10,7 @@ use std::io::IsTerminal as _;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use milena_state::config::broker::{LogFormat, Settings};
-use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt, reload};
@@ -34,10 +34,10 @@ static LOGGERS: LazyLock<Mutex<Loggers>> = LazyLock::new(|| {
 });
 
 /// Starts logging for this process. Later calls change nothing, so that several brokers may live in one test.
-pub fn start(settings: &Settings) -> Result<(), ParseError> {
+pub fn start(settings: &Settings) -> Result<(), levels::Unknown> {
     let start: Targets = match std::env::var(ENVIRONMENT) {
-        Ok(directives) if !directives.is_empty() => directives.parse()?,
-        _ => format!("{QUIET},{}", settings.log_level).parse()?,
+        Ok(directives) if !directives.is_empty() => levels::at_start(&directives)?,
+        _ => levels::at_start(&format!("{QUIET},{}", settings.log_level))?,
     };
     let (filter, handle) = reload::Layer::new(start.clone());
     let lines = fmt::layer().with_writer(std::io::stderr);

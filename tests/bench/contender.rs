@@ -66,7 +66,8 @@ pub struct Contender {
     pub port: u16,
     pub pid: u32,
     process: Process,
-    directory: tempfile::TempDir,
+    /// Goes with the broker.
+    _directory: tempfile::TempDir,
 }
 
 enum Process {
@@ -84,12 +85,7 @@ impl Contender {
             Kind::Floor => floor(settings, directory.path())?,
             Kind::ApacheKafka => apache_kafka(settings)?,
         };
-        Ok(Self { kind, bootstrap: ports::address(port), port, pid, process, directory })
-    }
-
-    /// Where its data is.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
+        Ok(Self { kind, bootstrap: ports::address(port), port, pid, process, _directory: directory })
     }
 
     /// Milena's own handle, for scenarios that restart it.

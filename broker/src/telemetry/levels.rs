@@ -1,7 +1,7 @@
 //! The level of each logger, in Kafka's words.
 //!
-//! A logger is a module and those below it; `root` is everything else. A logger without a level of its own has that of
-//! the nearest one above it.
+//! A logger is a module and those below it, with dots between the names, as Kafka's tools take no colons; `root` is
+//! everything else. A logger without a level of its own has that of the nearest one above it.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,17 @@ pub const ROOT: &str = "root";
 /// The loggers that can be told, beside [`ROOT`]: the crates that log, and the parts of the broker.
 pub const NAMES: &[&str] = &[
     "milena_broker",
-    "milena_broker::admin",
-    "milena_broker::api",
-    "milena_broker::console",
-    "milena_broker::controller",
-    "milena_broker::coordinator",
-    "milena_broker::lag",
-    "milena_broker::lifecycle",
-    "milena_broker::metadata",
-    "milena_broker::partition",
-    "milena_broker::server",
-    "milena_broker::telemetry",
+    "milena_broker.admin",
+    "milena_broker.api",
+    "milena_broker.console",
+    "milena_broker.controller",
+    "milena_broker.coordinator",
+    "milena_broker.lag",
+    "milena_broker.lifecycle",
+    "milena_broker.metadata",
+    "milena_broker.partition",
+    "milena_broker.server",
+    "milena_broker.telemetry",
     "milena_log",
     "openraft",
 ];
@@ -51,6 +51,35 @@ pub fn words() -> String {
     let mut words = WORDS.map(|(word, _)| word);
     words.sort_unstable();
     words.join(", ")
+}
+
+/// What `milena.log.level` or `RUST_LOG` says does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is neither a level (off, error, warn, info, debug, trace) nor MODULE=LEVEL")]
+pub struct Unknown(String);
+
+/// A level for everything, and `MODULE=LEVEL` for what differs, with commas between them. A word that is no level is
+/// refused: as the name of a module it would silence all others.
+pub fn at_start(text: &str) -> Result<Targets, Unknown> {
+    let mut targets = Targets::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (module, level) = part.split_once('=').map_or((None, part), |(module, level)| (Some(module), level));
+        let is_module = |name: &str| {
+            !name.is_empty() && name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | ':'))
+        };
+        let level = level.trim().parse::<LevelFilter>().map_err(|_| Unknown(part.to_owned()))?;
+        targets = match module.map(str::trim) {
+            None => targets.with_default(level),
+            Some(module) if is_module(module) => targets.with_target(module, level),
+            Some(_) => return Err(Unknown(part.to_owned())),
+        };
+    }
+    Ok(targets)
+}
+
+/// The path of the module that a logger is.
+fn module(logger: &str) -> String {
+    logger.replace('.', "::")
 }
 
 fn word(level: LevelFilter) -> &'static str {
@@ -82,14 +111,16 @@ impl Levels {
     pub fn filter(&self) -> Targets {
         let root = self.changed.get(ROOT).copied().or(self.start.default_level()).unwrap_or(LevelFilter::OFF);
         let changed = self.changed.iter().filter(|(logger, _)| *logger != ROOT);
-        let targets = self.start.iter().chain(changed.map(|(logger, level)| (logger.as_str(), *level)));
-        Targets::new().with_targets(targets).with_default(root)
+        let changed = changed.map(|(logger, level)| (module(logger), *level));
+        let start = self.start.iter().map(|(target, level)| (target.to_owned(), level));
+        Targets::new().with_targets(start.chain(changed)).with_default(root)
     }
 
     /// Every logger by name with the word for its level.
     pub fn all(&self) -> Vec<(&'static str, &'static str)> {
         let filter = self.filter();
         let level = |logger: &str| {
+            let logger = module(logger);
             let above = filter.iter().filter(|(target, _)| logger.starts_with(target));
             let nearest = above.max_by_key(|(target, _)| target.len()).map(|(_, level)| level);
             nearest.or(filter.default_level()).unwrap_or(LevelFilter::OFF)
@@ -102,10 +133,10 @@ impl Levels {
 mod tests {
     use tracing_subscriber::filter::LevelFilter;
 
-    use super::{Levels, NAMES, ROOT, parse, words};
+    use super::{Levels, NAMES, ROOT, at_start, parse, words};
 
     fn levels() -> Levels {
-        Levels::new("openraft=error,info".parse().unwrap())
+        Levels::new(at_start("openraft=error,info").unwrap())
     }
 
     fn level_of(levels: &Levels, logger: &str) -> &'static str {
@@ -116,8 +147,8 @@ mod tests {
     fn a_logger_has_the_level_of_the_nearest_above_it() {
         let mut levels = levels();
         levels.set("milena_broker", LevelFilter::WARN);
-        levels.set("milena_broker::server", LevelFilter::TRACE);
-        let told = ["root", "openraft", "milena_log", "milena_broker::api", "milena_broker::server"];
+        levels.set("milena_broker.server", LevelFilter::TRACE);
+        let told = ["root", "openraft", "milena_log", "milena_broker.api", "milena_broker::server"];
         let found = told.map(|logger| level_of(&levels, logger));
         assert_eq!(found, ["INFO", "ERROR", "INFO", "WARN", "TRACE"]);
     }
@@ -126,10 +157,10 @@ mod tests {
     fn the_filter_does_what_is_said() {
         let mut levels = levels();
         levels.set(ROOT, LevelFilter::OFF);
-        levels.set("milena_broker::server", LevelFilter::DEBUG);
+        levels.set("milena_broker.server", LevelFilter::DEBUG);
         let filter = levels.filter();
         assert!(filter.would_enable("milena_broker::server::connection", &tracing::Level::DEBUG));
-        assert!(!filter.would_enable("milena_broker::partition", &tracing::Level::ERROR));
+        assert!(!filter.would_enable("milena_broker.partition", &tracing::Level::ERROR));
         assert!(filter.would_enable("openraft", &tracing::Level::ERROR));
     }
 
@@ -141,6 +172,18 @@ mod tests {
         levels.unset("openraft");
         levels.unset(ROOT);
         assert_eq!(levels.all(), self::levels().all());
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused_by_name() {
+        for wrong in ["warning", "loud", "info,milena_broker=lod", "milena_broker", "[request]=debug", "a[b]=info", "=info"] {
+            let error = at_start(wrong).unwrap_err().to_string();
+            assert!(error.contains(wrong.split(',').next_back().unwrap()), "{error}");
+        }
+        let right = at_start(" WARN, milena_log = trace ,openraft::core=off").unwrap();
+        assert_eq!(right.default_level(), Some(LevelFilter::WARN));
+        assert!(right.would_enable("milena_log::append", &tracing::Level::TRACE));
+        assert!(!right.would_enable("openraft::core", &tracing::Level::ERROR));
     }
 
     #[test]

@@ -64,12 +64,12 @@ fn levels_act_at_once_and_are_forgotten_by_a_restart() {
     }
     delete_topic(stream, "told");
     // One wrong change of two: neither acts.
-    let half = [("milena_broker::metadata", SET, Some("FATAL")), ("no.such", SET, Some("INFO"))];
+    let half = [("milena_broker.metadata", SET, Some("FATAL")), ("no.such", SET, Some("INFO"))];
     assert_eq!(alter(stream, &half), i16::from(ErrorCode::InvalidConfig));
     assert_eq!(levels(stream), at_start);
-    assert_eq!(alter(stream, &[("milena_broker::metadata", SET, Some("WARN"))]), 0);
+    assert_eq!(alter(stream, &[("milena_broker.metadata", SET, Some("WARN"))]), 0);
     delete_topic(stream, "silent");
-    assert_eq!(alter(stream, &[("milena_broker::metadata", DELETE, None)]), 0);
+    assert_eq!(alter(stream, &[("milena_broker.metadata", DELETE, None)]), 0);
     delete_topic(stream, "told-again");
     assert_eq!(levels(stream), at_start);
     assert_eq!(alter(stream, &[("root", SET, Some("FATAL"))]), 0);

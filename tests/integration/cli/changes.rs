@@ -70,7 +70,7 @@ fn values_that_cannot_be_are_refused_with_the_reason() {
 #[test]
 fn loggers_are_told_levels() {
     let shell = Shell::start();
-    let logger = "milena_broker::server";
+    let logger = "milena_broker.server";
     assert_eq!(shell.run(&format!("config get loggers/1 {logger}")).ok(), "INFO\n");
     shell.run(&format!("config set loggers/1 {logger}=DEBUG")).ok();
     let described = shell.run("--output json config describe loggers/1").json();

@@ -34,7 +34,7 @@ pub struct Arguments {
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 struct View {
-    /// Committed offsets, ends and lag by partition, and who consumes them [default]
+    /// Committed offsets, ends and lag by partition, and who consumes them (the default)
     #[arg(long)]
     offsets: bool,
     /// Members and what is assigned to them
