@@ -200,7 +200,10 @@ pub fn resolve<T: Copy>(hosts: &BTreeMap<String, T>) -> Resolved<T> {
         let found = addresses(host).map(|found| found.into_iter().map(|address| (address, *bound)).collect());
         (host.clone(), found)
     };
-    hosts.iter().map(with).collect()
+    // Addresses come last and so prevail over names that stand for them.
+    let (literal, named): (Vec<_>, Vec<_>) =
+        hosts.iter().partition(|(host, _)| host.parse::<IpAddr>().is_ok());
+    named.into_iter().chain(literal).map(with).collect()
 }
 
 fn addresses(host: &str) -> std::io::Result<Vec<IpAddr>> {
@@ -268,6 +271,13 @@ mod tests {
         connections.allow(Bounds::default());
         waiting.await.expect("it ends");
         assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_address_prevails_over_a_name_that_stands_for_it() {
+        let hosts = BTreeMap::from([("localhost".to_owned(), 9), ("127.0.0.1".to_owned(), 1)]);
+        let found = resolve(&hosts).into_iter().filter_map(|(_, found)| found.ok()).flatten();
+        assert_eq!(found.collect::<BTreeMap<_, _>>()[&localhost()], 1);
     }
 
     #[tokio::test]

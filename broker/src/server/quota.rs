@@ -95,7 +95,11 @@ impl FetchQuota<'_> {
     /// An answer of so many bytes is about to leave, unless its client waits for another quota. With a time to wait, in
     /// milliseconds, it must not.
     pub fn throttle(self, bytes: usize, waits: bool) -> i32 {
-        self.cx.mute(&self.quota, self.cx.node.quotas.fetched(&self.quota, bytes, waits))
+        // It may have been changed or taken away while the fetch waited.
+        let Some(quota) = self.cx.node.quotas.find(Key::ConsumerByteRate, self.cx.client_id()) else {
+            return 0;
+        };
+        self.cx.mute(&quota, self.cx.node.quotas.fetched(&quota, bytes, waits))
     }
 }
 
@@ -129,6 +133,9 @@ impl Mutations<'_> {
 
     /// The time to wait, in milliseconds.
     pub fn throttle(self) -> i32 {
-        self.quota.as_ref().map_or(0, |quota| self.cx.mute(quota, self.throttle_ms))
+        let Some(quota) = self.quota else { return 0 };
+        // It may have been raised or taken away while the controller decided.
+        let holds = self.cx.node.quotas.still_holds(&quota.held(self.cx.client_id()));
+        if holds { self.cx.mute(&quota, self.throttle_ms) } else { 0 }
     }
 }

@@ -63,9 +63,11 @@ pub struct Unknown(String);
 pub fn at_start(text: &str) -> Result<Targets, Unknown> {
     let mut targets = Targets::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (module, level) = part.split_once('=').map_or((None, part), |(module, level)| (Some(module), level));
+        let (module, level) =
+            part.split_once('=').map_or((None, part), |(module, level)| (Some(module), level));
         let is_module = |name: &str| {
-            !name.is_empty() && name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | ':'))
+            !name.is_empty()
+                && name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | ':'))
         };
         let level = level.trim().parse::<LevelFilter>().map_err(|_| Unknown(part.to_owned()))?;
         targets = match module.map(str::trim) {
@@ -176,7 +178,15 @@ mod tests {
 
     #[test]
     fn what_is_no_level_is_refused_by_name() {
-        for wrong in ["warning", "loud", "info,milena_broker=lod", "milena_broker", "[request]=debug", "a[b]=info", "=info"] {
+        for wrong in [
+            "warning",
+            "loud",
+            "info,milena_broker=lod",
+            "milena_broker",
+            "[request]=debug",
+            "a[b]=info",
+            "=info",
+        ] {
             let error = at_start(wrong).unwrap_err().to_string();
             assert!(error.contains(wrong.split(',').next_back().unwrap()), "{error}");
         }

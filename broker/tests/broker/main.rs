@@ -6,6 +6,7 @@ mod groups;
 mod harness;
 mod lag;
 mod loggers;
+mod long_texts;
 mod program;
 mod server;
 mod versions;

@@ -1,5 +1,6 @@
 //! Quotas over a socket: what is told to a client that exceeded one, and that its connection is read no more.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use milena_protocol::ErrorCode;
@@ -91,6 +92,29 @@ fn consumer_beyond_its_quota_gets_an_empty_answer_and_used_nothing() {
     }
     set(&node, "consumer_byte_rate", Some(100_000.0));
     assert_eq!(fetch(&node), (0, 0, 1));
+}
+
+/// The quota that acted when the fetch began must not judge what it brings.
+#[test]
+fn fetch_that_waits_is_held_to_the_quota_of_its_answer() {
+    let node = Node::start(&[]);
+    node.create("t", &[]);
+    set(&node, "consumer_byte_rate", Some(1.0));
+    let waiting = Arc::new(node.connect());
+    let request = FetchRequest { max_wait_ms: 20_000, min_bytes: 1, ..fetch_request("t", 0) };
+    let ask = {
+        let waiting = Arc::clone(&waiting);
+        async move { waiting.call_at(&request, BY_NAME).await.expect("an answer") }
+    };
+    let answer = node.block_on(async { tokio::spawn(ask) });
+    // Each of these takes a commit of the metadata log, long after the fetch has begun.
+    set(&node, "producer_byte_rate", Some(1e9));
+    set(&node, "consumer_byte_rate", None);
+    produce(&node, 100_000);
+    let response = node.block_on(answer).expect("it ends");
+    let response = response.decode::<FetchRequest<'_>>().expect("Fetch");
+    assert_eq!((response.throttle_time_ms, response.responses.len()), (0, 1));
+    node.block_on(waiting.call_at(&ApiVersionsRequest::default(), 0)).expect("the connection is read");
 }
 
 /// The codes of two topics of 12 partitions and the time to wait.

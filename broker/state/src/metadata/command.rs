@@ -87,9 +87,18 @@ pub struct ApiError {
     pub message: String,
 }
 
+/// Bytes of a message. It repeats what a client sent, and a string of an older version holds no more than 32,767.
+const MESSAGE_BYTES_MAX: usize = 8192;
+
 impl ApiError {
+    /// What is too long of the message is cut off.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        let mut message = message.into();
+        if message.len() > MESSAGE_BYTES_MAX {
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            message.push('…');
+        }
+        Self { code, message }
     }
 }
 

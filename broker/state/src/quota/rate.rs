@@ -75,7 +75,7 @@ impl Rate {
         let full = elapsed_ms / window.sample_ms.max(1);
         let full_min = i64::try_from(window.samples_max).unwrap_or(i64::MAX) - 1;
         let missing = (full_min - full).max(0);
-        (elapsed_ms + missing.saturating_mul(window.sample_ms)).max(1)
+        elapsed_ms.saturating_add(missing.saturating_mul(window.sample_ms)).max(1)
     }
 }
 
@@ -89,6 +89,14 @@ mod tests {
     use super::*;
 
     const WINDOW: Window = Window { samples_max: 11, sample_ms: 1000 };
+
+    #[test]
+    fn the_longest_window_of_all_is_one_too() {
+        let window = Window { samples_max: i32::MAX as usize, sample_ms: i64::from(i32::MAX) * 1000 };
+        let mut rate = Rate::default();
+        rate.record(window, 5.0, 1000);
+        assert_eq!(rate.throttle_ms(window, 1.0, 2000), 0, "five in an age");
+    }
 
     /// Records what the pairs of time and amount say; the wait after the last.
     fn throttle_after(limit: f64, recorded: &[(i64, f64)]) -> i64 {

@@ -125,7 +125,7 @@ async fn alone(
             stops.insert((topic, partition), end);
         }
     }
-    Ok((Source::Alone(consumer), stops))
+    Ok((Source::Alone(Box::new(consumer)), stops))
 }
 
 struct Range {

@@ -8,7 +8,7 @@ use milena_client::group::{Event, GroupConsumer};
 use crate::error::Result;
 
 pub enum Source {
-    Alone(Consumer),
+    Alone(Box<Consumer>),
     Member {
         consumer: Box<GroupConsumer>,
         /// When the group first gave it partitions, be it none.
