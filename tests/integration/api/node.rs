@@ -134,6 +134,14 @@ impl Node {
         self.runtime.block_on(future)
     }
 
+    /// Begins what goes on while this thread waits for something else.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.runtime.spawn(future)
+    }
+
     pub fn call<R: Request>(&self, request: &R, version: i16) -> Response {
         self.block_on(self.connection.call_at(request, version)).expect("an answer")
     }

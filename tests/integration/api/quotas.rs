@@ -102,11 +102,10 @@ fn fetch_that_waits_is_held_to_the_quota_of_its_answer() {
     set(&node, "consumer_byte_rate", Some(1.0));
     let waiting = Arc::new(node.connect());
     let request = FetchRequest { max_wait_ms: 20_000, min_bytes: 1, ..fetch_request("t", 0) };
-    let ask = {
+    let answer = node.spawn({
         let waiting = Arc::clone(&waiting);
         async move { waiting.call_at(&request, BY_NAME).await.expect("an answer") }
-    };
-    let answer = node.block_on(async { tokio::spawn(ask) });
+    });
     // Each of these takes a commit of the metadata log, long after the fetch has begun.
     set(&node, "producer_byte_rate", Some(1e9));
     set(&node, "consumer_byte_rate", None);
