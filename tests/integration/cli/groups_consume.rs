@@ -196,7 +196,8 @@ fn two_members_share_and_the_one_that_is_left_takes_over() {
 
 /// A member that ends by itself. Its output is a pipe that is not read yet: that is full soon, and then it waits.
 fn ending(shell: &Shell, strategy: &str) -> Child {
-    let options = "--from beginning -X max.partition.fetch.bytes=1000";
+    // Room for a batch of each partition in each answer, so that none is read to its end before the others.
+    let options = "--from beginning -X max.partition.fetch.bytes=2000";
     let line = format!(
         "consume t --group g {options} {QUICK} -X partition.assignment.strategy={strategy} -X session.timeout.ms=30000"
     );
