@@ -196,8 +196,7 @@ fn two_members_share_and_the_one_that_is_left_takes_over() {
 
 /// A member that ends by itself. Its output is a pipe that is not read yet: that is full soon, and then it waits.
 fn ending(shell: &Shell, strategy: &str) -> Child {
-    // Room for a batch of each partition in each answer, so that none is read to its end before the others.
-    let options = "--from beginning -X max.partition.fetch.bytes=2000";
+    let options = "--from beginning -X max.partition.fetch.bytes=1000";
     let line = format!(
         "consume t --group g {options} {QUICK} -X partition.assignment.strategy={strategy} -X session.timeout.ms=30000"
     );
@@ -236,7 +235,7 @@ fn members_that_do_not_follow_read_their_shares_to_the_end() {
         let mut lines = output(&mut first);
         let mut outputs = [Vec::new(), Vec::new()];
         wait::eventually("both are in the group", PATIENCE, || {
-            outputs[0].extend(lines.by_ref().take(100).map_while(Result::ok));
+            outputs[0].extend(lines.by_ref().take(20).map_while(Result::ok));
             !state("PreparingRebalance")
         });
         let rest = [drained(lines), drained(output(&mut second))];
@@ -247,11 +246,11 @@ fn members_that_do_not_follow_read_their_shares_to_the_end() {
             let ended = wait::poll(PATIENCE, || child.try_wait().expect("it can be asked"));
             assert_eq!(ended.expect("it ends").code(), Some(0), "{strategy}");
         }
-        // Each was given two partitions, and went on to their ends.
-        for output in &outputs {
-            let lasts = output.iter().filter(|line| line.starts_with("last-")).count();
-            assert_eq!(lasts, 2, "{strategy}");
-        }
+        // Each was given two partitions, and went on to their ends. The first may have read one of the second's before,
+        // but not two.
+        let lasts = |lines: &Vec<String>| lines.iter().filter(|line| line.starts_with("last-")).count();
+        let lasts = outputs.each_ref().map(lasts);
+        assert!(lasts == [2, 2] || lasts == [3, 1], "{strategy}: {lasts:?}");
         let lines: usize = outputs.iter().map(Vec::len).sum();
         assert_eq!(lines, 4 * 2001, "{strategy}: nothing is read twice, and all is read");
     }
