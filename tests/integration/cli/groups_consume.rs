@@ -235,7 +235,7 @@ fn members_that_do_not_follow_read_their_shares_to_the_end() {
         let mut lines = output(&mut first);
         let mut outputs = [Vec::new(), Vec::new()];
         wait::eventually("both are in the group", PATIENCE, || {
-            outputs[0].extend(lines.by_ref().take(100).map_while(Result::ok));
+            outputs[0].extend(lines.by_ref().take(20).map_while(Result::ok));
             !state("PreparingRebalance")
         });
         let rest = [drained(lines), drained(output(&mut second))];
@@ -246,11 +246,11 @@ fn members_that_do_not_follow_read_their_shares_to_the_end() {
             let ended = wait::poll(PATIENCE, || child.try_wait().expect("it can be asked"));
             assert_eq!(ended.expect("it ends").code(), Some(0), "{strategy}");
         }
-        // Each was given two partitions, and went on to their ends.
-        for output in &outputs {
-            let lasts = output.iter().filter(|line| line.starts_with("last-")).count();
-            assert_eq!(lasts, 2, "{strategy}");
-        }
+        // Each was given two partitions, and went on to their ends. The first may have read one of the second's before,
+        // but not two.
+        let lasts = |lines: &Vec<String>| lines.iter().filter(|line| line.starts_with("last-")).count();
+        let lasts = outputs.each_ref().map(lasts);
+        assert!(lasts == [2, 2] || lasts == [3, 1], "{strategy}: {lasts:?}");
         let lines: usize = outputs.iter().map(Vec::len).sum();
         assert_eq!(lines, 4 * 2001, "{strategy}: nothing is read twice, and all is read");
     }
