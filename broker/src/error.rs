@@ -22,7 +22,7 @@ pub enum StartError {
     )]
     UnknownHost { host: String, source: io::Error },
     #[error("property milena.log.level: {0}")]
-    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    LogLevel(#[from] crate::telemetry::levels::Unknown),
     #[error("cannot start a thread or runtime: {0}")]
     Thread(#[source] io::Error),
     #[error(transparent)]

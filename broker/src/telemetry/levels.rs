@@ -150,7 +150,7 @@ mod tests {
         let mut levels = levels();
         levels.set("milena_broker", LevelFilter::WARN);
         levels.set("milena_broker.server", LevelFilter::TRACE);
-        let told = ["root", "openraft", "milena_log", "milena_broker.api", "milena_broker::server"];
+        let told = ["root", "openraft", "milena_log", "milena_broker.api", "milena_broker.server"];
         let found = told.map(|logger| level_of(&levels, logger));
         assert_eq!(found, ["INFO", "ERROR", "INFO", "WARN", "TRACE"]);
     }
@@ -162,7 +162,7 @@ mod tests {
         levels.set("milena_broker.server", LevelFilter::DEBUG);
         let filter = levels.filter();
         assert!(filter.would_enable("milena_broker::server::connection", &tracing::Level::DEBUG));
-        assert!(!filter.would_enable("milena_broker.partition", &tracing::Level::ERROR));
+        assert!(!filter.would_enable("milena_broker::partition", &tracing::Level::ERROR));
         assert!(filter.would_enable("openraft", &tracing::Level::ERROR));
     }
 
