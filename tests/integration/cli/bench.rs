@@ -171,6 +171,11 @@ fn records_that_do_not_come_are_not_waited_for_forever() {
 
 #[test]
 fn an_interrupted_run_shows_what_it_has() {
+    check_interrupted_run(libc::SIGINT, 130);
+    check_interrupted_run(libc::SIGTERM, 143);
+}
+
+fn check_interrupted_run(signal: i32, code: i32) {
     let shell = Shell::start();
     shell.run("topic create t").ok();
     let mut command =
@@ -180,9 +185,9 @@ fn an_interrupted_run_shows_what_it_has() {
     let mut line = String::new();
     progress.read_line(&mut line).expect("it is told once a second");
     assert!(line.contains(" records/s, ") && line.contains(" MiB/s, mean "), "{line}");
-    syscalls::signal(child.id(), libc::SIGINT).expect("it runs");
+    syscalls::signal(child.id(), signal).expect("it runs");
     let status = wait::poll(PATIENCE, || child.try_wait().expect("a child")).expect("it ends");
-    assert_eq!(status.code(), Some(130));
+    assert_eq!(status.code(), Some(code));
     let mut out = String::new();
     std::io::Read::read_to_string(&mut child.stdout.take().expect("piped"), &mut out).expect("text");
     assert!(out.starts_with("records     ") && out.contains("\nlatency     p50 "), "{out}");

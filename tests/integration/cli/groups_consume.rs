@@ -57,8 +57,12 @@ impl Follower {
     }
 
     /// Ctrl-C.
-    fn interrupt(mut self) -> Option<i32> {
-        syscalls::signal(self.child.id(), libc::SIGINT).expect("it runs");
+    fn interrupt(self) -> Option<i32> {
+        self.end(libc::SIGINT)
+    }
+
+    fn end(mut self, signal: i32) -> Option<i32> {
+        syscalls::signal(self.child.id(), signal).expect("it runs");
         let ended = wait::poll(PATIENCE, || self.child.try_wait().expect("it can be asked"));
         ended.expect("it ends").code()
     }
@@ -168,6 +172,21 @@ fn ctrl_c_commits_and_leaves() {
     let read = shell.run("consume t --group g").ok();
     let lines: BTreeSet<&str> = read.lines().collect();
     assert_eq!(lines, later.iter().map(String::as_str).collect());
+}
+
+#[test]
+fn sigterm_commits_and_leaves() {
+    let shell = shell();
+    shell.run("topic create t --partitions 1").ok();
+    // It commits nothing before it ends.
+    let only = Follower::start(&shell, "-X auto.commit.interval.ms=600000");
+    let values = produce(&shell, 1, 0);
+    wait::eventually("all is read", PATIENCE, || values.iter().all(|value| only.has(value)));
+    assert_eq!(only.end(libc::SIGTERM), Some(143));
+    let groups = shell.run("group list --output json").json();
+    assert_eq!(groups[0]["state"], "Empty", "{groups}");
+    let offsets = shell.run("group describe g --output json").json();
+    assert_eq!(offsets[0]["partitions"][0]["committed_offset"], values.len(), "{offsets}");
 }
 
 #[test]

@@ -198,6 +198,11 @@ fn following_shows_new_records_until_it_is_interrupted() {
 
 #[test]
 fn an_interrupted_producer_writes_what_it_was_given() {
+    check_interrupted_producer(libc::SIGINT, 130);
+    check_interrupted_producer(libc::SIGTERM, 143);
+}
+
+fn check_interrupted_producer(signal: i32, code: i32) {
     let shell = Shell::start();
     shell.run("topic create t --partitions 1").ok();
     let mut command = shell.command(&["produce", "t", "-X", "linger.ms=60000"]);
@@ -208,9 +213,9 @@ fn an_interrupted_producer_writes_what_it_was_given() {
     // alone: then the first has been read.
     let filler = [vec![b'x'; 1000], b"\n".to_vec()].concat().repeat(2000);
     stdin.write_all(&filler).expect("it reads");
-    syscalls::signal(producer.id(), libc::SIGINT).expect("it runs");
+    syscalls::signal(producer.id(), signal).expect("it runs");
     let status = wait::poll(PATIENCE, || producer.try_wait().expect("a child")).expect("it ends");
-    assert_eq!(status.code(), Some(130));
+    assert_eq!(status.code(), Some(code));
     assert_eq!(shell.run("consume t -n 1").ok(), "first\n");
 }
 

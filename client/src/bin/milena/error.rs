@@ -10,6 +10,7 @@ use crate::properties;
 pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 pub const INTERRUPTED: u8 = 130;
+pub const TERMINATED: u8 = 143;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

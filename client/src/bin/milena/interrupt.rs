@@ -1,10 +1,11 @@
-//! Ctrl-C: the first asks a command to end in order, the second ends it.
+//! Ctrl-C and SIGTERM: the first asks a command to end in order, the second ends it.
 
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::error::Error;
+use crate::error::{self, Error};
 
 /// How long a command may take to end in order.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
@@ -13,7 +14,7 @@ const END_TIME_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Interrupt(watch::Receiver<bool>);
 
-/// Where Ctrl-C is reported.
+/// Where a signal is reported.
 #[derive(Debug)]
 pub struct Listener(watch::Sender<bool>);
 
@@ -23,44 +24,96 @@ pub fn channel() -> (Interrupt, Listener) {
 }
 
 impl Interrupt {
-    /// Returns when Ctrl-C was pressed. Dropping the future loses nothing.
+    /// Returns when a signal came. Dropping the future loses nothing.
     pub async fn wait(&mut self) {
-        if self.0.wait_for(|pressed| *pressed).await.is_err() {
-            // The listener is gone: nobody will press any more.
+        if self.0.wait_for(|came| *came).await.is_err() {
+            // The listener is gone: none will come any more.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Runs a command; none when it was interrupted. It runs in a task, so that Ctrl-C is heard while it is busy.
+/// How a command ended.
+#[derive(Debug)]
+pub enum Outcome {
+    ByItself(Result<(), Error>),
+    Interrupted(Signal),
+}
+
+/// What a command was interrupted with.
+#[derive(Debug, Clone, Copy)]
+pub enum Signal {
+    /// Ctrl-C, SIGINT.
+    Interrupt,
+    /// SIGTERM, as service managers send it.
+    Terminate,
+}
+
+impl Signal {
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Signal::Interrupt => error::INTERRUPTED,
+            Signal::Terminate => error::TERMINATED,
+        }
+    }
+}
+
+/// Runs a command. It runs in a task, so that signals are heard while it is busy.
 pub async fn run(
     command: impl Future<Output = Result<(), Error>> + Send + 'static,
     listener: Listener,
     ends_itself: bool,
-) -> Option<Result<(), Error>> {
+) -> Outcome {
+    // Before the command begins: from here on no signal is missed.
+    let mut signals = Signals::new();
     let mut command = tokio::spawn(command);
-    tokio::select! {
-        outcome = &mut command => return Some(joined(outcome)),
-        () = pressed() => {}
-    }
+    let first = tokio::select! {
+        outcome = &mut command => return Outcome::ByItself(joined(outcome)),
+        first = signals.next() => first,
+    };
     if !ends_itself {
-        return None;
+        return Outcome::Interrupted(first);
     }
     let _ = listener.0.send(true);
-    let outcome = tokio::select! {
-        outcome = tokio::time::timeout(END_TIME_MAX, &mut command) => outcome.ok()?,
-        () = pressed() => return None,
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(END_TIME_MAX, &mut command) => ended,
+        second = signals.next() => return Outcome::Interrupted(second),
     };
-    match joined(outcome) {
-        // It ended as asked, but not by itself.
-        Ok(()) => None,
-        failed => Some(failed),
+    match ended.map(joined) {
+        // It ended as asked, but not by itself; or it did not end in time.
+        Ok(Ok(())) | Err(_) => Outcome::Interrupted(first),
+        Ok(failed) => Outcome::ByItself(failed),
     }
 }
 
-async fn pressed() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without a handler the signal ends the process, which is fine.
+/// The signals that come; those without a handler end the process, which is fine.
+struct Signals {
+    interrupt: Option<tokio::signal::unix::Signal>,
+    terminate: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    fn new() -> Self {
+        Self {
+            interrupt: signal(SignalKind::interrupt()).ok(),
+            terminate: signal(SignalKind::terminate()).ok(),
+        }
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            () = comes(&mut self.interrupt) => Signal::Interrupt,
+            () = comes(&mut self.terminate) => Signal::Terminate,
+        }
+    }
+}
+
+async fn comes(signal: &mut Option<tokio::signal::unix::Signal>) {
+    let came = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if came.is_none() {
         std::future::pending::<()>().await;
     }
 }

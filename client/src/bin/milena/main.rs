@@ -2,7 +2,7 @@
 //!
 //! Each command is a module: its options, what it asks of the cluster, how it shows the answer. Results go to standard
 //! output, as tables or as JSON; errors, hints and progress go to standard error. Exit codes: 0 done, 1 failed, 2 wrong
-//! usage, 130 interrupted.
+//! usage, 130 interrupted, 143 terminated.
 
 mod api_versions;
 mod bench;
@@ -35,7 +35,7 @@ use clap::FromArgMatches;
 use cli::{Cli, Command};
 use context::Context;
 use error::Error;
-use interrupt::Interrupt;
+use interrupt::{Interrupt, Outcome};
 
 fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&cli::command().get_matches()).unwrap_or_else(|error| error.exit());
@@ -53,9 +53,9 @@ fn main() -> ExitCode {
     // A thread that waits for standard input must not hold up the end.
     runtime.shutdown_background();
     match outcome {
-        None => ExitCode::from(error::INTERRUPTED),
-        Some(Ok(())) | Some(Err(Error::ClosedPipe)) => ExitCode::SUCCESS,
-        Some(Err(error)) => {
+        Outcome::Interrupted(signal) => ExitCode::from(signal.exit_code()),
+        Outcome::ByItself(Ok(()) | Err(Error::ClosedPipe)) => ExitCode::SUCCESS,
+        Outcome::ByItself(Err(error)) => {
             report(&error);
             ExitCode::from(error.exit_code())
         }

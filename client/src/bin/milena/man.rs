@@ -20,11 +20,12 @@ pub struct Arguments {
     folder: PathBuf,
 }
 
-const EXIT_CODES: [(&str, &str); 4] = [
+const EXIT_CODES: [(&str, &str); 5] = [
     ("0", "Done; also when the reader of our output went away, as in \"| head\"."),
     ("1", "Failed: the cluster said no, nobody answers, a file is damaged."),
     ("2", "Wrong usage."),
     ("130", "Interrupted with Ctrl-C."),
+    ("143", "Interrupted with SIGTERM."),
 ];
 
 pub fn run(arguments: &Arguments) -> Result<()> {

@@ -28,7 +28,7 @@ const SIZE_DEFAULT: usize = 1024;
 /// Records that wait for their answer, 40 bytes each. `buffer.memory` is the bound that is usually reached first.
 const OPEN_MAX: usize = 1 << 20;
 
-/// Records that are sent between two looks at the clock of progress and at Ctrl-C.
+/// Records that are sent between two looks at the clock of progress and at signals.
 const ROUND_RECORDS: usize = 256;
 
 /// How long an interrupted run waits for answers to what it has sent.
@@ -243,7 +243,7 @@ impl Run {
         self.began.checked_add(Duration::from_secs(seconds) + fraction)
     }
 
-    /// Waits for the answers to what was sent; not for long when Ctrl-C was pressed.
+    /// Waits for the answers to what was sent; not for long when it was interrupted.
     async fn await_answers(&mut self, interrupt: &mut Interrupt) {
         let Self { producer, receipts, is_interrupted, .. } = self;
         let mut flushing = std::pin::pin!(producer.flush());

@@ -1,7 +1,7 @@
 //! `milena consume --group`: records as a member of a consumer group.
 //!
 //! What was written to standard output is committed, and where partitions began: at intervals, before partitions are given
-//! up, and at the end, also after Ctrl-C. So a crash repeats records and loses none.
+//! up, and at the end, also after Ctrl-C or SIGTERM. So a crash repeats records and loses none.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
