@@ -116,3 +116,18 @@ fn files_that_cannot_be_dumped_are_told_apart() {
     assert!(said(&["dump-log", "/nonexist"]).failed(1).contains("/nonexist does not exist"));
     assert!(said(&["dump-log", "/"]).failed(2).contains("/ is a directory"));
 }
+
+#[test]
+fn topics_of_the_cluster_are_not_deleted_by_accident() {
+    let shell = Shell::start();
+    shell.run("topic create t --partitions 1").ok();
+    shell.feed("produce t", b"x\n").ok();
+    shell.run("consume t --group g").ok();
+    let said = shell.run("topic delete __consumer_offsets t");
+    assert_eq!(said.out, "t deleted\n");
+    let error = said.failed(1);
+    assert!(error.contains("__consumer_offsets") && error.contains("hint: --internal"), "{error}");
+    let listed = shell.run("topic list --internal").ok();
+    assert!(listed.contains("__consumer_offsets"), "{listed}");
+    assert_eq!(shell.run("topic delete __consumer_offsets --internal").ok(), "__consumer_offsets deleted\n");
+}
