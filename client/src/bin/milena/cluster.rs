@@ -33,7 +33,8 @@ fn as_json(cluster: &ClusterDescription) -> serde_json::Value {
 
 fn print(cluster: &ClusterDescription) -> Result<()> {
     output::line(&format!("cluster     {}", cluster.cluster_id))?;
-    output::line(&format!("controller  {}\n", output::or_dash(cluster.controller_id)))?;
+    output::line(&format!("controller  {}", output::or_dash(cluster.controller_id)))?;
+    output::line("")?;
     let mut brokers: Vec<_> = cluster.brokers.iter().collect();
     brokers.sort_by_key(|broker| broker.id);
     let rows = brokers

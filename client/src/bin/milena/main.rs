@@ -81,7 +81,7 @@ async fn run(cli: Cli, interrupt: Interrupt) -> Result<(), Error> {
 }
 
 fn report(error: &Error) {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", output::visible_lines(&error.to_string()));
     if let Some(hint) = error.hint() {
         eprintln!("hint: {hint}");
     }

@@ -1,5 +1,6 @@
 //! Results on standard output: tables for people, JSON for programs.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -13,19 +14,52 @@ pub fn write(bytes: &[u8]) -> Result<()> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Error::output)
 }
 
+/// Prints one line of text.
 pub fn line(text: &str) -> Result<()> {
+    raw_line(&visible(text))
+}
+
+fn raw_line(text: &str) -> Result<()> {
     write(format!("{text}\n").as_bytes())
+}
+
+/// Text without control characters, which a terminal would obey: whoever names a client, a group or a host would write
+/// to the screens of others. JSON has escapes of its own.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, char::is_control)
+}
+
+/// As [`visible`], of a message that may have several lines.
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |character| character.is_control() && character != '\n')
+}
+
+/// As `\n`, `\x7f` or, beyond ASCII, `\u{9b}`.
+fn escaped(text: &str, is_hidden: fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut visible = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match character {
+            _ if !is_hidden(character) => visible.push(character),
+            '\n' | '\r' | '\t' => visible.extend(character.escape_default()),
+            _ if character.is_ascii() => visible.push_str(&format!("\\x{:02x}", u32::from(character))),
+            _ => visible.extend(character.escape_unicode()),
+        }
+    }
+    Cow::Owned(visible)
 }
 
 /// Prints a value as indented JSON.
 pub fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Output(error.into()))?;
-    line(&text)
+    raw_line(&text)
 }
 
 /// Prints rows under headers.
 pub fn table(headers: &[&str], rows: &[Vec<String>]) -> Result<()> {
-    line(&render(headers, rows))
+    raw_line(&render(headers, rows))
 }
 
 /// Columns two blanks apart; columns of numbers stand to the right.
@@ -40,7 +74,7 @@ fn built(headers: &[&str], rows: &[Vec<String>]) -> Table {
     table.load_style(presets::NOTHING);
     table.set_header(headers.iter().copied());
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| visible(cell)));
     }
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
@@ -72,6 +106,21 @@ mod tests {
         let rows = [("orders", "3"), ("a", "120")].map(|(a, b)| vec![a.to_owned(), b.to_owned()]);
         let expected = "TOPIC   PARTITIONS\norders           3\na              120";
         assert_eq!(render(&["TOPIC", "PARTITIONS"], &rows), expected);
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        for (raw, shown) in [
+            ("a\x1b[2Jb", "a\\x1b[2Jb"),
+            ("a\r\n\tb", "a\\r\\n\\tb"),
+            ("\0\x7f", "\\x00\\x7f"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("grün \\n", "grün \\n"),
+        ] {
+            assert_eq!(visible(raw), shown);
+            assert_eq!(render(&["ID"], &[vec![raw.to_owned()]]), format!("ID\n{shown}"));
+        }
+        assert_eq!(visible_lines("a\n b\x07"), "a\n b\\x07");
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Lines {
             line.push_str(name);
             line.push('=');
             match value {
-                Value::String(text) => line.push_str(text),
+                Value::String(text) => line.push_str(&output::visible(text)),
                 other => line.push_str(&other.to_string()),
             }
         }

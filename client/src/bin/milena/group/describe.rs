@@ -11,7 +11,7 @@ use milena_client::admin::{Admin, GroupDescription};
 
 use crate::context::Context;
 use crate::error::{Result, together};
-use crate::progress;
+use crate::{output, progress};
 
 const NOTES: &str = "\
 LAG is records between what is committed and the end, SECONDS the age of the
@@ -62,7 +62,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
             None => {}
         }
     }
-    known.iter().filter_map(remark).for_each(|remark| eprintln!("{remark}"));
+    known.iter().filter_map(remark).for_each(|remark| eprintln!("{}", output::visible(&remark)));
     // A table without groups says nothing, and a list without any is what --all asked for.
     if !known.is_empty() || (arguments.all && failures.is_empty()) {
         match arguments.view {

@@ -120,8 +120,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
                 offsets.insert(key, offset?.offset);
             }
             let (committed, planned) = plan_for(&admin, &strategy, group, named.as_ref(), offsets).await?;
-            planned.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            planned.warnings.iter().for_each(|warning| eprintln!("warning: {}", output::visible(warning)));
             if planned.offsets.is_empty() {
+                let group = output::visible(group);
                 eprintln!("warning: group {group} has committed nothing: there is nothing to reset");
             }
             reset(&admin, group, &committed, planned, arguments.execute).await
