@@ -11,7 +11,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "topic create",
         &[
             "milena topic create orders --partitions 3 --config retention.ms=604800000",
-            "# two partitions, each on two brokers of our choice",
+            "# two partitions, each on two brokers of our choice, in a cluster of three",
             "milena topic create audit --assignment 1:2,2:3",
         ],
     ),
@@ -148,7 +148,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("bench latency", &["milena bench latency load --records 10000 --size 100"]),
     ("cluster info", &["milena cluster info", "milena cluster info -b broker-1:9092,broker-2:9092"]),
-    ("api-versions", &["milena api-versions", "milena api-versions --broker 2"]),
+    (
+        "api-versions",
+        &[
+            "milena api-versions",
+            "# of one broker, where there are several",
+            "milena api-versions --broker 2",
+        ],
+    ),
     (
         "dump-log",
         &[
