@@ -56,11 +56,14 @@ fn values_that_cannot_be_are_refused_with_the_reason() {
     let error = shell.run("config set topic/t retention.ms=soon").failed(1);
     assert!(error.contains("INVALID_CONFIG") && error.contains("retention.ms"), "{error}");
     let error = shell.run("config set topic/u retention.ms=1").failed(1);
-    assert!(error.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{error}");
+    assert!(error.contains("UNKNOWN_TOPIC_OR_PARTITION") && !error.contains("--if-exists"), "{error}");
+    assert!(shell.run("topic delete u").failed(1).contains("--if-exists"));
     let error = shell.run("config set brokers num.partitions=3").failed(1);
     assert!(error.contains("INVALID_REQUEST") && error.contains("num.partitions"), "{error}");
     let error = shell.run("config get topic/t nonsense").failed(1);
     assert!(error.contains("has no property nonsense") && error.contains("hint: "), "{error}");
+    let error = shell.run("config get brokers num.partitions").failed(1);
+    assert!(error.contains("num.partitions is not set for all brokers"), "{error}");
     let error = shell.run("config set t retention.ms=1").failed(2);
     assert!(error.contains("topic/NAME"), "{error}");
     shell.run("config set topic/t retention.ms").failed(2);

@@ -123,6 +123,8 @@ fn topics_of_the_cluster_are_not_deleted_by_accident() {
     shell.run("topic create t --partitions 1").ok();
     shell.feed("produce t", b"x\n").ok();
     shell.run("consume t --group g").ok();
+    let error = shell.feed("produce __consumer_offsets", b"x\n").failed(1);
+    assert!(error.contains("hint: ") && !error.contains("characters"), "{error}");
     let said = shell.run("topic delete __consumer_offsets t");
     assert_eq!(said.out, "t deleted\n");
     let error = said.failed(1);

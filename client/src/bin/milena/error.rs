@@ -110,9 +110,7 @@ pub fn client_hint(error: &ClientError) -> Option<&'static str> {
 fn code_hint(code: ErrorCode) -> Option<&'static str> {
     Some(match code {
         ErrorCode::TopicAlreadyExists => "with --if-not-exists that is fine",
-        ErrorCode::UnknownTopicOrPartition => {
-            "`milena topic list` shows the topics; with --if-exists deleting one that is not there is fine"
-        }
+        ErrorCode::UnknownTopicOrPartition => "`milena topic list` shows the topics",
         ErrorCode::InvalidReplicationFactor => "`milena cluster info` shows how many brokers there are",
         ErrorCode::InvalidTopicException => "names have up to 249 of the characters a-z A-Z 0-9 . _ -",
         ErrorCode::MessageTooLarge => {

@@ -15,6 +15,7 @@ use clap::ValueEnum;
 use memchr::memmem::Finder;
 use milena_client::Cluster;
 use milena_client::producer::Producer;
+use milena_protocol::ErrorCode;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -140,6 +141,17 @@ async fn find_topic(cluster: &Cluster, topic: &str) -> Result<()> {
     }
 }
 
+/// A topic that was found has a good name: a broker that calls it invalid keeps it for the coordinators.
+fn refused(error: Error) -> Error {
+    match error {
+        Error::Client(error) if error.code() == Some(ErrorCode::InvalidTopicException) => Error::Failed {
+            message: error.to_string(),
+            hint: Some("topics that the cluster made for itself are written by the cluster alone"),
+        },
+        error => error,
+    }
+}
+
 fn shape(arguments: &Arguments) -> Result<Shape> {
     let is_json = arguments.format == Input::Json;
     if is_json && (arguments.key_separator.is_some() || arguments.null_value.is_some()) {
@@ -206,7 +218,7 @@ impl Run {
         progress::during("waiting for the last records", self.producer.flush()).await;
         let settled = self.receipts.settle();
         drop(self.counter);
-        let outcome = outcome.and(settled);
+        let outcome = outcome.and(settled).map_err(refused);
         self.receipts.show(context, &self.topic, outcome.is_err())?;
         outcome
     }

@@ -34,6 +34,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
         match result {
             Ok(()) => deleted.push(name),
             Err(error) if arguments.if_exists && is_gone(&error) => absent.push(name),
+            Err(error) if is_gone(&error) => failures.push(Error::Failed {
+                message: error.to_string(),
+                hint: Some("`milena topic list` shows the topics; with --if-exists that is fine"),
+            }),
             Err(error) => failures.push(error.into()),
         }
     }
