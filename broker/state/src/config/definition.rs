@@ -297,8 +297,14 @@ pub fn find<'a>(table: &'a [&'static [Definition]], name: &str) -> Option<&'a De
     })
 }
 
+/// Names longer than this mean none of ours, and looking for the nearest would take time for each of their bytes.
+const MISSPELT_BYTES_MAX: usize = 128;
+
 /// An unknown name, with the known one that was probably meant.
 pub fn unknown(table: &[&'static [Definition]], name: &str) -> ConfigError {
+    if name.len() > MISSPELT_BYTES_MAX {
+        return ConfigError::Unknown { name: name.to_owned(), hint: None };
+    }
     let nearest = table
         .iter()
         .flat_map(|rows| rows.iter())

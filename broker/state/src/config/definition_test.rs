@@ -92,6 +92,7 @@ fn a_misspelt_name_is_answered_with_the_one_that_was_meant() {
     assert_eq!(hint("listener"), Some("listeners"));
     assert_eq!(hint("node_id"), Some("node.id"));
     assert_eq!(hint("zookeeper.connect"), None);
+    assert_eq!(hint(&"x".repeat(1 << 24)), None, "and at once");
     let error = unknown(broker::TABLE, "num.partition").to_string();
     assert_eq!(error, "unknown property 'num.partition'; did you mean 'num.partitions'?");
 }
