@@ -119,8 +119,8 @@ fn of_topic(values: &Values, kept: &Values) {
     let nothing = Values::new();
     let rows = describe::topic(kept, layers(&SETTINGS, &nothing, &nothing), None);
     rows.iter().for_each(shown);
-    for row in rows.iter().filter(|row| kept.contains_key(row.name)) {
-        assert_eq!(row.value.as_ref(), kept.get(row.name), "{}", row.name);
+    for row in rows.iter().filter(|row| kept.contains_key(&*row.name)) {
+        assert_eq!(row.value.as_ref(), kept.get(&*row.name), "{}", row.name);
     }
 }
 
