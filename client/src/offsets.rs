@@ -36,6 +36,15 @@ pub(crate) fn by_topic<'a, T>(
     topics
 }
 
+/// As [`by_topic`], the partitions alone.
+pub(crate) fn indexes_by_topic<'a>(
+    partitions: impl IntoIterator<Item = &'a PartitionKey>,
+) -> Vec<(&'a str, Vec<i32>)> {
+    let indexes = |partitions: Vec<(i32, ())>| partitions.into_iter().map(|(index, ())| index).collect();
+    let topics = by_topic(partitions.into_iter().map(|key| (key, ())));
+    topics.into_iter().map(|(topic, partitions)| (topic, indexes(partitions))).collect()
+}
+
 /// A result for each partition that was asked about; one that the answer leaves out has an error, as nobody said that it
 /// was done. What one partition is refused for is its own: asking again for all would do the others again, and a topic
 /// that is gone does not come back.

@@ -1,16 +1,12 @@
-//! Offsets to the coordinator: OffsetCommit (key 8, versions 2–9).
+//! Commits of a member.
 //!
-//! Version 10 names topics by id; names are what a caller has, and serve every version before it. One commit is under way
-//! at a time, over one connection, so an older one never overwrites a younger. Only what the coordinator acknowledged
-//! counts as committed.
+//! One commit is under way at a time, over one connection, so an older one never overwrites a younger. Only what the
+//! coordinator acknowledged counts as committed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
-use milena_protocol::messages::offset_commit_request::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
 
 use super::link::Link;
 use super::wire::Identity;
@@ -19,9 +15,7 @@ use crate::config::GroupConfig;
 use crate::connection::Connection;
 use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
-
-/// The last version that names topics by name.
-const BY_NAME_UNTIL: i16 = 9;
+use crate::offsets::commit::{self as wire_commit, Committer, NewOffset};
 
 /// Where a group goes on in a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -137,82 +131,30 @@ pub(super) async fn commit(
     Committed { link, identity, acknowledged, refused, error }
 }
 
-/// One request. The partitions that were refused are in the answer; an error that concerns the coordinator as a whole is
-/// an error.
+/// One request. The partitions that were refused, or left out of the answer, are in what this gives; an error that
+/// concerns the coordinator as a whole is an error.
 async fn once(
     link: &mut Link,
     config: &GroupConfig,
     identity: &Identity,
     offsets: &CommitOffsets,
 ) -> Result<BTreeMap<PartitionKey, ErrorCode>> {
-    let ask = |connection: Arc<Connection>| async move {
-        let version = connection.version_of::<OffsetCommitRequest<'_>>(BY_NAME_UNTIL)?;
-        let request = request(config, identity, offsets);
-        let response = connection.call_at(&request, version).await?;
-        let answer = response.decode::<OffsetCommitRequest<'_>>()?;
-        let mut codes: BTreeMap<PartitionKey, i16> = BTreeMap::new();
-        for topic in &answer.topics {
-            for partition in &topic.partitions {
-                codes.insert((topic.name.to_string(), partition.partition_index), partition.error_code);
-            }
-        }
-        let mut refused = BTreeMap::new();
-        for key in offsets.keys() {
-            // A partition that the answer leaves out was not acknowledged.
-            let code = codes.get(key).copied().unwrap_or(ErrorCode::UnknownServerError.as_i16());
-            if concerns_the_coordinator(code) {
-                Error::check(code, None, || format!("committing offsets of group {}", config.group_id))?;
-            }
-            if code != 0 {
-                let known = ErrorCode::from_i16(code).unwrap_or(ErrorCode::UnknownServerError);
-                refused.insert(key.clone(), known);
-            }
-        }
-        Ok(refused)
+    let committer = Committer {
+        group_id: &config.group_id,
+        generation: identity.generation,
+        member_id: &identity.member_id,
+        instance_id: config.group_instance_id.as_deref(),
     };
-    link.attempt(ask).await
-}
-
-fn concerns_the_coordinator(code: i16) -> bool {
-    matches!(
-        ErrorCode::from_i16(code),
-        Some(
-            ErrorCode::NotCoordinator
-                | ErrorCode::CoordinatorNotAvailable
-                | ErrorCode::CoordinatorLoadInProgress
-                | ErrorCode::RequestTimedOut
-        )
-    )
-}
-
-fn request<'a>(
-    config: &'a GroupConfig,
-    identity: &'a Identity,
-    offsets: &'a CommitOffsets,
-) -> OffsetCommitRequest<'a> {
-    let mut topics: Vec<OffsetCommitRequestTopic<'a>> = Vec::new();
-    for ((topic, partition), commit) in offsets {
-        let partition = OffsetCommitRequestPartition {
-            partition_index: *partition,
-            committed_offset: commit.offset,
-            committed_leader_epoch: -1,
-            committed_metadata: Some(commit.metadata.as_str().into()),
-        };
-        match topics.last_mut() {
-            Some(last) if last.name == topic.as_str() => last.partitions.push(partition),
-            _ => topics.push(OffsetCommitRequestTopic {
-                name: topic.as_str().into(),
-                partitions: vec![partition],
-                ..Default::default()
-            }),
-        }
-    }
-    OffsetCommitRequest {
-        group_id: config.group_id.as_str().into(),
-        generation_id_or_member_epoch: identity.generation,
-        member_id: identity.member_id.as_str().into(),
-        group_instance_id: config.group_instance_id.as_deref().map(Into::into),
-        topics,
-        ..Default::default()
-    }
+    let offsets: Vec<_> = offsets
+        .iter()
+        .map(|(key, commit)| NewOffset { key, offset: commit.offset, metadata: &commit.metadata })
+        .collect();
+    let ask = |connection: Arc<Connection>| async move {
+        wire_commit::commit(&connection, committer, &offsets).await
+    };
+    let refused = link.attempt(ask).await?.into_iter().filter_map(|(key, result)| {
+        let code = result.err()?.code().unwrap_or(ErrorCode::UnknownServerError);
+        Some((key, code))
+    });
+    Ok(refused.collect())
 }

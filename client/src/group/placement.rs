@@ -1,15 +1,7 @@
-//! Where to begin in a partition: its committed offset (OffsetFetch, key 9, versions 1–9), or what `auto.offset.reset`
-//! says.
-//!
-//! From version 8 on a request names a list of groups (KIP-709); here it is always one. Version 10 names topics by id.
+//! Where to begin in a partition: its committed offset, or what `auto.offset.reset` says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-use milena_protocol::messages::offset_fetch_request::{
-    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
-};
-use milena_protocol::messages::offset_fetch_response::OffsetFetchResponse;
 
 use super::link::Link;
 use crate::admin::{Admin, OffsetSpec};
@@ -18,12 +10,7 @@ use crate::config::{GroupConfig, OffsetReset};
 use crate::connection::Connection;
 use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
-
-const BY_NAME_UNTIL: i16 = 9;
-/// Groups are asked for as a list from this version on.
-const BATCHED_FROM: i16 = 8;
-/// Offsets of open transactions can be waited for from this version on (KIP-447).
-const STABLE_FROM: i16 = 7;
+use crate::offsets::fetch::{self as wire_fetch, Question};
 
 /// Partitions that need a position.
 #[derive(Debug, Clone, Default)]
@@ -148,79 +135,19 @@ async fn fetch(
     link: &mut Link,
     partitions: &BTreeSet<PartitionKey>,
 ) -> Result<BTreeMap<PartitionKey, Option<i64>>> {
-    let group_id = link.group_id().to_owned();
-    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for (topic, partition) in partitions {
-        topics.entry(topic).or_default().push(*partition);
-    }
+    let groups = &[link.group_id().to_owned()];
+    let question = Question { partitions: Some(partitions), require_stable: true };
+    // To take silence for «nothing is committed» would send the member back to where topics begin or end.
+    let silent =
+        |what: &str| Error::Corrupt(format!("OffsetFetch of group {}: {what} is left out", groups[0]));
     let ask = |connection: Arc<Connection>| async move {
-        let version = connection.version_of::<OffsetFetchRequest<'_>>(BY_NAME_UNTIL)?;
-        let request = request(&group_id, &topics, version);
-        let response = connection.call_at(&request, version).await?;
-        let answer = response.decode::<OffsetFetchRequest<'_>>()?;
-        offsets(&answer, &group_id, version)
+        let mut answer = wire_fetch::fetch(&connection, groups, question).await?;
+        answer.remove(&groups[0]).ok_or_else(|| silent("the group"))?
     };
-    let mut offsets = link.attempt(ask).await?;
-    // A partition that the answer leaves out has no offset.
-    Ok(partitions.iter().map(|key| (key.clone(), offsets.remove(key).flatten())).collect())
-}
-
-fn request<'a>(
-    group_id: &'a str,
-    topics: &BTreeMap<&'a str, Vec<i32>>,
-    version: i16,
-) -> OffsetFetchRequest<'a> {
-    let mut request = OffsetFetchRequest { require_stable: version >= STABLE_FROM, ..Default::default() };
-    if version >= BATCHED_FROM {
-        let topics = topics.iter().map(|(topic, partitions)| OffsetFetchRequestTopics {
-            name: (*topic).into(),
-            partition_indexes: partitions.clone(),
-            ..Default::default()
-        });
-        request.groups = vec![OffsetFetchRequestGroup {
-            group_id: group_id.into(),
-            topics: Some(topics.collect()),
-            ..Default::default()
-        }];
-    } else {
-        let topics = topics.iter().map(|(topic, partitions)| OffsetFetchRequestTopic {
-            name: (*topic).into(),
-            partition_indexes: partitions.clone(),
-        });
-        request.group_id = group_id.into();
-        request.topics = Some(topics.collect());
-    }
-    request
-}
-
-fn offsets(
-    answer: &OffsetFetchResponse<'_>,
-    group_id: &str,
-    version: i16,
-) -> Result<BTreeMap<PartitionKey, Option<i64>>> {
-    let context = || format!("committed offsets of group {group_id}");
-    let mut offsets = BTreeMap::new();
-    let mut add = |topic: &str, partition: i32, offset: i64, code: i16| {
-        Error::check(code, None, || format!("committed offset of {topic}-{partition} in group {group_id}"))?;
-        offsets.insert((topic.to_owned(), partition), (offset >= 0).then_some(offset));
-        Ok::<(), Error>(())
+    let mut fetched = link.attempt(ask).await?;
+    let offset = |key: &PartitionKey| {
+        let of_key = fetched.remove(key).ok_or_else(|| silent(&format!("{}-{}", key.0, key.1)))?;
+        Ok((key.clone(), of_key?.map(|committed| committed.offset)))
     };
-    Error::check(answer.error_code, None, context)?;
-    if version < BATCHED_FROM {
-        for topic in &answer.topics {
-            for part in &topic.partitions {
-                add(&topic.name, part.partition_index, part.committed_offset, part.error_code)?;
-            }
-        }
-        return Ok(offsets);
-    }
-    for group in answer.groups.iter().filter(|group| group.group_id == group_id) {
-        Error::check(group.error_code, None, context)?;
-        for topic in &group.topics {
-            for part in &topic.partitions {
-                add(&topic.name, part.partition_index, part.committed_offset, part.error_code)?;
-            }
-        }
-    }
-    Ok(offsets)
+    partitions.iter().map(offset).collect()
 }

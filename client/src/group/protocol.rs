@@ -11,6 +11,7 @@ use milena_protocol::{Encode, Message, Reader, Writer, decode_start};
 use super::assignor::{Assignor, Member};
 use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
+use crate::offsets::indexes_by_topic;
 
 /// The protocol type of consumer groups in JoinGroup.
 pub(super) const PROTOCOL_TYPE: &str = "consumer";
@@ -31,7 +32,7 @@ pub(super) fn encode_subscription(assignor: Assignor, member: &Member) -> Result
     };
     // Sticky members give everything up before they join: what they had stands in the user data only.
     let owned: &[PartitionKey] = if assignor == Assignor::Sticky { &[] } else { &member.owned };
-    let owned = by_topic(owned).into_iter();
+    let owned = indexes_by_topic(owned).into_iter();
     let subscription = ConsumerProtocolSubscription {
         topics: member.topics.iter().map(|topic| topic.as_str().into()).collect(),
         user_data: user_data.map(Into::into),
@@ -81,7 +82,7 @@ pub(super) fn decode_subscription(
 
 /// What the leader says to a member.
 pub(super) fn encode_assignment(partitions: &[PartitionKey]) -> Result<Vec<u8>> {
-    let assigned = by_topic(partitions).into_iter();
+    let assigned = indexes_by_topic(partitions).into_iter();
     let assignment = ConsumerProtocolAssignment {
         assigned_partitions: assigned
             .map(|(topic, partitions)| Assigned { topic: topic.into(), partitions })
@@ -109,18 +110,6 @@ fn keys(topic: &str, partitions: &[i32]) -> Vec<PartitionKey> {
     partitions.iter().map(|partition| (topic.to_owned(), *partition)).collect()
 }
 
-/// Partitions that stand together are of one topic.
-fn by_topic(partitions: &[PartitionKey]) -> Vec<(&str, Vec<i32>)> {
-    let mut topics: Vec<(&str, Vec<i32>)> = Vec::new();
-    for (topic, partition) in partitions {
-        match topics.last_mut() {
-            Some((last, partitions)) if last == topic => partitions.push(*partition),
-            _ => topics.push((topic, vec![*partition])),
-        }
-    }
-    topics
-}
-
 fn with_version(message: &impl Encode, version: i16) -> Result<Vec<u8>> {
     let mut writer = Writer::new();
     writer.i16(version);
@@ -137,7 +126,7 @@ fn versioned<M: Message>(bytes: &[u8]) -> Option<(i16, &[u8])> {
 
 /// The user data of the sticky assignor, version 1: topics with partitions, and the generation. It has no version field.
 fn sticky_data(member: &Member) -> Result<Vec<u8>> {
-    let topics = by_topic(&member.owned);
+    let topics = indexes_by_topic(&member.owned);
     let mut writer = Writer::new();
     writer.i32(topics.len() as i32);
     for (topic, partitions) in topics {

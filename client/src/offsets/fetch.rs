@@ -10,7 +10,7 @@ use milena_protocol::messages::offset_fetch_request::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 
-use super::{BY_NAME_UNTIL, by_topic, check};
+use super::{BY_NAME_UNTIL, check, indexes_by_topic};
 use crate::connection::Connection;
 use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
@@ -146,9 +146,7 @@ async fn one(connection: &Connection, version: i16, group: &str, question: Quest
 
 impl<'a> Question<'a> {
     fn by_topic(self) -> Option<Vec<(&'a str, Vec<i32>)>> {
-        let topics = by_topic(self.partitions?.iter().map(|key| (key, ())));
-        let indexes = |partitions: Vec<(i32, ())>| partitions.into_iter().map(|(index, ())| index).collect();
-        Some(topics.into_iter().map(|(topic, partitions)| (topic, indexes(partitions))).collect())
+        Some(indexes_by_topic(self.partitions?))
     }
 }
 

@@ -299,23 +299,32 @@ fn committed(
     version: i16,
     error: Option<ErrorCode>,
 ) -> OffsetFetchResponse<'static> {
-    let offset = state.group.committed.unwrap_or(-1);
+    // What is committed is the group's place in the one partition that has records.
+    let offset = |index: i32| state.group.committed.filter(|_| index == 0).unwrap_or(-1);
     if version < 8 {
-        let partition = OffsetFetchResponsePartition {
-            committed_offset: offset,
+        let partition = |index: &i32| OffsetFetchResponsePartition {
+            partition_index: *index,
+            committed_offset: offset(*index),
             metadata: Some("".into()),
             ..Default::default()
         };
-        let topic = OffsetFetchResponseTopic { name: TOPIC.into(), partitions: vec![partition] };
+        let asked = request.topics.iter().flatten().flat_map(|topic| &topic.partition_indexes);
+        let topic =
+            OffsetFetchResponseTopic { name: TOPIC.into(), partitions: asked.map(partition).collect() };
         return OffsetFetchResponse { topics: vec![topic], error_code: code(error), ..Default::default() };
     }
-    let partition = OffsetFetchResponsePartitions {
-        committed_offset: offset,
+    let partition = |index: &i32| OffsetFetchResponsePartitions {
+        partition_index: *index,
+        committed_offset: offset(*index),
         metadata: Some("".into()),
         ..Default::default()
     };
-    let topic =
-        OffsetFetchResponseTopics { name: TOPIC.into(), partitions: vec![partition], ..Default::default() };
+    let asked = request.groups[0].topics.iter().flatten().flat_map(|topic| &topic.partition_indexes);
+    let topic = OffsetFetchResponseTopics {
+        name: TOPIC.into(),
+        partitions: asked.map(partition).collect(),
+        ..Default::default()
+    };
     let group = OffsetFetchResponseGroup {
         group_id: request.groups[0].group_id.to_string().into(),
         topics: vec![topic],

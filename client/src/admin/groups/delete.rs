@@ -14,7 +14,7 @@ use crate::admin::{Admin, ByPartition};
 use crate::connection::Connection;
 use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
-use crate::offsets::{by_topic, results};
+use crate::offsets::{indexes_by_topic, results};
 
 impl Admin {
     /// Deletes groups with all their offsets; only groups without members can be.
@@ -57,15 +57,12 @@ impl Admin {
 }
 
 fn to_delete(partitions: &BTreeSet<PartitionKey>) -> Vec<OffsetDeleteRequestTopic<'_>> {
-    let topics = by_topic(partitions.iter().map(|key| (key, ())));
-    let topics = topics.into_iter().map(|(topic, partitions)| {
-        let partitions = partitions.into_iter();
-        OffsetDeleteRequestTopic {
-            name: topic.into(),
-            partitions: partitions
-                .map(|(partition_index, ())| OffsetDeleteRequestPartition { partition_index })
-                .collect(),
-        }
+    let topics = indexes_by_topic(partitions).into_iter().map(|(topic, indexes)| OffsetDeleteRequestTopic {
+        name: topic.into(),
+        partitions: indexes
+            .into_iter()
+            .map(|partition_index| OffsetDeleteRequestPartition { partition_index })
+            .collect(),
     });
     topics.collect()
 }
