@@ -1,5 +1,7 @@
 //! The library against a cluster in memory: connections, retries, producing, consuming.
 
+#[path = "client/admin.rs"]
+mod admin;
 mod fake;
 #[path = "client/group.rs"]
 mod group;

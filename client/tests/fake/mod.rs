@@ -4,15 +4,13 @@
 //! Real brokers are talked to by the tests in `tests/`; this is for what no real broker does when asked.
 
 pub mod group;
+pub mod network;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use group::Body;
-use milena_client::net::{Dial, Dialing, Stream};
 use milena_client::{ClientConfig, Cluster};
 use milena_protocol::messages::api_versions_response::ApiVersion;
 use milena_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
@@ -22,11 +20,10 @@ use milena_protocol::messages::metadata_response::{
 use milena_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use milena_protocol::messages::*;
 use milena_protocol::records::Batch;
-use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Records, Uuid, Writer, frame, header};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Records, Uuid, Writer, header};
+use network::{Answer, Brokers};
 
 pub const TOPIC: &str = "t";
-const FRAME_SIZE_MAX: usize = 16 << 20;
 
 /// What a broker does with the next request of an API, instead of answering it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,17 +107,11 @@ impl Fake {
 
     /// A client of this cluster that does not wait long.
     pub fn cluster(&self) -> Cluster {
-        let config = ClientConfig {
-            bootstrap_servers: vec!["broker-1:9092".to_owned()],
-            retry_backoff: Duration::from_millis(1),
-            retry_backoff_max: Duration::from_millis(5),
-            ..ClientConfig::default()
-        };
-        self.cluster_with(config)
+        self.cluster_with(network::impatient())
     }
 
     pub fn cluster_with(&self, config: ClientConfig) -> Cluster {
-        Cluster::with_dialer(config, Arc::new(self.clone()))
+        network::cluster(self, config)
     }
 
     /// How often an API was asked.
@@ -129,53 +120,10 @@ impl Fake {
     }
 }
 
-impl Dial for Fake {
-    fn dial<'a>(&'a self, address: &'a str) -> Dialing<'a> {
-        let broker = match address {
-            "broker-1:9092" => 1,
-            "broker-2:9092" => 2,
-            _ => return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) }),
-        };
-        let (ours, theirs) = tokio::io::duplex(1 << 20);
-        tokio::spawn(serve(self.clone(), broker, theirs));
-        Box::pin(async { Ok(Box::new(ours) as Box<dyn Stream>) })
+impl Brokers for Fake {
+    fn answer(&self, broker: i32, request: &[u8]) -> Answer {
+        answer(self, broker, request)
     }
-}
-
-async fn serve(fake: Fake, broker: i32, mut stream: DuplexStream) {
-    let mut buffer = BytesMut::new();
-    loop {
-        let request = loop {
-            match frame::split(&mut buffer, FRAME_SIZE_MAX).expect("the client sends frames") {
-                Some(request) => break request,
-                None if stream.read_buf(&mut buffer).await.unwrap_or(0) == 0 => return,
-                None => {}
-            }
-        };
-        match answer(&fake, broker, &request) {
-            Answer::Frame(bytes) => {
-                if stream.write_all(&bytes).await.is_err() {
-                    return;
-                }
-            }
-            Answer::Later(wait, bytes) => {
-                tokio::time::sleep(wait).await;
-                if stream.write_all(&bytes).await.is_err() {
-                    return;
-                }
-            }
-            Answer::None => {}
-            Answer::HangUp => return,
-        }
-    }
-}
-
-enum Answer {
-    Frame(Vec<u8>),
-    /// A fetch that waits for records.
-    Later(Duration, Vec<u8>),
-    None,
-    HangUp,
 }
 
 fn answer(fake: &Fake, broker: i32, request: &[u8]) -> Answer {

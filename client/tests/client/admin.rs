@@ -4,14 +4,10 @@
 //! age, and for answers of which only a part is an error.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
-use bytes::BytesMut;
+use milena_client::Error;
 use milena_client::admin::{Admin, ByPartition};
-use milena_client::net::{Dial, Dialing, Stream};
-use milena_client::{ClientConfig, Cluster, Error};
 use milena_protocol::messages::api_versions_response::ApiVersion;
 use milena_protocol::messages::delete_groups_response::DeletableGroupResult;
 use milena_protocol::messages::find_coordinator_response::Coordinator;
@@ -27,8 +23,9 @@ use milena_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 use milena_protocol::messages::{consumer_group_describe_response, describe_groups_response, *};
-use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Writer, frame, header};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Writer, header};
+
+use crate::fake::network::{self, Answer, Brokers};
 
 const SERVED: [ApiKey; 9] = [
     ApiKey::ApiVersions,
@@ -61,13 +58,7 @@ impl Fake {
     }
 
     fn admin(&self) -> Admin {
-        let config = ClientConfig {
-            bootstrap_servers: vec!["broker-1:9092".to_owned()],
-            retry_backoff: Duration::from_millis(1),
-            retry_backoff_max: Duration::from_millis(5),
-            ..ClientConfig::default()
-        };
-        Admin::new(Cluster::with_dialer(config, Arc::new(self.clone())))
+        Admin::new(network::cluster(self, network::impatient()))
     }
 
     /// Brokers that were asked, request by request.
@@ -77,33 +68,9 @@ impl Fake {
     }
 }
 
-impl Dial for Fake {
-    fn dial<'a>(&'a self, address: &'a str) -> Dialing<'a> {
-        let broker = match address {
-            "broker-1:9092" => 1,
-            "broker-2:9092" => 2,
-            _ => return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) }),
-        };
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        tokio::spawn(serve(self.clone(), broker, theirs));
-        Box::pin(async { Ok(Box::new(ours) as Box<dyn Stream>) })
-    }
-}
-
-async fn serve(fake: Fake, broker: i32, mut stream: DuplexStream) {
-    let mut buffer = BytesMut::new();
-    loop {
-        let request = loop {
-            match frame::split(&mut buffer, 1 << 20).expect("the client sends frames") {
-                Some(request) => break request,
-                None if stream.read_buf(&mut buffer).await.unwrap_or(0) == 0 => return,
-                None => {}
-            }
-        };
-        let answer = answer(&fake, broker, &request);
-        if stream.write_all(&answer).await.is_err() {
-            return;
-        }
+impl Brokers for Fake {
+    fn answer(&self, broker: i32, request: &[u8]) -> Answer {
+        Answer::Frame(answer(self, broker, request))
     }
 }
 
