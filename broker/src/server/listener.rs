@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use milena_state::quota::connections::Refusal;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
@@ -88,27 +90,39 @@ impl Listener {
             }
         };
         loop {
-            acceptor.await_room(&self.name).await;
-            let accepted =
-                listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
-            match accepted {
-                Ok((socket, address)) => {
-                    acceptor.connections.slow_down(&self.name, &acceptor.metrics).await;
-                    acceptor.admit(socket, address, &self.name, &quiet).await;
-                }
-                Err(error) => {
-                    acceptor.metrics.refused(Limit::Descriptors);
-                    if let Some(suppressed) = quiet.permit(Instant::now()) {
-                        tracing::warn!(listener = &*self.name, %error, suppressed, "connection cannot be accepted");
-                    }
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            outlived(acceptor.accept_one(&listener, &self.name, &quiet)).await;
         }
     }
 }
 
+/// Awaits one turn of a loop. A panic ends that turn: the port must not close because of one connection.
+async fn outlived(turn: impl Future<Output = ()>) {
+    // What a turn shares are counters behind locks, which are whole between any two of their steps.
+    if AssertUnwindSafe(turn).catch_unwind().await.is_err() {
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
 impl Acceptor {
+    async fn accept_one(&self, listener: &TcpListener, name: &Arc<str>, quiet: &Quiet) {
+        self.await_room(name).await;
+        let accepted =
+            listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
+        match accepted {
+            Ok((socket, address)) => {
+                self.connections.slow_down(name, &self.metrics).await;
+                self.admit(socket, address, name, quiet).await;
+            }
+            Err(error) => {
+                self.metrics.refused(Limit::Descriptors);
+                if let Some(suppressed) = quiet.permit(Instant::now()) {
+                    tracing::warn!(listener = &**name, %error, suppressed, "connection cannot be accepted");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+
     async fn await_room(&self, listener: &str) {
         if !self.connections.has_room(listener) {
             self.metrics.refused(Limit::Connections);
@@ -178,6 +192,15 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_ends_one_turn() {
+        let begun = tokio::time::Instant::now();
+        outlived(async { panic!("injected") }).await;
+        assert_eq!(begun.elapsed(), ACCEPT_PAUSE);
+        outlived(async {}).await;
+        assert_eq!(begun.elapsed(), ACCEPT_PAUSE);
+    }
 
     #[test]
     fn sockets_have_the_buffers_and_the_backlog_that_are_asked_for() {
