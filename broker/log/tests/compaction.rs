@@ -8,21 +8,14 @@ use std::sync::Arc;
 use milena_log::compaction::{Failure, Progress, Settings};
 use milena_log::memory_files::MemoryFiles;
 use milena_log::producers::Origin;
-use milena_log::{AppendAs, Config, Directory, Error, Log};
+use milena_log::{AppendAs, Config, Error, Log};
 use milena_protocol::records::control::EndTxnMarker;
 use milena_protocol::records::{Batch, Builder, Compression};
 use proptest::prelude::*;
-use support::keyed::{self, Found, append, batch, compact, records, settle};
+use support::keyed::{self, Found, append, batch, compact, new_log, records, settle};
 use support::{FOLDER, NAME, NOW_MS, open_directory, read_all};
 
 const DAY_MS: i64 = 24 * 3_600_000;
-
-fn log() -> (MemoryFiles, Arc<Directory>, Log) {
-    let files = MemoryFiles::new();
-    let directory = open_directory(&files).expect("memory");
-    let log = keyed::open(&directory, true).expect("memory");
-    (files, directory, log)
-}
 
 fn offsets(log: &mut Log) -> Vec<i64> {
     records(log).iter().map(|found| found.offset).collect()
@@ -39,7 +32,7 @@ fn checkpoint(files: &MemoryFiles) -> String {
 
 #[test]
 fn last_record_of_each_key_stays_where_it_was() {
-    let (files, directory, mut log) = log();
+    let (files, directory, mut log) = new_log();
     for (key, value) in [("a", "1"), ("b", "1"), ("a", "2"), ("c", "1"), ("a", "3"), ("b", "2")] {
         one(&mut log, key, Some(value));
     }
@@ -57,7 +50,7 @@ fn last_record_of_each_key_stays_where_it_was() {
 #[test]
 fn batches_are_copied_whole_or_built_again_with_their_codec_and_range() {
     for codec in Compression::ALL {
-        let (_, directory, mut log) = log();
+        let (_, directory, mut log) = new_log();
         let whole = batch(&[("a", Some("1")), ("b", Some("1"))], codec);
         append(&mut log, &whole);
         append(&mut log, &batch(&[("c", Some("1")), ("d", Some("1")), ("c", Some("2"))], codec));
@@ -85,7 +78,7 @@ fn batches_are_copied_whole_or_built_again_with_their_codec_and_range() {
 
 #[test]
 fn tombstones_go_when_readers_had_their_time() {
-    let (_, directory, mut log) = log();
+    let (_, directory, mut log) = new_log();
     one(&mut log, "a", Some("1"));
     one(&mut log, "b", Some("1"));
     one(&mut log, "a", None);
@@ -106,7 +99,7 @@ fn tombstones_go_when_readers_had_their_time() {
 
 #[test]
 fn small_segments_become_one() {
-    let (files, directory, mut log) = log();
+    let (files, directory, mut log) = new_log();
     for round in 0..12 {
         for key in ["a", "b", "c", "d"] {
             one(&mut log, key, Some(&format!("the value of round {round}")));
@@ -134,7 +127,7 @@ fn small_segments_become_one() {
 
 #[test]
 fn keys_that_do_not_fit_the_map_are_left_to_the_next_pass() {
-    let (files, directory, mut log) = log();
+    let (files, directory, mut log) = new_log();
     for round in 0..3 {
         for key in 0..20 {
             one(&mut log, &format!("key {key}"), Some(&format!("{round}")));
@@ -157,7 +150,7 @@ fn keys_that_do_not_fit_the_map_are_left_to_the_next_pass() {
 
 #[test]
 fn batch_with_more_keys_than_the_map_takes_is_named() {
-    let (_, directory, mut log) = log();
+    let (_, directory, mut log) = new_log();
     append(&mut log, &batch(&[("a", Some("1")), ("b", Some("1")), ("c", Some("1"))], Compression::None));
     settle(&mut log, &directory).expect("memory");
     let failure = keyed::compact_with(&mut log, 0, NOW_MS).expect_err("one key at most");
@@ -169,7 +162,7 @@ fn batch_with_more_keys_than_the_map_takes_is_named() {
 
 #[test]
 fn producers_keep_their_last_sequence_and_a_round_its_last_offset() {
-    let (files, directory, mut log) = log();
+    let (files, directory, mut log) = new_log();
     let idempotent = |sequence: i32, key: &str| {
         keyed::with(Builder::new().producer(7, 0, sequence), &[(key, Some("by a producer"))])
     };
@@ -219,7 +212,7 @@ fn end(log: &mut Log, producer_id: i64, committed: bool) {
 
 #[test]
 fn aborted_data_goes_at_once_and_its_marker_after_its_time() {
-    let (_, directory, mut log) = log();
+    let (_, directory, mut log) = new_log();
     one(&mut log, "a", Some("1"));
     append(&mut log, &transactional(1, 0, "a"));
     append(&mut log, &transactional(2, 0, "b"));
@@ -253,7 +246,7 @@ fn aborted_data_goes_at_once_and_its_marker_after_its_time() {
 
 #[test]
 fn open_transaction_and_what_no_checkpoint_vouches_for_are_left_alone() {
-    let (_, directory, mut log) = log();
+    let (_, directory, mut log) = new_log();
     for _ in 0..3 {
         one(&mut log, "a", Some("1"));
     }
@@ -274,7 +267,7 @@ fn open_transaction_and_what_no_checkpoint_vouches_for_are_left_alone() {
 #[test]
 fn cut_or_deleted_log_overtakes_a_pass_and_retention_waits_for_it() {
     for delete in [false, true] {
-        let (files, directory, mut log) = log();
+        let (files, directory, mut log) = new_log();
         for _ in 0..40 {
             one(&mut log, "a", Some("a value that fills segments"));
         }
@@ -303,7 +296,7 @@ fn cut_or_deleted_log_overtakes_a_pass_and_retention_waits_for_it() {
 
 #[test]
 fn cut_lowers_how_far_the_log_is_compacted() {
-    let (files, directory, mut log) = log();
+    let (files, directory, mut log) = new_log();
     for _ in 0..10 {
         one(&mut log, "a", Some("1"));
     }
@@ -315,7 +308,7 @@ fn cut_lowers_how_far_the_log_is_compacted() {
 
 #[test]
 fn damaged_batch_is_named_and_the_log_stays_as_it_is() {
-    let (files, directory, mut log) = log();
+    let (files, directory, mut log) = new_log();
     for _ in 0..4 {
         one(&mut log, "a", Some("a value"));
     }
@@ -331,7 +324,7 @@ fn damaged_batch_is_named_and_the_log_stays_as_it_is() {
 
 #[test]
 fn lags_bound_what_is_cleaned_and_when() {
-    let (_, directory, mut log) = log();
+    let (_, directory, mut log) = new_log();
     let compaction = Settings { min_lag_ms: 1000, max_lag_ms: 5000, ..Settings::default() };
     log.take_config(Arc::new(Config { compaction, ..Config::clone(log.config()) }));
     one(&mut log, "a", Some("1"));
@@ -367,7 +360,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Plays the steps and compares with everything that was ever appended.
 fn play(steps: &[Step]) {
-    let (files, directory, log) = log();
+    let (files, directory, log) = new_log();
     let (mut directory, mut log) = (directory, log);
     let mut all: Vec<Found> = Vec::new();
     let mut now_ms = NOW_MS;

@@ -3,14 +3,12 @@
 mod support;
 
 use std::path::Path;
-use std::sync::Arc;
 
-use milena_log::memory_files::MemoryFiles;
 use milena_log::producers::Origin;
-use milena_log::{AppendAs, Directory, Log};
+use milena_log::{AppendAs, Log};
 use milena_protocol::records::control::EndTxnMarker;
 use milena_protocol::records::{Builder, Compression};
-use support::keyed::{self, append, batch, compact, records, settle};
+use support::keyed::{self, append, batch, compact, new_log, records, settle};
 use support::{FOLDER, NAME, NOW_MS, open_directory, read_all};
 
 /// More than half a segment: no two of them fit one.
@@ -20,13 +18,6 @@ const LONG: &str = concat!(
     "and on, and on, and on, and on, and on, and on, and on, and on, and on, and on, and on, and on, and on, and on"
 );
 const DAY_MS: i64 = 24 * 3_600_000;
-
-fn log() -> (MemoryFiles, Arc<Directory>, Log) {
-    let files = MemoryFiles::new();
-    let directory = open_directory(&files).expect("memory");
-    let log = keyed::open(&directory, true).expect("memory");
-    (files, directory, log)
-}
 
 /// Ten segments, each full and each of one key; some have a record of another key besides.
 fn fill(log: &mut Log) {
@@ -41,7 +32,7 @@ fn fill(log: &mut Log) {
 
 #[test]
 fn segments_that_a_pass_left_small_become_few_and_stay_so() {
-    let (files, directory, mut log) = log();
+    let (files, directory, mut log) = new_log();
     append(&mut log, &keyed::with(Builder::new().producer(7, 0, 0), &[("a", Some("by a producer"))]));
     append(&mut log, &batch(&[("gone", None)], Compression::None));
     fill(&mut log);
@@ -76,7 +67,7 @@ fn segments_that_a_pass_left_small_become_few_and_stay_so() {
 
 #[test]
 fn segments_are_left_that_do_not_fit_together() {
-    let (_, directory, mut log) = log();
+    let (_, directory, mut log) = new_log();
     for key in ["a", "b", "c", "d"] {
         append(&mut log, &batch(&[(key, Some(LONG))], Compression::None));
         log.roll(NOW_MS).expect("memory");
@@ -89,7 +80,7 @@ fn segments_are_left_that_do_not_fit_together() {
 
 #[test]
 fn dirty_head_and_what_a_partial_pass_ended_in_are_not_merged() {
-    let (_, directory, mut log) = log();
+    let (_, directory, mut log) = new_log();
     fill(&mut log);
     settle(&mut log, &directory).expect("memory");
     compact(&mut log, NOW_MS);
@@ -116,7 +107,7 @@ fn end(log: &mut Log, producer_id: i64, committed: bool) {
 /// marker in the index, also when the index is built again.
 #[test]
 fn markers_of_aborted_transactions_keep_their_index_entries() {
-    let (files, directory, mut log) = log();
+    let (files, directory, mut log) = new_log();
     fill(&mut log);
     let transactional = |producer_id: i64, key: &str| {
         let builder = Builder::new().producer(producer_id, 0, 0).transactional(true);

@@ -4,17 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use milena_log::compaction::{Compaction, Failure, OffsetMap, Progress, Report};
+use milena_log::memory_files::MemoryFiles;
 use milena_log::producers::Origin;
 use milena_log::{AppendAs, Config, Directory, Error, Log, Read};
 use milena_protocol::records::{Batch, Builder, Compression, Limits, RecordIter, compression};
 
-use super::{NAME, NOW_MS, read_all};
+use super::{NAME, NOW_MS, open_directory, read_all};
 
 pub const MAP_BYTES: usize = 1 << 16;
 const BUFFER_BYTES: usize = 200;
 
 pub fn config(compact: bool) -> Arc<Config> {
     Arc::new(Config { compact, delete: false, ..Config::clone(&super::config()) })
+}
+
+/// An empty compacted log on a disk of its own.
+pub fn new_log() -> (MemoryFiles, Arc<Directory>, Log) {
+    let files = MemoryFiles::new();
+    let directory = open_directory(&files).expect("memory");
+    let log = open(&directory, true).expect("memory");
+    (files, directory, log)
 }
 
 pub fn open(directory: &Arc<Directory>, compact: bool) -> Result<Log, Error> {
