@@ -203,18 +203,24 @@ impl Settings {
 
 /// Checks one property as a user sets it.
 pub fn check(name: &str, value: &str) -> Result<(), ConfigError> {
-    let Some(row) = definition(name) else {
-        return Err(if name.starts_with("listener.name.") {
-            ConfigError::NotYet {
-                name: name.to_owned(),
-                value: value.to_owned(),
-                default: "unset".to_owned(),
-            }
-        } else {
-            unknown(TABLE, name)
-        });
-    };
-    row.check(value)
+    match definition(name) {
+        Some(row) => row.check(value).map_err(|error| error.of_property(name)),
+        None => Err(no_such(name, value)),
+    }
+}
+
+fn no_such(name: &str, value: &str) -> ConfigError {
+    let of_listener = name.strip_prefix("listener.name.").and_then(|rest| Some(rest.split_once('.')?.1));
+    match of_listener {
+        // Of all listeners it is known; of one it would have to do something else.
+        Some(base) if definition(base).is_some() => ConfigError::NotYet {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            default: "unset".to_owned(),
+        },
+        Some(base) => unknown(TABLE, base).of_property(name),
+        None => unknown(TABLE, name),
+    }
 }
 
 /// Whether a property can be set while the broker runs: for itself, or for all at once.

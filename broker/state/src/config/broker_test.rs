@@ -114,7 +114,13 @@ fn bad_properties_are_named() {
     check_refused("log.cleanup.policy=compress", &["log.cleanup.policy", "compact, delete"]);
     check_refused("cordoned.log.dirs=a", &["cordoned.log.dirs", "does not act yet"]);
     check_refused("process.roles=broker", &["process.roles", "does not act yet"]);
-    check_refused("listener.name.plaintext.ssl.keystore.location=/k", &["listener.name.plaintext"]);
+    check_refused(
+        "listener.name.plaintext.ssl.keystore.location=/k",
+        &["listener.name.plaintext", "not act yet"],
+    );
+    check_refused("listener.name.plaintext.max.connections=-1", &["listener.name.plaintext.max.connections"]);
+    let misspelt = ["listener.name.plaintext.max.conections", "unknown", "did you mean 'max.connections'?"];
+    check_refused("listener.name.plaintext.max.conections=5", &misspelt);
     check_refused("log.retention.hours=0", &["log.retention.hours", "-1"]);
     check_refused("default.replication.factor=40000", &["default.replication.factor", "out of range"]);
     check_refused("log.dirs=a,b,a", &["log.dirs", "twice"]);

@@ -97,6 +97,21 @@ pub enum ConfigError {
     Missing { name: String, reason: String },
 }
 
+impl ConfigError {
+    /// The same of a property that is the checked one in another place, such as of a single listener.
+    pub(super) fn of_property(mut self, other: &str) -> Self {
+        match &mut self {
+            Self::Unknown { name, .. }
+            | Self::Invalid { name, .. }
+            | Self::OutOfRange { name, .. }
+            | Self::NotYet { name, .. }
+            | Self::Missing { name, .. } => other.clone_into(name),
+            Self::Conflict { .. } => {}
+        }
+        self
+    }
+}
+
 /// One row of a table, in the order in which it is read.
 pub(super) const fn row(
     name: &'static str,
