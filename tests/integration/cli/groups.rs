@@ -123,11 +123,7 @@ fn exported_offsets_are_read_again() {
 fn a_reset_that_makes_no_sense_says_why() {
     let shell = shell();
     fill(&shell);
-    let failed = |line: &str, code: i32, expected: &str| {
-        let said = shell.run(line);
-        assert!(said.err.contains(expected), "{line}: {said:?}");
-        said.failed(code);
-    };
+    let failed = |line: &str, code: i32, expected: &str| shell.fails(line, code, expected);
     failed("group reset g --to-earliest", 2, "which topics?");
     failed("group reset g --topic t", 2, "--to-earliest");
     failed("group reset g --topic t --by-duration 15x", 2, "a duration is PT15M");

@@ -53,11 +53,7 @@ fn words(table: &str) -> Vec<Vec<&str>> {
 #[test]
 fn what_is_no_quota_is_refused_with_the_reason() {
     let shell = Shell::start();
-    let failed = |line: &str, code: i32, expected: &str| {
-        let said = shell.run(line);
-        assert!(said.err.contains(expected), "{line}: {said:?}");
-        said.failed(code);
-    };
+    let failed = |line: &str, code: i32, expected: &str| shell.fails(line, code, expected);
     failed("quota set producer_byte_rate=1", 2, "whose quota?");
     failed("quota set --user alice", 2, "NAME=VALUE");
     failed("quota set --user alice producer_byte_rate=much", 2, "'much' is not a number");

@@ -57,6 +57,13 @@ impl Shell {
         Self { broker: Broker::start() }
     }
 
+    /// A command that fails with this code and says why.
+    pub fn fails(&self, line: &str, code: i32, expected: &str) {
+        let said = self.run(line);
+        assert!(said.err.contains(expected), "{line}: {said:?}");
+        said.failed(code);
+    }
+
     pub fn command(&self, line: &[&str]) -> Command {
         let mut command = milena(line);
         command.env("MILENA_BOOTSTRAP", self.broker.bootstrap());
