@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::Metadata;
 use super::publish::Publisher;
+use super::remote::Feed;
 use crate::controller::raft::quorum::Quorum;
 use crate::controller::raft::state_machine::State;
 use crate::controller::raft::types::{Entry, Payload};
@@ -25,6 +26,8 @@ const BATCH_ENTRIES_MAX: usize = 256;
 pub enum Source {
     /// The quorum member in this process.
     Local { quorum: Quorum, state: watch::Receiver<State> },
+    /// Any controller, for a broker that is none.
+    Remote(Box<Feed>),
 }
 
 /// What a source has after some entry.
@@ -44,6 +47,7 @@ impl Source {
     pub fn current(&self) -> Arc<Image> {
         match self {
             Self::Local { state, .. } => Arc::clone(&state.borrow().image),
+            Self::Remote(feed) => feed.begin_with(),
         }
     }
 
@@ -55,6 +59,7 @@ impl Source {
             Self::Local { quorum, state } => {
                 quorum.leadership().is_some() && image.applied().index >= state.borrow().image.applied().index
             }
+            Self::Remote(_) => false,
         }
     }
 
@@ -72,6 +77,7 @@ impl Source {
                     Err(error) => Err(error),
                 })
             }
+            Self::Remote(feed) => Some(feed.next(after).await),
         }
     }
 }
@@ -117,7 +123,8 @@ async fn follow(mut source: Source, metadata: &Metadata, mut publisher: Publishe
         };
         let after = Arc::new(image.clone());
         publisher = publisher.apply(Arc::clone(&after), delta).await.map_err(io::Error::other)?;
-        if publisher.is_catching_up() && source.is_complete(&after) {
+        let is_complete = source.is_complete(&after) || publisher.is_registered();
+        if publisher.is_catching_up() && is_complete {
             publisher = publisher.caught_up().await.map_err(io::Error::other)?;
         }
         let index = after.applied().index;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use milena_protocol::frame::FrameError;
-use milena_protocol::{ApiKey, DecodeError, Reader, header};
+use milena_protocol::{ApiKey, DecodeError, ErrorCode, Reader, header};
 use milena_state::quota::Key;
 use tracing::Instrument as _;
 
@@ -37,6 +37,16 @@ pub enum Malformed {
     UnsupportedVersion { api: ApiKey, version: i16 },
     #[error(transparent)]
     Frame(#[from] FrameError),
+}
+
+impl Malformed {
+    /// What another node hears that passed the request on.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnsupportedVersion { .. } => ErrorCode::UnsupportedVersion,
+            _ => ErrorCode::InvalidRequest,
+        }
+    }
 }
 
 /// Where the client id begins: after key, version, correlation id and its own length, in every version.

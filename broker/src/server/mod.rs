@@ -9,7 +9,7 @@ pub mod admission;
 pub mod budget;
 mod buffers;
 mod connection;
-mod dispatch;
+pub(crate) mod dispatch;
 pub mod forward;
 mod input;
 pub mod limits;

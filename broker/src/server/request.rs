@@ -39,6 +39,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Whether it asked another broker, which passed its request on.
+    pub fn asked_elsewhere(&self) -> bool {
+        self.address.port() == 0
+    }
+
     /// The client behind a request that a broker passed on over this connection.
     pub(super) fn behind(&self, client: IpAddr) -> Self {
         Self {
