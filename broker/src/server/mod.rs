@@ -10,6 +10,7 @@ pub mod budget;
 mod buffers;
 mod connection;
 mod dispatch;
+pub mod forward;
 mod input;
 pub mod limits;
 pub mod listener;
