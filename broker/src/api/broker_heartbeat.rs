@@ -42,6 +42,7 @@ async fn beat(
         let (epoch, offset) = (request.broker_epoch, request.current_metadata_offset);
         controller.heard().sessions().touch(request.broker_id, epoch, offset, now_ms());
         note_presence(cx, request);
+        note_observer(cx, request);
     }
     let command = Command::BrokerHeartbeat(Heartbeat {
         broker_id: request.broker_id,
@@ -57,6 +58,18 @@ async fn beat(
         Decided::BrokerHeartbeat(Err(error)) => Err(error.code),
         _ => Err(ErrorCode::UnknownServerError),
     }
+}
+
+/// A broker that does not vote observes the quorum, and its heartbeats tell how far it is, whomever it follows.
+fn note_observer(cx: &RequestContext, request: &BrokerHeartbeatRequest) {
+    let Some(quorum) = &cx.node.quorum else { return };
+    if quorum.voter_directory(request.broker_id).is_some() {
+        return;
+    }
+    let image = cx.node.metadata.image();
+    let directory = image.broker(request.broker_id).and_then(|broker| broker.log_dirs.first().copied());
+    let (end_offset, committed) = (request.current_metadata_offset + 1, cx.node.committed_index() + 1);
+    quorum.observers().fetched(request.broker_id, directory.unwrap_or_default(), end_offset, committed, now_ms());
 }
 
 fn note_presence(cx: &RequestContext, request: &BrokerHeartbeatRequest) {

@@ -108,7 +108,7 @@ async fn piece(cx: &RequestContext, image: Arc<Image>, position: usize) -> Resul
 fn answer(cx: &RequestContext, quorum: &Quorum, found: &Found) -> Reply {
     let (leader, voters) = (quorum.leader(), quorum.voters());
     let (leader_id, host, port) = match &leader {
-        Some((voter, address)) => (voter.id, address.host.as_str(), address.port),
+        Some(leader) => (leader.voter.id, leader.address.host.as_str(), leader.address.port),
         None => (-1, "", 0),
     };
     let controllers = voters.iter().map(|(voter, address)| Controller {

@@ -58,7 +58,11 @@ pub fn start(node: &Arc<Node>, peer: &Rc<Peer>, frame: Bytes) -> Result<Started,
     let incoming = header::decode_request(&mut r).map_err(Malformed::Header)?;
     let route = api::find(incoming.api.as_i16()).filter(|route| route.scope.includes(peer.audience));
     let route = route.ok_or(Malformed::NotServed(incoming.api))?;
-    let quota = node.quotas.find(Key::RequestPercentage, &incoming.client_id);
+    // Quotas are for clients: a heartbeat that they held up would cost a broker its leaderships.
+    let quota = match peer.audience {
+        Audience::Clients => node.quotas.find(Key::RequestPercentage, &incoming.client_id),
+        Audience::Controllers => None,
+    };
     let stopwatch = quota.map(|quota| Rc::new(Stopwatch::new(quota)));
     let mut cx = RequestContext {
         stopwatch: stopwatch.clone(),

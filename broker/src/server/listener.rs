@@ -78,6 +78,11 @@ impl Listener {
         Self { audience: Audience::Controllers, ..self }
     }
 
+    /// Another handle of the same socket, for whoever answers before this process can.
+    pub fn copy(&self) -> io::Result<std::net::TcpListener> {
+        self.socket.try_clone()
+    }
+
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }

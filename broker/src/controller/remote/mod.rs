@@ -108,6 +108,14 @@ impl Remote {
         }
     }
 
+    /// Waits until another node leads than `reached`.
+    pub async fn turnover(&self, reached: Option<&Leader>) {
+        let mut leader = self.leader.clone();
+        if leader.wait_for(|now| now.is_some() && now.as_ref() != reached).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// Waits until the connection of the heartbeats is gone; for ever while there is none.
     pub async fn lost_contact(&self) {
         match self.heartbeats.current() {
