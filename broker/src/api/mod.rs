@@ -24,6 +24,7 @@ use milena_protocol::{ApiKey, DecodeError, decode_start};
 
 use crate::server::{Reply, RequestContext};
 
+pub mod add_raft_voter;
 pub mod allocate_producer_ids;
 pub mod alter_client_quotas;
 pub mod alter_configs;
@@ -31,6 +32,7 @@ pub mod alter_partition;
 pub mod api_versions;
 mod authorized_operations;
 mod auto_create;
+pub mod begin_cluster;
 pub mod broker_heartbeat;
 mod broker_loggers;
 pub mod broker_registration;
@@ -45,6 +47,7 @@ pub mod delete_topics;
 pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_controller;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
@@ -70,11 +73,18 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod raft_append;
+pub mod raft_snapshot;
+pub mod raft_transfer;
+pub mod raft_vote;
+pub mod remove_raft_voter;
 mod room;
 pub mod sync_group;
 mod topic_metadata;
 pub mod unregister_broker;
 pub mod update_features;
+pub mod update_raft_voter;
+mod voter_change;
 
 /// A handler at work. Fails when the body cannot be decoded.
 pub type Running = Pin<Box<dyn Future<Output = Result<Reply, DecodeError>>>>;
@@ -210,6 +220,15 @@ pub static ROUTES: &[Route] = &[
     internal(route!(AllocateProducerIds, 0..=0, allocate_producer_ids::handle)),
     route!(ListConfigResources, 0..=1, list_config_resources::handle),
     route!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),
+    decided(route!(AddRaftVoter, 0..=1, add_raft_voter::handle)),
+    decided(route!(RemoveRaftVoter, 0..=0, remove_raft_voter::handle)),
+    internal(route!(UpdateRaftVoter, 0..=0, update_raft_voter::handle)),
+    internal(route!(RaftAppend, 0..=0, raft_append::handle)),
+    internal(route!(RaftVote, 0..=0, raft_vote::handle)),
+    internal(route!(RaftSnapshot, 0..=0, raft_snapshot::handle)),
+    internal(route!(RaftTransfer, 0..=0, raft_transfer::handle)),
+    internal(route!(DescribeController, 0..=0, describe_controller::handle)),
+    internal(route!(BeginCluster, 0..=0, begin_cluster::handle)),
     internal(route!(FetchMetadata, 0..=0, fetch_metadata::handle)),
 ];
 
@@ -320,8 +339,10 @@ mod tests {
     fn keys_are_served_on_the_listeners_of_apache_kafka_4_3_1() {
         for route in ROUTES {
             let listeners = route.key.info().listeners;
-            let (clients, controllers) =
-                (listeners.contains(&"broker"), listeners.contains(&"controller") && route.key != ApiKey::Fetch);
+            let (clients, controllers) = (
+                listeners.contains(&"broker"),
+                listeners.contains(&"controller") && route.key != ApiKey::Fetch,
+            );
             // Kafka's controllers are asked for the metadata log by Fetch, ours by keys of their own.
             let scope = match (clients, controllers) {
                 (true, true) => Scope::Both,

@@ -64,7 +64,9 @@ pub enum Reason {
 /// Why the cluster cannot come into being, or this node cannot be part of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("this node belongs to cluster {ours} (meta.properties), but controller {node_id} to cluster {theirs}")]
+    #[error(
+        "this node belongs to cluster {ours} (meta.properties), but controller {node_id} to cluster {theirs}"
+    )]
     OtherCluster { ours: String, theirs: String, node_id: i32 },
     #[error("property cluster.id is {wished}, but controller {node_id} belongs to cluster {theirs}")]
     OtherWish { wished: String, theirs: String, node_id: i32 },

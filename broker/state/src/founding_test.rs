@@ -105,7 +105,10 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(decide(&own(1), &[fresh(1), fresh(2), twin]), Err(Refusal::SameId { node_id: 2 }));
     let told_otherwise = with(fresh(2), |seen| seen.named = BTreeSet::from([2, 3]));
     let told_otherwise = decide(&own(1), &[fresh(1), told_otherwise, fresh(3)]);
-    assert!(matches!(told_otherwise, Err(Refusal::OtherControllers { node_id: 2, .. })), "{told_otherwise:?}");
+    assert!(
+        matches!(told_otherwise, Err(Refusal::OtherControllers { node_id: 2, .. })),
+        "{told_otherwise:?}"
+    );
 }
 
 #[test]

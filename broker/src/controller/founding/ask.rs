@@ -95,8 +95,7 @@ pub async fn begin_cluster(
         host: address.host.as_str().into(),
         port: address.port,
     });
-    let request =
-        BeginClusterRequest { cluster_id: cluster_id.into(), founder_id, voters: voters.collect() };
+    let request = BeginClusterRequest { cluster_id: cluster_id.into(), founder_id, voters: voters.collect() };
     let response = link.call(&request, BEGIN_TIME_MAX).await.map_err(|_| BeginError::Later)?;
     let answer = response.decode::<BeginClusterRequest<'_>>().map_err(|_| BeginError::Later)?;
     match ErrorCode::from_i16(answer.error_code) {

@@ -67,10 +67,15 @@ struct State {
 
 #[derive(Debug)]
 enum Stage {
-    Idle { until: Instant },
+    Idle {
+        until: Instant,
+    },
     Dialing(Dialing),
     /// `silent_since`: when the oldest question was asked to which, or after which, nothing came back.
-    Open { connection: Arc<Connection>, silent_since: Option<Instant> },
+    Open {
+        connection: Arc<Connection>,
+        silent_since: Option<Instant>,
+    },
 }
 
 impl Link {
@@ -91,7 +96,11 @@ impl Link {
     }
 
     /// Asks and waits at most `ttl` for the answer.
-    pub async fn call<R: Request>(self: &Arc<Self>, request: &R, ttl: Duration) -> Result<Response, LinkError> {
+    pub async fn call<R: Request>(
+        self: &Arc<Self>,
+        request: &R,
+        ttl: Duration,
+    ) -> Result<Response, LinkError> {
         let asked = Instant::now();
         let called = async {
             let connection = self.connection().await?;
@@ -110,7 +119,9 @@ impl Link {
         let dialing = {
             let mut state = self.state.lock();
             match &state.stage {
-                Stage::Open { connection, .. } if !connection.is_closed() => return Ok(Arc::clone(connection)),
+                Stage::Open { connection, .. } if !connection.is_closed() => {
+                    return Ok(Arc::clone(connection));
+                }
                 Stage::Idle { until } if Instant::now() < *until => return Err(LinkError::Paused),
                 Stage::Dialing(dialing) => dialing.clone(),
                 Stage::Open { .. } | Stage::Idle { .. } => {
@@ -138,7 +149,8 @@ impl Link {
             opened
         });
         let address = self.address.to_string();
-        let lost = move |error: tokio::task::JoinError| Error::Connect { address, message: error.to_string() };
+        let lost =
+            move |error: tokio::task::JoinError| Error::Connect { address, message: error.to_string() };
         task.map(|joined| joined.unwrap_or_else(|error| Err(lost(error)))).boxed().shared()
     }
 

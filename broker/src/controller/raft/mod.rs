@@ -20,3 +20,12 @@ pub mod state_machine;
 pub mod types;
 pub mod voters;
 mod wire;
+
+#[cfg(test)]
+mod test_cluster;
+
+#[cfg(test)]
+mod cluster_test;
+
+#[cfg(test)]
+mod voters_test;

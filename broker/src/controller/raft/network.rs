@@ -15,9 +15,7 @@ use milena_protocol::messages::{
 };
 use milena_protocol::types::Records;
 use milena_protocol::{ErrorCode, Request};
-use openraft::errors::{
-    NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
-};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
@@ -324,8 +322,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             successor_directory_id: rpc.to_node_id().directory,
             last: WireLogId::of(rpc.last_log_id()),
         };
-        let response =
-            self.ask(&self.control, &request, option.soft_ttl(), RPCTypes::TransferLeader).await?;
+        let response = self.ask(&self.control, &request, option.soft_ttl(), RPCTypes::TransferLeader).await?;
         let response = response.decode::<RaftTransferRequest<'_>>().map_err(malformed)?;
         self.check(response.error_code, response.error_message.as_deref())?;
         Ok(match response.outcome {

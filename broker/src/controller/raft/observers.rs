@@ -33,14 +33,7 @@ pub struct Observers {
 impl Observers {
     /// Notes that an observer holds everything before `log_end_offset` of a log that is committed up to
     /// `high_watermark`.
-    pub fn fetched(
-        &self,
-        id: i32,
-        directory: Uuid,
-        log_end_offset: i64,
-        high_watermark: i64,
-        now_ms: i64,
-    ) {
+    pub fn fetched(&self, id: i32, directory: Uuid, log_end_offset: i64, high_watermark: i64, now_ms: i64) {
         let mut known = self.known.lock();
         let key = (id, directory);
         if known.len() >= OBSERVERS_MAX && !known.contains_key(&key) {

@@ -20,6 +20,7 @@ use super::roles::{self, Leader};
 use super::snapshot::Snapshots;
 use super::state_machine::{State, StateMachine};
 use super::types::{Entry, LeaderId, Proposal, TypeConfig, VoterAddress, VoterId};
+use super::voters;
 
 /// Entries that stay in the log behind a snapshot, so that a broker that was away for a while need not load it.
 const LOG_ENTRIES_KEPT: u64 = 10_000;
@@ -150,6 +151,7 @@ impl Quorum {
             quorum.raft.wait_for_recovery(Some(START_TIMEOUT)).await.map_err(|e| fatal(&e))?;
         }
         tokio::spawn(quorum.clone().snapshot_when_due(bytes_since_snapshot, policy));
+        tokio::spawn(voters::finish_changes(quorum.clone()));
         Ok(quorum)
     }
 

@@ -83,7 +83,8 @@ impl Quorum {
         let checked = file.clone();
         let contents = blocking(move || checked.read()).await.map_err(storage)?;
         if contents.meta.last_log_id != snapshot.last {
-            let message = format!("the snapshot ends at {:?}, not {:?}", contents.meta.last_log_id, snapshot.last);
+            let message =
+                format!("the snapshot ends at {:?}, not {:?}", contents.meta.last_log_id, snapshot.last);
             return Err(Refused { code: ErrorCode::InvalidRequest, message });
         }
         let complete = Snapshot { meta: contents.meta, snapshot: file.clone() };

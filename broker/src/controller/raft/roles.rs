@@ -94,6 +94,13 @@ impl Quorum {
         metrics.membership_config.membership().nodes().next().is_some()
     }
 
+    /// Whether a change of voters is half done: there are two sets of them.
+    pub(super) fn is_joint(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().get_joint_config().len() > 1
+    }
+
     /// The directory of the controller `id`, if it votes.
     pub fn voter_directory(&self, id: i32) -> Option<Uuid> {
         self.voters().iter().find(|(voter, _)| voter.id == id).map(|(voter, _)| voter.directory)

@@ -97,7 +97,8 @@ impl Quorum {
                 last_log_id: request.last.log_id(),
                 leadership_transfer: request.leadership_transfer,
             };
-            let voted = if request.pre_vote { self.raft.pre_vote(rpc).await } else { self.raft.vote(rpc).await };
+            let voted =
+                if request.pre_vote { self.raft.pre_vote(rpc).await } else { self.raft.vote(rpc).await };
             voted.map_err(|error| Refused::stopped(&error))
         };
         match voted.await {
@@ -119,8 +120,7 @@ impl Quorum {
     pub async fn accept_transfer(&self, request: &RaftTransferRequest<'_>) -> RaftTransferResponse<'static> {
         let accepted = async {
             self.addressed(&request.cluster_id, request.voter_id, request.voter_directory_id)?;
-            let successor =
-                VoterId { id: request.successor_id, directory: request.successor_directory_id };
+            let successor = VoterId { id: request.successor_id, directory: request.successor_directory_id };
             let rpc = TransferLeaderRequest::<TypeConfig>::new(
                 request.vote.vote(),
                 successor,

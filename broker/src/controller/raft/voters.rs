@@ -23,6 +23,9 @@ const CHANGE_TIME_MAX: Duration = Duration::from_secs(300);
 /// Time for taking back what was not completed.
 const REVERT_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// Pause before the completion of an earlier change is looked at again.
+const FINISH_PAUSE: Duration = Duration::from_millis(200);
+
 type Change = ChangeMembers<VoterId, VoterAddress>;
 
 impl Quorum {
@@ -66,8 +69,11 @@ impl Quorum {
         let deadline = Instant::now() + timeout.min(CHANGE_TIME_MAX);
         let voters = self.voters();
         if voters.len() == 1 || !voters.iter().any(|(known, _)| *known == voter) {
-            let message =
-                format!("Cannot remove voter {} from the set of voters {}", key_text(&voter), set_text(&voters));
+            let message = format!(
+                "Cannot remove voter {} from the set of voters {}",
+                key_text(&voter),
+                set_text(&voters)
+            );
             return Err(Refused { code: ErrorCode::VoterNotFound, message });
         }
         self.change(Change::RemoveVoters(BTreeSet::from([voter])), false, deadline).await
@@ -84,7 +90,8 @@ impl Quorum {
         let deadline = Instant::now() + timeout.min(CHANGE_TIME_MAX);
         let voters = self.voters();
         let Some((_, known)) = voters.iter().find(|(known, _)| *known == voter) else {
-            let message = format!("{} is not part of the set of voters {}", key_text(&voter), set_text(&voters));
+            let message =
+                format!("{} is not part of the set of voters {}", key_text(&voter), set_text(&voters));
             return Err(Refused { code: ErrorCode::VoterNotFound, message });
         };
         if *known == address {
@@ -99,7 +106,8 @@ impl Quorum {
         }
         self.changing().try_lock().map_err(|_| Refused {
             code: ErrorCode::RequestTimedOut,
-            message: "Request timed out waiting for leader to handle previous voter change request".to_owned(),
+            message: "Request timed out waiting for leader to handle previous voter change request"
+                .to_owned(),
         })
     }
 
@@ -125,9 +133,13 @@ impl Quorum {
 
     /// Commits a change; a joint one in its two steps.
     async fn change(&self, change: Change, retain: bool, deadline: Instant) -> Result<(), Refused> {
-        match tokio::time::timeout_at(deadline, self.raft.change_membership(change, retain)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(refused(error)),
+        let raft = self.raft.clone();
+        // On its own: given up between its two steps it would leave two sets of voters that must both agree.
+        let changing = tokio::spawn(async move { raft.change_membership(change, retain).await });
+        match tokio::time::timeout_at(deadline, changing).await {
+            Ok(Ok(Ok(_))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(refused(error)),
+            Ok(Err(error)) => Err(Refused::stopped(&error)),
             Err(_) => Err(Refused {
                 code: ErrorCode::RequestTimedOut,
                 message: "the change of voters was not committed in time".to_owned(),
@@ -157,6 +169,28 @@ impl Quorum {
                 format!("Aborted add voter operation for {} since it is lagging behind", key_text(&voter));
             Err(Refused { code: ErrorCode::RequestTimedOut, message })
         })
+    }
+}
+
+/// Completes the second step of a change whose leader did not live to do so: as long as there are two sets of voters, both
+/// must agree to everything. Runs until the member ends.
+pub(super) async fn finish_changes(quorum: Quorum) {
+    let mut leader = quorum.leader_changes();
+    loop {
+        while quorum.raft.is_leader() && quorum.is_joint() {
+            // Whoever changes voters now completes it as well.
+            if let Ok(_alone) = quorum.changing().try_lock() {
+                let nothing_new = Change::AddVoterIds(BTreeSet::new());
+                let deadline = Instant::now() + REVERT_TIME_MAX;
+                if quorum.change(nothing_new, true, deadline).await.is_ok() {
+                    tracing::info!("change of voters of an earlier leader was completed");
+                }
+            }
+            tokio::time::sleep(FINISH_PAUSE).await;
+        }
+        if leader.changed().await.is_err() {
+            return;
+        }
     }
 }
 

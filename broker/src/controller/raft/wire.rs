@@ -110,10 +110,7 @@ pub fn encode_entries(entries: &[Entry]) -> std::io::Result<Vec<u8>> {
 }
 
 /// Reads entries that must follow `previous` without a hole.
-pub fn decode_entries(
-    records: Option<&Records<'_>>,
-    previous: Option<&LogId>,
-) -> Result<Vec<Entry>, String> {
+pub fn decode_entries(records: Option<&Records<'_>>, previous: Option<&LogId>) -> Result<Vec<Entry>, String> {
     let Some(Records::Bytes(bytes)) = records else { return Ok(Vec::new()) };
     let bytes = Bytes::copy_from_slice(bytes);
     let first = previous.map_or(0, |previous| previous.index + 1);
