@@ -184,9 +184,11 @@ fn what_is_asked_of_any_broker_is_served_by_all() {
         assert_eq!(served.topic_config(&topic).get("retention.ms").map(String::as_str), Some("1000"));
     }
     // Blocks of producer ids come from the active controller, and nobody has an id twice.
-    let ids: Vec<_> = nodes.running.values().map(|broker| {
-        nodes.client.block_on(broker.node().producer_ids.next()).expect("a block comes")
-    }).collect();
+    let ids: Vec<_> = nodes
+        .running
+        .values()
+        .map(|broker| nodes.client.block_on(broker.node().producer_ids.next()).expect("a block comes"))
+        .collect();
     assert!(ids.iter().enumerate().all(|(place, id)| !ids[..place].contains(id)), "{ids:?}");
 }
 
@@ -232,7 +234,8 @@ fn a_broker_that_stops_hands_over_what_it_leads() {
     nodes.create(1, "topic", 6, 3);
     let active = nodes.active();
     let seen_by = *nodes.running.keys().find(|id| **id != active).expect("three run");
-    nodes.eventually("it leads something", |nodes| nodes.leaders_of(seen_by, "topic").contains(&Some(active)));
+    nodes
+        .eventually("it leads something", |nodes| nodes.leaders_of(seen_by, "topic").contains(&Some(active)));
     nodes.stop(active);
     let leaders = nodes.leaders_of(seen_by, "topic");
     assert!(leaders.iter().all(|leader| leader.is_some_and(|leader| leader != active)), "{leaders:?}");
@@ -260,7 +263,11 @@ fn an_id_that_is_taken_is_refused_while_the_other_lives() {
     let own = nodes.directories.remove(&1).expect("node 1 has one");
     let second = nodes.settings(1, "broker", &[("initial.broker.registration.timeout.ms", "500")]);
     let Err(error) = Broker::start(second) else { panic!("the second node 1 started") };
-    assert!(error.to_string().contains("registered with that broker id") || error.to_string().contains("DUPLICATE"), "{error}");
+    assert!(
+        error.to_string().contains("registered with that broker id")
+            || error.to_string().contains("DUPLICATE"),
+        "{error}"
+    );
     assert!(nodes.is_active(10, 1));
     drop(own);
 }
