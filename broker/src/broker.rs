@@ -432,7 +432,9 @@ fn spawn_reactors(node: &Arc<Node>, limits: &Arc<Limits>) -> Result<Reactors, St
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let count = node.settings.num_network_threads.unwrap_or(cores);
     let budget = limits.in_flight_bytes_max.map(|bytes| Arc::new(Budget::new(bytes)));
-    let spawn = |index: usize| reactor::spawn(&index.to_string(), Arc::clone(node), Arc::clone(limits), budget.clone());
+    let spawn = |index: usize| {
+        reactor::spawn(&index.to_string(), Arc::clone(node), Arc::clone(limits), budget.clone())
+    };
     let reactors = (0..count).map(spawn).collect::<std::io::Result<_>>().map_err(StartError::Thread)?;
     Ok(Reactors::new(reactors))
 }

@@ -43,7 +43,11 @@ fn proposals(topic: &asked::TopicData, version: i16) -> impl Iterator<Item = Pro
         partition_epoch: partition.partition_epoch,
         new_isr: match version {
             ..=2 => partition.new_isr.iter().map(|id| (*id, -1)).collect(),
-            _ => partition.new_isr_with_epochs.iter().map(|state| (state.broker_id, state.broker_epoch)).collect(),
+            _ => partition
+                .new_isr_with_epochs
+                .iter()
+                .map(|state| (state.broker_id, state.broker_epoch))
+                .collect(),
         },
         leader_recovery_state: recovery_state(partition.leader_recovery_state),
     })

@@ -30,7 +30,11 @@ pub async fn handle(cx: &RequestContext, request: ApiVersionsRequest<'_>) -> Rep
     let supported = features::supported();
     let image = cx.node.metadata.image();
     cx.reply(&ApiVersionsResponse {
-        api_keys: ROUTES.iter().filter(|route| route.scope.includes(cx.peer.audience)).map(advertised).collect(),
+        api_keys: ROUTES
+            .iter()
+            .filter(|route| route.scope.includes(cx.peer.audience))
+            .map(advertised)
+            .collect(),
         supported_features: supported
             .iter()
             .filter(|f| cx.version >= 4 || f.min > 0)

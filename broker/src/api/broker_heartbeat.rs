@@ -69,7 +69,13 @@ fn note_observer(cx: &RequestContext, request: &BrokerHeartbeatRequest) {
     let image = cx.node.metadata.image();
     let directory = image.broker(request.broker_id).and_then(|broker| broker.log_dirs.first().copied());
     let (end_offset, committed) = (request.current_metadata_offset + 1, cx.node.committed_index() + 1);
-    quorum.observers().fetched(request.broker_id, directory.unwrap_or_default(), end_offset, committed, now_ms());
+    quorum.observers().fetched(
+        request.broker_id,
+        directory.unwrap_or_default(),
+        end_offset,
+        committed,
+        now_ms(),
+    );
 }
 
 fn note_presence(cx: &RequestContext, request: &BrokerHeartbeatRequest) {

@@ -7,8 +7,8 @@ use milena_state::metadata::command::ApiError;
 use milena_state::metadata::configs::ANY_RECEIVER;
 use milena_state::metadata::{Command, Reply};
 
-use crate::controller::{Committed, SubmitError};
 use crate::controller::client::SUBMIT_TIMEOUT;
+use crate::controller::{Committed, SubmitError};
 use crate::server::RequestContext;
 
 /// The longest that a request may make us wait, whatever it says.

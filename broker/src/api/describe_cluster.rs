@@ -66,14 +66,22 @@ pub async fn handle(cx: &RequestContext, request: DescribeClusterRequest) -> Rep
 }
 
 /// The voters where they are reached; one that nobody has had to reach yet is found where it is asked.
-fn controllers<'a>(cx: &'a RequestContext, voters: &'a [(VoterId, VoterAddress)]) -> Vec<DescribeClusterBroker<'a>> {
+fn controllers<'a>(
+    cx: &'a RequestContext,
+    voters: &'a [(VoterId, VoterAddress)],
+) -> Vec<DescribeClusterBroker<'a>> {
     let own = cx.node.settings.advertised_controllers.iter().find(|own| own.name == *cx.peer.listener);
     let described = voters.iter().map(|(voter, address)| {
         let (host, port) = match own {
             Some(own) if voter.id == cx.node.settings.node_id => (own.host.as_str(), own.port),
             _ => (address.host.as_str(), address.port),
         };
-        DescribeClusterBroker { broker_id: voter.id, host: host.into(), port: i32::from(port), ..Default::default() }
+        DescribeClusterBroker {
+            broker_id: voter.id,
+            host: host.into(),
+            port: i32::from(port),
+            ..Default::default()
+        }
     });
     described.collect()
 }

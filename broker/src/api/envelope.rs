@@ -19,7 +19,7 @@ use crate::server::{Reply, RequestContext, dispatch, forward};
 pub async fn handle(cx: &RequestContext, request: EnvelopeRequest<'_>) -> Reply {
     match answer(cx, &request).await {
         Ok(response) => cx.reply(&EnvelopeResponse {
-            response_data: Some(&response),
+            response_data: Some((&*response).into()),
             metadata_index: cx.node.committed_index(),
             ..Default::default()
         }),
@@ -31,8 +31,8 @@ async fn answer(cx: &RequestContext, request: &EnvelopeRequest<'_>) -> Result<By
     if !cx.node.controller.leads_here() {
         return Err(ErrorCode::NotController);
     }
-    let client = address(request.client_host_address).ok_or(ErrorCode::InvalidRequest)?;
-    let frame = Bytes::copy_from_slice(request.request_data);
+    let client = address(&request.client_host_address).ok_or(ErrorCode::InvalidRequest)?;
+    let frame = Bytes::copy_from_slice(&request.request_data);
     let passed_on = dispatch::passed_on(cx, frame, client).map_err(|error| {
         tracing::debug!(%error, "request that a broker passed on is refused");
         error.code()

@@ -31,10 +31,17 @@ enum Found {
 }
 
 pub async fn handle(cx: &RequestContext, request: FetchMetadataRequest<'_>) -> Reply {
-    let Some(quorum) = &cx.node.quorum else { return refuse(cx, ErrorCode::NotController) };
+    // One that does not know who votes has nothing to give, and will not for as long as nobody adds it.
+    let Some(quorum) = cx.node.quorum.as_ref().filter(|quorum| quorum.has_membership()) else {
+        return refuse(cx, ErrorCode::NotController);
+    };
     if *request.cluster_id != *cx.node.cluster_id {
         let its_cluster = quiet::printable(&request.cluster_id);
-        tracing::warn!(broker = request.broker_id, its_cluster, "a broker of another cluster asks for metadata");
+        tracing::warn!(
+            broker = request.broker_id,
+            its_cluster,
+            "a broker of another cluster asks for metadata"
+        );
         return refuse(cx, ErrorCode::InconsistentClusterId);
     }
     let found = match request.snapshot_index >= 0 {
@@ -69,7 +76,11 @@ async fn begun(
             piece(cx, image, 0).await
         }
         Ok(Ok(After::Diverged)) => {
-            tracing::error!(broker = request.broker_id, ?after, "a broker stands at an entry that is not in the metadata log");
+            tracing::error!(
+                broker = request.broker_id,
+                ?after,
+                "a broker stands at an entry that is not in the metadata log"
+            );
             Err(ErrorCode::FencedLeaderEpoch)
         }
         Ok(Err(error)) => {
@@ -131,14 +142,14 @@ fn answer(cx: &RequestContext, quorum: &Quorum, found: &Found) -> Reply {
                 .map(|entry| Entry {
                     index: entry.applied.index,
                     term: entry.applied.term,
-                    records: &entry.records,
+                    records: (&*entry.records).into(),
                 })
                 .collect();
         }
         Found::Piece(image, piece) => {
             response.snapshot_index = image.applied().index;
             response.snapshot_term = image.applied().term;
-            response.snapshot_records = &piece.records;
+            response.snapshot_records = (&*piece.records).into();
             response.snapshot_next = piece.next.map_or(-1, |next| next as i64);
         }
     }

@@ -33,7 +33,8 @@ impl Controllers {
             return Ok(Self { acceptors: Vec::new(), reactors: None });
         }
         let limits = Arc::new(Limits { idle_time_max: None, ..Limits::default() });
-        let handle = reactor::spawn("controllers", Arc::clone(node), limits, None).map_err(StartError::Thread)?;
+        let handle =
+            reactor::spawn("controllers", Arc::clone(node), limits, None).map_err(StartError::Thread)?;
         let reactors = Arc::new(Reactors::new(vec![handle]));
         let bounds = Bounds { total_max: CONNECTIONS_MAX, ..Bounds::default() };
         let acceptor = Acceptor {

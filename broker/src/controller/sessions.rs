@@ -51,7 +51,13 @@ pub struct Presence {
 
 impl Presence {
     /// Notes that a broker was heard over a connection.
-    pub fn note(broker_id: i32, broker_epoch: i64, connection_id: u64, client: Client, background: Handle) -> Self {
+    pub fn note(
+        broker_id: i32,
+        broker_epoch: i64,
+        connection_id: u64,
+        client: Client,
+        background: Handle,
+    ) -> Self {
         let contact = Contact { broker_epoch, connection_id };
         client.heard().connections.lock().insert(broker_id, contact);
         Self { broker_id, contact, client, background }

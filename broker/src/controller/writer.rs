@@ -108,7 +108,11 @@ impl Writer {
         let leader = leadership?;
         let image = self.quorum.state().image;
         *self.heard.sessions() = Sessions::seeded(&image, now_ms());
-        tracing::info!(term = leader.term, index = image.applied().index, "this node is the active controller");
+        tracing::info!(
+            term = leader.term,
+            index = image.applied().index,
+            "this node is the active controller"
+        );
         if image.features().is_empty() {
             let mut entry = self.begin(leader);
             let context = Context { now_ms: now_ms(), settings: &self.settings };

@@ -95,7 +95,8 @@ impl Heartbeats {
             let index = self.metadata.published_index();
             let leaving: Vec<i32> = {
                 let image = self.metadata.image();
-                let leaving = image.brokers().filter(|broker| broker.in_controlled_shutdown && !broker.fenced);
+                let leaving =
+                    image.brokers().filter(|broker| broker.in_controlled_shutdown && !broker.fenced);
                 leaving.map(|broker| broker.broker_id).collect()
             };
             let is_news = leaving.iter().any(|id| !known.contains(id));

@@ -59,13 +59,17 @@ impl Lifecycle {
         loop {
             let registered = match self.try_to_register().await {
                 Ok(Ok(registered)) => registered,
-                Ok(Err(error)) if error.code == ErrorCode::DuplicateBrokerRegistration && Instant::now() < deadline => {
+                Ok(Err(error))
+                    if error.code == ErrorCode::DuplicateBrokerRegistration && Instant::now() < deadline =>
+                {
                     self.tell(&mut told, &error);
                     tokio::time::sleep(REGISTER_PAUSE).await;
                     continue;
                 }
                 Ok(Err(error)) => return Err(Error::Refused(error.to_string())),
-                Err(error @ (SubmitError::NotController | SubmitError::TimedOut)) if !self.controller.is_alone() => {
+                Err(error @ (SubmitError::NotController | SubmitError::TimedOut))
+                    if !self.controller.is_alone() =>
+                {
                     self.tell(&mut told, &error);
                     tokio::time::sleep(REGISTER_PAUSE).await;
                     continue;
@@ -106,7 +110,9 @@ impl Lifecycle {
         };
         let committed = self.controller.submit_within(Command::RegisterBroker(registration), timeout).await?;
         Ok(match committed.reply {
-            Reply::RegisterBroker(Ok(registered)) => Ok((registered.epoch_at(committed.index), committed.index)),
+            Reply::RegisterBroker(Ok(registered)) => {
+                Ok((registered.epoch_at(committed.index), committed.index))
+            }
             Reply::RegisterBroker(Err(error)) => Err(error),
             other => Err(ApiError::new(ErrorCode::UnknownServerError, format!("unexpected reply {other:?}"))),
         })
@@ -171,4 +177,3 @@ fn endpoint(listener: &Listener) -> Endpoint {
         security_protocol: listener.security_protocol as i16,
     }
 }
-

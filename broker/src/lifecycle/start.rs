@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use milena_client::net::{Dialer, Tcp};
-use milena_log::{Directory, RealFiles};
 use milena_log::files::Files;
+use milena_log::{Directory, RealFiles};
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener;
 use milena_state::config::quorum::Address;
@@ -22,7 +22,7 @@ use crate::controller::raft::quorum::{self, Quorum};
 use crate::controller::raft::snapshot::Snapshots;
 use crate::controller::raft::state_machine::StateMachine;
 use crate::controller::raft::types::{VoterAddress, VoterId};
-use crate::controller::remote::Leader;
+use crate::controller::remote::{Leader, auto_join};
 use crate::controller::{Client, ProducerIds, Remote, writer};
 use crate::coordinator::Coordinators;
 use crate::metadata::Metadata;
@@ -103,8 +103,7 @@ impl Lifecycle {
         let control = match settings.quorum.roles.controller {
             true => {
                 let network = |voter| Network::new(voter, Arc::clone(&cluster_id), Arc::clone(&dialer));
-                let member =
-                    start_quorum(&settings, files, &metadata_directory, found, network).await?;
+                let member = start_quorum(&settings, files, &metadata_directory, found, network).await?;
                 Control::of_member(member, &settings, &cluster_id, &dialer, &metrics)
             }
             false => Control::of_observer(&settings, &cluster_id, &dialer, &metrics),
@@ -112,7 +111,14 @@ impl Lifecycle {
         let lifecycle = Self::with(control, settings, directories, Arc::clone(&metrics)).await?;
         watch_directories(&lifecycle.directories, &lifecycle.partitions, &metrics);
         if let Some(quorum) = &lifecycle.quorum {
-            lifecycle.tasks.lock().push(tokio::spawn(report_quorum(quorum.clone(), metrics)));
+            let mut tasks = lifecycle.tasks.lock();
+            tasks.push(tokio::spawn(report_quorum(quorum.clone(), metrics)));
+            if let Some(remote) =
+                lifecycle.controller.remote().filter(|_| lifecycle.settings.quorum.auto_join)
+            {
+                let (quorum, remote) = (quorum.clone(), Arc::clone(remote));
+                tasks.push(tokio::spawn(auto_join::run(quorum, remote, Arc::clone(&lifecycle.settings))));
+            }
         }
         Ok(lifecycle)
     }
@@ -196,12 +202,16 @@ impl Control {
     ) -> Self {
         let local_broker = settings.quorum.roles.broker.then_some(settings.node_id);
         let mut client = writer::start(quorum.clone(), Arc::clone(settings), local_broker, metrics);
+        let (told, leader) = watch::channel(None);
         // A quorum of one that nobody can reach stays one.
         if !settings.quorum.is_alone || !settings.controller_listeners.is_empty() {
-            let leader = leaders(&quorum);
+            tokio::spawn(tell_leader(quorum.clone(), told.clone()));
             client = client.with_remote(Remote::new(Arc::clone(cluster_id), leader, Arc::clone(dialer)));
         }
-        let source = Source::local(quorum.clone());
+        let source = match settings.quorum.is_alone || quorum.has_membership() {
+            true => Source::local(quorum.clone()),
+            false => Source::joining(quorum.clone(), feed(settings, cluster_id, dialer, told)),
+        };
         Self { quorum: Some(quorum), client, source }
     }
 
@@ -214,35 +224,37 @@ impl Control {
     ) -> Self {
         let (told, leader) = watch::channel(None);
         let remote = Remote::new(Arc::clone(cluster_id), leader, Arc::clone(dialer));
-        let feed = Feed::new(
-            (Arc::clone(cluster_id), settings.node_id),
-            &settings.quorum.controllers(),
-            Arc::new(Image::default()),
-            Arc::clone(dialer),
-            told,
-        );
+        let feed = feed(settings, cluster_id, dialer, told);
         let client = Client::of_observer(remote, Arc::clone(metrics));
         Self { quorum: None, client, source: Source::Remote(Box::new(feed)) }
     }
 }
 
-/// Who leads, as the member of the quorum in this process knows it.
-fn leaders(quorum: &Quorum) -> watch::Receiver<Option<Leader>> {
+fn feed(
+    settings: &Settings,
+    cluster_id: &Arc<str>,
+    dialer: &Dialer,
+    told: watch::Sender<Option<Leader>>,
+) -> Feed {
+    let (controllers, nothing) = (settings.quorum.controllers(), Arc::new(Image::default()));
+    Feed::new((Arc::clone(cluster_id), settings.node_id), &controllers, nothing, Arc::clone(dialer), told)
+}
+
+/// Tells who leads, as the member of the quorum in this process knows it, once it knows who votes.
+async fn tell_leader(quorum: Quorum, told: watch::Sender<Option<Leader>>) {
     let mut changes = quorum.leader_changes();
-    let (told, leader) = watch::channel(None);
-    tokio::spawn(async move {
-        loop {
-            let now = changes.borrow_and_update().as_ref().map(|now| Leader {
-                id: now.voter.id,
-                address: Address { host: now.address.host.clone(), port: now.address.port }.to_string(),
-            });
+    loop {
+        let now = changes.borrow_and_update().as_ref().map(|now| Leader {
+            id: now.voter.id,
+            address: Address { host: now.address.host.clone(), port: now.address.port }.to_string(),
+        });
+        if quorum.has_membership() {
             told.send_replace(now);
-            if changes.changed().await.is_err() {
-                return;
-            }
         }
-    });
-    leader
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 fn named(settings: &Settings) -> Named {
@@ -352,4 +364,3 @@ fn watch_directories(directories: &Directories, partitions: &Arc<Table>, metrics
         }));
     }
 }
-

@@ -124,7 +124,7 @@ impl Feed {
         if response.snapshot_index >= 0 {
             let (index, term, next) =
                 (response.snapshot_index, response.snapshot_term, response.snapshot_next);
-            let records = decode(response.snapshot_records)?;
+            let records = decode(&response.snapshot_records)?;
             return self.read_image(Applied { index, term }, records, next).await.map(Some);
         }
         if response.entries.is_empty() {
@@ -132,11 +132,12 @@ impl Feed {
         }
         let entries = response.entries.iter().map(|entry| {
             let applied = Applied { index: entry.index, term: entry.term };
-            let records = if entry.records.is_empty() { Vec::new() } else { decode(entry.records)? };
+            let records = if entry.records.is_empty() { Vec::new() } else { decode(&entry.records)? };
             Ok((applied, records))
         });
         let entries: Vec<_> = entries.collect::<Result<_, Failed>>()?;
-        let follows = entries.iter().zip(after.index + 1..).all(|((applied, _), index)| applied.index == index);
+        let follows =
+            entries.iter().zip(after.index + 1..).all(|((applied, _), index)| applied.index == index);
         if !follows {
             return Err(Failed::Here(format!("it left out entries after {}", after.index)));
         }
@@ -155,14 +156,11 @@ impl Feed {
             if next != records.len() as i64 || records.len() > IMAGE_RECORDS_MAX {
                 return Err(Failed::Here(format!("its image goes on at {next} after {}", records.len())));
             }
-            let request = FetchMetadataRequest {
-                snapshot_index: at.index,
-                snapshot_position: next,
-                ..self.request()
-            };
+            let request =
+                FetchMetadataRequest { snapshot_index: at.index, snapshot_position: next, ..self.request() };
             let answered = self.call(&request).await?;
             let response = self.decoded(&answered)?;
-            records.extend(decode(response.snapshot_records)?);
+            records.extend(decode(&response.snapshot_records)?);
             next = response.snapshot_next;
         }
         let image = Image::from_snapshot(at, records);
@@ -197,9 +195,11 @@ impl Feed {
                 }
             }
         };
-        let version = connection.version_of::<FetchMetadataRequest<'_>>(i16::MAX).map_err(|error| here(&error))?;
+        let version =
+            connection.version_of::<FetchMetadataRequest<'_>>(i16::MAX).map_err(|error| here(&error))?;
         let timeout = Duration::from_millis(WAIT_MS.unsigned_abs().into()) + ANSWER_TIMEOUT;
-        let answered = connection.call_within(request, version, timeout).await.map_err(|error| here(&error))?;
+        let answered =
+            connection.call_within(request, version, timeout).await.map_err(|error| here(&error))?;
         self.connection = Some(connection);
         Ok(answered)
     }
@@ -213,7 +213,11 @@ impl Feed {
         match ErrorCode::from_i16(response.error_code).unwrap_or(ErrorCode::UnknownServerError) {
             ErrorCode::None => {}
             code @ (ErrorCode::InconsistentClusterId | ErrorCode::FencedLeaderEpoch) => {
-                let reason = format!("controller {} answers {code} to a broker of cluster {}", answered.address(), self.cluster_id);
+                let reason = format!(
+                    "controller {} answers {code} to a broker of cluster {}",
+                    answered.address(),
+                    self.cluster_id
+                );
                 return Err(Failed::ForGood(io::Error::other(reason)));
             }
             code => return Err(Failed::Here(code.to_string())),
@@ -232,7 +236,8 @@ impl Feed {
         }
         let told = (response.leader_id >= 0 && !response.leader_host.is_empty()).then(|| Leader {
             id: response.leader_id,
-            address: Address { host: response.leader_host.to_string(), port: response.leader_port }.to_string(),
+            address: Address { host: response.leader_host.to_string(), port: response.leader_port }
+                .to_string(),
         });
         self.leader.send_if_modified(|leader| {
             let is_new = *leader != told;

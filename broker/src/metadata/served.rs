@@ -84,7 +84,8 @@ pub fn entries(quorum: &Quorum, after: Applied, bytes_max: usize) -> io::Result<
         }
     }
     let entries = quorum.entries_after(after, ENTRIES_MAX)?;
-    Ok(entries.map_or(After::Purged, |entries| After::Entries(bounded(entries.into_iter().map(served), bytes_max))))
+    Ok(entries
+        .map_or(After::Purged, |entries| After::Entries(bounded(entries.into_iter().map(served), bytes_max))))
 }
 
 fn served(entry: Entry) -> Served {
@@ -133,8 +134,10 @@ mod tests {
     use super::*;
 
     fn image(features: usize) -> Image {
-        let record = |number| Record::FeatureLevel(FeatureLevel { name: format!("feature-{number:06}"), level: 1 });
-        Image::from_snapshot(Applied { index: 7, term: 2 }, (0..features).map(record)).expect("levels fit any image")
+        let record =
+            |number| Record::FeatureLevel(FeatureLevel { name: format!("feature-{number:06}"), level: 1 });
+        Image::from_snapshot(Applied { index: 7, term: 2 }, (0..features).map(record))
+            .expect("levels fit any image")
     }
 
     #[test]
@@ -170,7 +173,8 @@ mod tests {
 
     #[test]
     fn answers_are_bounded_and_never_empty_when_there_is_something() {
-        let entry = |index| Served { applied: Applied { index, term: 1 }, records: Bytes::from(vec![0; 100]) };
+        let entry =
+            |index| Served { applied: Applied { index, term: 1 }, records: Bytes::from(vec![0; 100]) };
         assert_eq!(bounded((0..9).map(entry), 250).len(), 2);
         assert_eq!(bounded((0..9).map(entry), 1).len(), 1);
         assert_eq!(bounded(std::iter::empty(), 1).len(), 0);

@@ -192,7 +192,8 @@ impl Reactor {
 
     /// Takes a connection over and gives it a task.
     fn adopt(self: &Rc<Self>, accepted: Accepted) {
-        let Accepted { socket, address, local_address, listener, audience, connection_id, admission } = accepted;
+        let Accepted { socket, address, local_address, listener, audience, connection_id, admission } =
+            accepted;
         let guard = Guard { reactor: Rc::clone(self), connection_id, _admission: admission };
         let stream = match TcpStream::from_std(socket) {
             Ok(stream) => stream,

@@ -4,6 +4,7 @@
 //! this broker fetches from. One connection is kept for commands and one for heartbeats, whose end tells the controller
 //! that this process is gone: nothing else may take it down.
 
+pub mod auto_join;
 mod link;
 mod requests;
 
@@ -130,11 +131,17 @@ impl Remote {
         self.commands.close();
     }
 
-    async fn ask<R: Request>(&self, link: &Link, request: &R, deadline: Instant) -> Result<Response, Refused> {
+    async fn ask<R: Request>(
+        &self,
+        link: &Link,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<Response, Refused> {
         let leader = self.leader().ok_or(Refused::ForNow)?;
         let connection = link.to(&self.dialer, &leader.address, &self.background, deadline).await?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let version = connection.version_of::<R>(i16::MAX).map_err(|error| not_served(&connection, &error))?;
+        let version =
+            connection.version_of::<R>(i16::MAX).map_err(|error| not_served(&connection, &error))?;
         connection.call_within(request, version, left).await.map_err(|error| {
             link.lose(&connection);
             tracing::debug!(%error, "active controller did not answer");

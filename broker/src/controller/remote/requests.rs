@@ -11,24 +11,20 @@ use milena_protocol::messages::alter_partition_request::{
 };
 use milena_protocol::messages::alter_partition_response::AlterPartitionResponse;
 use milena_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
-use milena_protocol::messages::broker_registration_request::{
-    BrokerRegistrationRequest, Feature, Listener,
-};
+use milena_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
 use milena_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use milena_protocol::messages::create_topics_response::{CreatableTopicResult, CreateTopicsResponse};
 use milena_protocol::messages::envelope_request::EnvelopeRequest;
-use milena_protocol::{ApiKey, ErrorCode, Message, Reader, Request, Writer, decode_exact, header};
+use milena_protocol::{ApiKey, Decode, ErrorCode, Message, Reader, Request, Writer, decode_exact, header};
+use milena_state::metadata::Reply;
 use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer, RegisterBroker, Registered};
 use milena_state::metadata::command::ApiError;
-use milena_state::metadata::partitions::{
-    AlterPartition, AlteredPartition, AlteredState, ProposedPartition,
-};
+use milena_state::metadata::partitions::{AlterPartition, AlteredPartition, AlteredState, ProposedPartition};
 use milena_state::metadata::producer_ids::{AllocateProducerIds, Block};
 use milena_state::metadata::record::RecoveryState;
 use milena_state::metadata::topics::{CreateTopics, CreatedTopic, NewTopic, TopicOutcome};
-use milena_state::metadata::Reply;
 use tokio::time::Instant;
 
 use super::{ANONYMOUS, PassedOn, Refused, Remote, octets};
@@ -43,17 +39,25 @@ impl Remote {
             broker_id: c.broker_id,
             cluster_id: (&*self.cluster_id).into(),
             incarnation_id: c.incarnation_id,
-            listeners: c.endpoints.iter().map(|endpoint| Listener {
-                name: endpoint.name.as_str().into(),
-                host: endpoint.host.as_str().into(),
-                port: endpoint.port,
-                security_protocol: endpoint.security_protocol,
-            }).collect(),
-            features: c.features.iter().map(|feature| Feature {
-                name: feature.name.as_str().into(),
-                min_supported_version: feature.min,
-                max_supported_version: feature.max,
-            }).collect(),
+            listeners: c
+                .endpoints
+                .iter()
+                .map(|endpoint| Listener {
+                    name: endpoint.name.as_str().into(),
+                    host: endpoint.host.as_str().into(),
+                    port: endpoint.port,
+                    security_protocol: endpoint.security_protocol,
+                })
+                .collect(),
+            features: c
+                .features
+                .iter()
+                .map(|feature| Feature {
+                    name: feature.name.as_str().into(),
+                    min_supported_version: feature.min,
+                    max_supported_version: feature.max,
+                })
+                .collect(),
             rack: c.rack.as_deref().map(Into::into),
             log_dirs: c.log_dirs.clone(),
             previous_broker_epoch: c.previous_broker_epoch,
@@ -64,7 +68,10 @@ impl Remote {
         let outcome = checked(response.error_code)?;
         let registered = Registered { broker_epoch: response.broker_epoch };
         // The epoch of a new registration is the index of its entry.
-        Ok(Committed { reply: Reply::RegisterBroker(outcome.map(|()| registered)), index: response.broker_epoch })
+        Ok(Committed {
+            reply: Reply::RegisterBroker(outcome.map(|()| registered)),
+            index: response.broker_epoch,
+        })
     }
 
     pub(super) async fn heartbeat(&self, c: &Heartbeat, deadline: Instant) -> Result<Committed, Refused> {
@@ -119,7 +126,11 @@ impl Remote {
     }
 
     /// Topics that this broker needs itself: its own request, passed on as one of a client.
-    pub(super) async fn create_topics(&self, c: &CreateTopics, deadline: Instant) -> Result<Committed, Refused> {
+    pub(super) async fn create_topics(
+        &self,
+        c: &CreateTopics,
+        deadline: Instant,
+    ) -> Result<Committed, Refused> {
         let left = deadline.saturating_duration_since(Instant::now());
         let request = CreateTopicsRequest {
             topics: c.topics.iter().map(creatable).collect(),
@@ -142,15 +153,15 @@ impl Remote {
         deadline: Instant,
     ) -> Result<PassedOn, Refused> {
         let request = EnvelopeRequest {
-            request_data: frame,
-            request_principal: Some(ANONYMOUS),
-            client_host_address: &octets(client),
+            request_data: (&**frame).into(),
+            request_principal: Some(ANONYMOUS.into()),
+            client_host_address: octets(client).into(),
         };
         let answered = self.ask(&self.commands, &request, deadline).await?;
         let response = decoded::<EnvelopeRequest<'_>>(&answered)?;
         checked(response.error_code)?.map_err(|error| Refused::ForGood(SubmitError::Answered(error.code)))?;
         let data = response.response_data.unwrap_or_default();
-        Ok(PassedOn { response: answered.body().slice_ref(data), index: response.metadata_index })
+        Ok(PassedOn { response: Bytes::copy_from_slice(&data), index: response.metadata_index })
     }
 }
 
@@ -169,7 +180,7 @@ pub(crate) fn frame<R: Request>(request: &R, version: i16) -> Result<Bytes, Refu
 /// What a response without its length says.
 pub(crate) fn opened<'a, M>(response: &'a Bytes, api: ApiKey, version: i16) -> Result<M, Refused>
 where
-    M: Message + milena_protocol::Decode<'a>,
+    M: Message + Decode<'a>,
 {
     let mut r = Reader::new(response);
     let decoded = header::decode_response(&mut r, api, version).and_then(|_| decode_exact(r.rest(), version));
@@ -205,7 +216,10 @@ fn by_topic(proposed: &[ProposedPartition]) -> Vec<TopicData> {
             new_isr_with_epochs: proposal
                 .new_isr
                 .iter()
-                .map(|(broker_id, broker_epoch)| BrokerState { broker_id: *broker_id, broker_epoch: *broker_epoch })
+                .map(|(broker_id, broker_epoch)| BrokerState {
+                    broker_id: *broker_id,
+                    broker_epoch: *broker_epoch,
+                })
                 .collect(),
             leader_recovery_state: recovery_number(proposal.leader_recovery_state),
             partition_epoch: proposal.partition_epoch,
@@ -216,7 +230,8 @@ fn by_topic(proposed: &[ProposedPartition]) -> Vec<TopicData> {
 }
 
 fn altered(response: &AlterPartitionResponse) -> Vec<AlteredPartition> {
-    let partitions = response.topics.iter().flat_map(|topic| topic.partitions.iter().map(|p| (topic.topic_id, p)));
+    let partitions =
+        response.topics.iter().flat_map(|topic| topic.partitions.iter().map(|p| (topic.topic_id, p)));
     let state = |p: &milena_protocol::messages::alter_partition_response::PartitionData| AlteredState {
         leader: (p.leader_id >= 0).then_some(p.leader_id),
         leader_epoch: p.leader_epoch,

@@ -139,13 +139,16 @@ pub(super) fn sockets(values: &Values<'_>) -> Result<Sockets, ConfigError> {
 /// Whoever is a broker has listeners for clients, and who is not has none; the same of controllers, where a process
 /// with both roles may be alone.
 fn check_roles(roles: Roles, clients: &[Listener], controllers: &[Listener]) -> Result<(), ConfigError> {
-    let (first, second) = ("listeners", if roles.broker && roles.controller { "controller.listener.names" } else { "process.roles" });
+    let (first, second) = (
+        "listeners",
+        if roles.broker && roles.controller { "controller.listener.names" } else { "process.roles" },
+    );
     let refuse = |reason: String| Err(conflict(first, second, reason));
     match (roles.broker, clients.first(), roles.controller, controllers.first()) {
         (true, None, ..) => refuse("no listener is left for clients".to_owned()),
-        (false, Some(client), ..) => {
-            refuse(format!("{client} is not in controller.listener.names, and a controller alone has no clients"))
-        }
+        (false, Some(client), ..) => refuse(format!(
+            "{client} is not in controller.listener.names, and a controller alone has no clients"
+        )),
         (.., false, Some(controller)) => {
             refuse(format!("{controller} is for controllers, which this process is not"))
         }
@@ -260,7 +263,11 @@ fn check_advertised(
         }
         let is_controllers = controller_names.contains(&listener.name);
         if is_controllers && !roles.controller {
-            return Err(conflict(property, "process.roles", format!("{listener} is for controllers, which this process is not")));
+            return Err(conflict(
+                property,
+                "process.roles",
+                format!("{listener} is for controllers, which this process is not"),
+            ));
         }
         if !is_controllers && !listeners.iter().any(|l| l.name == listener.name) {
             let reason = format!("no listener is named {}", listener.name);

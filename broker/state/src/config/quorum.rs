@@ -122,7 +122,8 @@ pub(super) fn settings(
 fn check_membership(roles: Roles, voters: &[Voter], node_id: i32) -> Result<(), ConfigError> {
     let is_voter = voters.iter().any(|voter| voter.id == node_id);
     if roles.controller && !voters.is_empty() && !is_voter {
-        let reason = format!("a process with the controller role must be one of the voters, and {node_id} is not");
+        let reason =
+            format!("a process with the controller role must be one of the voters, and {node_id} is not");
         return Err(conflict(VOTERS, "node.id", reason));
     }
     if !roles.controller && is_voter {
@@ -138,7 +139,9 @@ fn check(settings: &Settings, own: &[Listener], values: &Values<'_>) -> Result<(
         return Ok(());
     }
     if voters.is_empty() && bootstrap.is_empty() {
-        let reason = format!("a process that is only one of both must be told the controllers, by this or by {VOTERS}");
+        let reason = format!(
+            "a process that is only one of both must be told the controllers, by this or by {VOTERS}"
+        );
         return Err(conflict(BOOTSTRAP, ROLES, reason));
     }
     if roles.controller && own.is_empty() {

@@ -8,7 +8,8 @@ fn parse(text: &str) -> Result<broker::Settings, ConfigError> {
         let (name, value) = line.split_once('=').expect("name=value");
         (name.trim().to_owned(), value.trim().to_owned())
     };
-    let properties: BTreeMap<_, _> = text.split(';').filter(|line| !line.trim().is_empty()).map(pair).collect();
+    let properties: BTreeMap<_, _> =
+        text.split(';').filter(|line| !line.trim().is_empty()).map(pair).collect();
     broker::Settings::parse(&properties)
 }
 
@@ -63,7 +64,10 @@ fn voters_and_servers_are_read_and_counted_once() {
     for bad in ["h:9093", "x@h:9093", "-1@h:9093", "2@h", "2@:9093", "2@::1:9093"] {
         check_refused(&format!("{BOTH}controller.quorum.voters=1@h:9093,{bad}"), &["voters", "id@host:port"]);
     }
-    check_refused(&format!("{BOTH}controller.quorum.bootstrap.servers=h"), &["bootstrap.servers", "host:port"]);
+    check_refused(
+        &format!("{BOTH}controller.quorum.bootstrap.servers=h"),
+        &["bootstrap.servers", "host:port"],
+    );
 }
 
 #[test]
@@ -101,7 +105,10 @@ fn roles_decide_which_listeners_there_are() {
 fn impossible_memberships_are_refused() {
     check_refused(BROKER, &["controller.quorum.bootstrap.servers", "process.roles"]);
     check_refused(CONTROLLER, &["controller.quorum.bootstrap.servers", "process.roles"]);
-    check_refused(&format!("{BOTH}controller.quorum.voters=2@h:9193"), &["controller.quorum.voters", "node.id"]);
+    check_refused(
+        &format!("{BOTH}controller.quorum.voters=2@h:9193"),
+        &["controller.quorum.voters", "node.id"],
+    );
     check_refused(
         &format!("node.id=2;process.roles=broker;listeners=PLAINTEXT://h:9092;{THREE}"),
         &["controller.quorum.voters", "process.roles"],
