@@ -5,7 +5,6 @@
 //! already belongs to a cluster asks nobody.
 
 mod ask;
-pub mod join;
 mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
