@@ -79,7 +79,7 @@ pub enum Refusal {
          controller.quorum.voters or controller.quorum.bootstrap.servers differ"
     )]
     OtherControllers { node_id: i32, theirs: Vec<i32>, ours: Vec<i32> },
-    #[error("the founder names controller {id}@{theirs}, but this one is {id}@{ours}", id = node_id)]
+    #[error("the founder names controller {node_id}@{theirs}, but this one is {node_id}@{ours}")]
     OtherDirectory { node_id: i32, ours: Uuid, theirs: Uuid },
     #[error("controller {founder} founds a cluster without being the first of {voters:?}")]
     NotTheFounder { founder: i32, voters: Vec<i32> },

@@ -1,8 +1,6 @@
 use std::net::SocketAddr;
 
 use milena_client::net::Tcp;
-use milena_log::Identity;
-use milena_log::directory::Options;
 use milena_log::memory_files::MemoryFiles;
 use milena_protocol::messages::api_versions_response::ApiVersionsResponse;
 use milena_protocol::messages::describe_controller_response::DescribeControllerResponse;
@@ -18,16 +16,12 @@ struct Node {
     id: i32,
     listener: TcpListener,
     files: MemoryFiles,
-    directory: Arc<Directory>,
     wished: Option<String>,
 }
 
 fn node(id: i32) -> Node {
-    let files = MemoryFiles::new();
-    let options = Options { flusher_thread: false, ..Options::default() };
-    let directory = Directory::open(Arc::new(files.clone()), "/data".as_ref(), options).expect("opens");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    Node { id, listener, files, directory, wished: None }
+    Node { id, listener, files: MemoryFiles::new(), wished: None }
 }
 
 fn address(of: SocketAddr) -> VoterAddress {
@@ -47,8 +41,8 @@ impl Node {
             named,
             address: self.address(),
             files: Arc::new(self.files.clone()),
-            directory: Some(Arc::clone(&self.directory)),
-            known_cluster_id: None,
+            metadata_directory: "/data".into(),
+            directories: vec!["/data".into()],
             listeners: vec![self.listener.try_clone().expect("a copy")],
             dialer: Arc::new(Tcp),
         }
@@ -58,8 +52,15 @@ impl Node {
         tokio::time::timeout(LONG, identify(self.request(named))).await.expect("ends in time")
     }
 
+    /// What its directory says, which nobody may have open any more.
+    fn identity(&self) -> Option<Identity> {
+        let options = Options { flusher_thread: false, ..Options::default() };
+        let files = Arc::new(self.files.clone());
+        Directory::open(files, "/data".as_ref(), options).expect("can be opened").identity()
+    }
+
     fn voter(&self) -> VoterId {
-        let identity = self.directory.identity().expect("is written");
+        let identity = self.identity().expect("is written");
         VoterId { id: identity.node_id, directory: identity.directory_id }
     }
 }
@@ -85,7 +86,7 @@ fn founded(nodes: &[Node], found: Vec<Result<Found, Error>>) -> String {
         let is_founder = nodes.iter().all(|other| other.id >= node.id);
         assert_eq!(found.cluster_id.as_ref(), Some(&cluster_id));
         assert_eq!(found.voters, is_founder.then(|| wanted.clone()), "node {}", node.id);
-        assert_eq!(node.directory.identity().map(|identity| identity.cluster_id), Some(cluster_id.clone()));
+        assert_eq!(node.identity().map(|identity| identity.cluster_id), Some(cluster_id.clone()));
     }
     cluster_id
 }
@@ -114,7 +115,7 @@ async fn a_founder_alone_among_addresses_recognises_itself() {
 async fn a_node_alone_asks_nobody() {
     let node = node(1);
     assert_eq!(node.identify(Named::Alone).await.expect("alone"), Found { cluster_id: None, voters: None });
-    assert_eq!(node.directory.identity(), None);
+    assert_eq!(node.identity(), None);
 }
 
 #[tokio::test]
@@ -213,11 +214,12 @@ async fn a_cluster_that_exists_is_joined_by_a_wiped_controller_and_by_a_broker()
     let named = Named::Voters(vec![(1, wiped.address()), (2, member(2, "old")), (3, silent)]);
     let joined = Found { cluster_id: Some("old".to_owned()), voters: None };
     assert_eq!(wiped.identify(named.clone()).await.expect("joins"), joined);
-    assert_eq!(wiped.directory.identity().map(|identity| identity.cluster_id), Some("old".to_owned()));
+    assert_eq!(wiped.identity().map(|identity| identity.cluster_id), Some("old".to_owned()));
     let broker = Request {
         node_id: 8,
         is_controller: false,
-        directory: None,
+        directories: vec!["/other".into()],
+        metadata_directory: "/other".into(),
         listeners: Vec::new(),
         ..wiped.request(named)
     };
@@ -229,7 +231,10 @@ async fn a_cluster_that_exists_is_joined_by_a_wiped_controller_and_by_a_broker()
 async fn a_node_of_another_cluster_is_refused_with_both_ids() {
     let node = node(1);
     let identity = Identity { cluster_id: "mine".to_owned(), node_id: 1, directory_id: Uuid::from_u128(5) };
-    node.directory.initialise(&identity).expect("writes");
+    let options = Options { flusher_thread: false, ..Options::default() };
+    let directory = Directory::open(Arc::new(node.files.clone()), "/data".as_ref(), options).expect("opens");
+    directory.initialise(&identity).expect("writes");
+    drop(directory);
     let named = Named::Voters(vec![(1, node.address()), (2, member(2, "theirs"))]);
     let refused = node.identify(named).await.expect_err("another cluster").to_string();
     assert!(refused.contains("mine") && refused.contains("theirs"), "{refused}");

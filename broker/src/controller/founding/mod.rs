@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_client::net::Dialer;
-use milena_log::Directory;
+use milena_log::directory::Options;
 use milena_log::files::Files;
+use milena_log::{Directory, Identity};
 use milena_protocol::types::Uuid;
 use milena_state::config::quorum::{Address, Settings};
 use milena_state::founding::{self, Own, Reason, Refusal, Seen, Step};
@@ -70,10 +71,10 @@ pub struct Request {
     /// Where other controllers reach this one.
     pub address: VoterAddress,
     pub files: Arc<dyn Files>,
-    /// The directory of `metadata.log.dir`, opened, in a controller.
-    pub directory: Option<Arc<Directory>>,
-    /// The cluster that any other directory of this node belongs to.
-    pub known_cluster_id: Option<String>,
+    /// `metadata.log.dir`.
+    pub metadata_directory: PathBuf,
+    /// All directories of the node.
+    pub directories: Vec<PathBuf>,
     /// Copies of the controller listeners; they are answered until the cluster is found.
     pub listeners: Vec<TcpListener>,
     pub dialer: Dialer,
@@ -103,41 +104,42 @@ pub enum Error {
     Listen(io::Error),
 }
 
-/// Finds or founds the cluster. Waits for the others without end, and says what it waits for. A controller's directory has
-/// its identity when this returns.
+/// Finds or founds the cluster. Waits for the others without end, and says what it waits for. The directory of a controller
+/// has its identity when this returns, and nobody has it open.
 pub async fn identify(request: Request) -> Result<Found, Error> {
-    let identity = request.directory.as_ref().and_then(|directory| directory.identity());
-    let cluster_id = identity.map(|identity| identity.cluster_id).or(request.known_cluster_id.clone());
     if request.named == Named::Alone {
+        return Ok(Found { cluster_id: None, voters: None });
+    }
+    let (files, paths, metadata) =
+        (Arc::clone(&request.files), request.directories.clone(), request.metadata_directory.clone());
+    let peeked = blocking(move || peek(&*files, &paths, &metadata).map_err(io::Error::other)).await;
+    let (cluster_id, has_log) = peeked.map_err(|error| unusable(&request.metadata_directory, &error))?;
+    if cluster_id.is_some() && (has_log || !request.is_controller) {
         return Ok(Found { cluster_id, voters: None });
     }
-    let belongs = match &request.directory {
-        Some(directory) => directory.identity().is_some() && has_log(&request.files, directory).await?,
-        None => cluster_id.is_some(),
-    };
-    if belongs {
-        return Ok(Found { cluster_id, voters: None });
-    }
-    Founding::begin(request, cluster_id)?.run().await
+    Founding::begin(request, cluster_id).await?.run().await
 }
 
-/// Whether the metadata log has anything in it: this node is, or was, part of a quorum.
-async fn has_log(files: &Arc<dyn Files>, directory: &Directory) -> Result<bool, Error> {
-    let (files, log) = (Arc::clone(files), directory.path().join(LOG_NAME));
-    let look = move || {
-        let entries = match files.list(&log) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            listed => listed?,
-        };
-        for entry in entries {
-            let is_log = entry.name.ends_with(".log") && files.metadata(&log.join(&entry.name))?.size > 0;
-            if is_log || entry.name.ends_with(".checkpoint") {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+/// The cluster of the directories, and whether the metadata log has anything in it.
+fn peek(
+    files: &dyn Files,
+    directories: &[PathBuf],
+    metadata: &Path,
+) -> Result<(Option<String>, bool), milena_log::Error> {
+    let mut cluster_id = None;
+    for path in directories.iter().map(PathBuf::as_path).chain([metadata]) {
+        // One that cannot be read is told when it is opened; another may know the cluster.
+        cluster_id = cluster_id.or(Identity::at(files, path).ok().flatten().map(|found| found.cluster_id));
+    }
+    let own = Identity::at(files, metadata)?;
+    let log = metadata.join(LOG_NAME);
+    let has_entries = |entry: &milena_log::files::Entry| {
+        entry.name.ends_with(".checkpoint")
+            || (entry.name.ends_with(".log")
+                && files.metadata(&log.join(&entry.name)).is_ok_and(|file| file.size > 0))
     };
-    blocking(look).await.map_err(|error| unusable(directory.path(), &error))
+    let has_log = own.is_some() && files.list(&log).is_ok_and(|entries| entries.iter().any(has_entries));
+    Ok((cluster_id, has_log))
 }
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Error {
@@ -157,9 +159,8 @@ struct Founding {
 }
 
 impl Founding {
-    fn begin(request: Request, cluster_id: Option<String>) -> Result<Self, Error> {
-        let identity = request.directory.as_ref().and_then(|directory| directory.identity());
-        let directory_id = identity.map_or_else(new_id, |identity| identity.directory_id);
+    async fn begin(request: Request, cluster_id: Option<String>) -> Result<Self, Error> {
+        let (directory, directory_id) = open(&request).await?;
         let own = Own {
             node_id: request.node_id,
             is_controller: request.is_controller,
@@ -173,7 +174,7 @@ impl Founding {
         };
         let asked = Asked::all(&request);
         let desk =
-            Desk::open(own.clone(), configured.clone(), request.address.clone(), request.directory.clone());
+            Desk::open(own.clone(), configured.clone(), request.address.clone(), directory);
         for listener in &request.listeners {
             serve::spawn(listener, &desk).map_err(Error::Listen)?;
         }
@@ -297,6 +298,20 @@ impl Drop for Founding {
     fn drop(&mut self) {
         self.desk.hang_up();
     }
+}
+
+/// Opens the directory of the metadata log, for a controller that has to have an id before it has a cluster.
+async fn open(request: &Request) -> Result<(Option<Arc<Directory>>, Uuid), Error> {
+    if !request.is_controller {
+        return Ok((None, Uuid::ZERO));
+    }
+    let (files, path) = (Arc::clone(&request.files), request.metadata_directory.clone());
+    let options = Options { flusher_thread: false, ..Options::default() };
+    let opened =
+        blocking(move || Directory::open(files, &path, options).map_err(io::Error::other)).await;
+    let directory = opened.map_err(|error| unusable(&request.metadata_directory, &error))?;
+    let directory_id = directory.identity().map_or_else(new_id, |identity| identity.directory_id);
+    Ok((Some(directory), directory_id))
 }
 
 fn new_id() -> Uuid {

@@ -121,7 +121,7 @@ impl Desk {
         self.tasks.lock().drain(..).for_each(|task| task.abort());
     }
 
-    /// Ends all connections and gives the directory back: nobody writes its identity after this returns.
+    /// Ends all connections and gives the directory back: it can be opened by others when this returns.
     pub async fn close(&self) {
         self.hang_up();
         // Whoever was writing has done so when the lock is ours.

@@ -128,10 +128,10 @@ pub struct Peer {
 
 /// What a voter said instead of an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("voter {voter} refuses: {} {message}", ErrorCode::from_i16(*code).map_or("unknown error", ErrorCode::name))]
+#[error("voter {voter} refuses: {name} {message}")]
 struct Refusal {
     voter: VoterId,
-    code: i16,
+    name: &'static str,
     message: String,
 }
 
@@ -157,8 +157,9 @@ impl Peer {
             self.control.accepted();
             return Ok(());
         }
+        let name = ErrorCode::from_i16(code).map_or("an unknown error", ErrorCode::name);
         let message = message.unwrap_or_default().to_owned();
-        let refusal = Refusal { voter: self.target, code, message };
+        let refusal = Refusal { voter: self.target, name, message };
         self.control.refused(&refusal);
         Err(Unreachable::new(&refusal).into())
     }
@@ -226,7 +227,7 @@ impl Peer {
         loop {
             let piece = file.clone();
             let read = blocking(move || piece.read_chunk(position, CHUNK_BYTES)).await;
-            let (size, chunk) = read.map_err(|error| NetworkError::new(&error))?;
+            let (size, chunk) = read.map_err(|error| NetworkError::<TypeConfig>::new(&error))?;
             let is_last = position + chunk.len() as u64 >= size;
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             let ttl = if is_last { left } else { left.min(CHUNK_TIME_MAX) };
@@ -240,7 +241,7 @@ impl Peer {
 }
 
 fn malformed(error: milena_client::error::Error) -> RPCError<TypeConfig> {
-    NetworkError::new(&error).into()
+    NetworkError::<TypeConfig>::new(&error).into()
 }
 
 impl RaftNetworkV2<TypeConfig> for Peer {
@@ -251,7 +252,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let entries = wire::encode_entries(&rpc.entries).map_err(|error| NetworkError::new(&error))?;
+        let entries = wire::encode_entries(&rpc.entries).map_err(|error| NetworkError::<TypeConfig>::new(&error))?;
         let ttl = option.soft_ttl();
         let ttl = if entries.is_empty() { ttl } else { ttl.max(APPEND_TIME_MIN) };
         let request = RaftAppendRequest {
@@ -272,7 +273,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             // Nothing can conflict where nothing precedes; openraft would panic on such an answer.
             CONFLICT if rpc.prev_log_id.is_some() => AppendEntriesResponse::Conflict,
             HIGHER_VOTE => AppendEntriesResponse::HigherVote(response.vote.vote()),
-            other => return Err(NetworkError::from_string(format!("outcome {other} of an append")).into()),
+            other => return Err(NetworkError::<TypeConfig>::from_string(format!("outcome {other} of an append")).into()),
         })
     }
 

@@ -28,6 +28,9 @@ const LOG_ENTRIES_KEPT: u64 = 10_000;
 const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A node that is not a leader of a quorum of one after this long has a problem that waiting does not solve.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the founder of a quorum asks for votes out of turn, and the first pause between, which doubles.
+const FIRST_ELECTIONS_MAX: u32 = 5;
+const FIRST_ELECTION_PAUSE: Duration = Duration::from_millis(20);
 /// Writes refused for want of a lease are tried again this often.
 const LEASE_RETRY: Duration = Duration::from_millis(1);
 /// A leader that its quorum has not answered for this long, several elections, answers that it is none.
@@ -137,9 +140,12 @@ impl Quorum {
         let raft = Raft::build(voter, config, network, log, machine).await.map_err(|e| fatal(&e))?;
         raft.run();
         // From the core itself: the metrics may not have been told yet.
-        let voters =
-            raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<_>>());
-        let is_sole_voter = voters.await.map_err(|e| fatal(&e))? == [voter];
+        let voters = raft.with_raft_state(|state| {
+            let voters = state.membership_state.effective().voter_ids().collect::<Vec<_>>();
+            (voters, state.vote_ref().leader_id.term)
+        });
+        let (voters, term) = voters.await.map_err(|e| fatal(&e))?;
+        let is_sole_voter = voters == [voter];
         let leader = roles::watch(&raft);
         let mut quorum = Self { raft, state, log: reader, leader, shared };
         if is_sole_voter {
@@ -150,9 +156,27 @@ impl Quorum {
             // is applied.
             quorum.raft.wait_for_recovery(Some(START_TIMEOUT)).await.map_err(|e| fatal(&e))?;
         }
+        if term == 0 && !is_sole_voter && voters.contains(&voter) {
+            tokio::spawn(quorum.clone().elect_first());
+        }
         tokio::spawn(quorum.clone().snapshot_when_due(bytes_since_snapshot, policy));
         tokio::spawn(voters::finish_changes(quorum.clone()));
         Ok(quorum)
+    }
+
+    /// Stands for election at once in a quorum that never had a leader: the others have been told of it a moment ago and
+    /// wait for us. When they are not there yet the ordinary timeouts take over.
+    async fn elect_first(self) {
+        let mut leader = self.leader_changes();
+        for attempt in 0..FIRST_ELECTIONS_MAX {
+            if self.raft.trigger().elect(false).await.is_err() {
+                return;
+            }
+            let pause = FIRST_ELECTION_PAUSE * 2_u32.pow(attempt);
+            if tokio::time::timeout(pause, leader.wait_for(Option::is_some)).await.is_ok() {
+                return;
+            }
+        }
     }
 
     /// Waits until this node leads the quorum.
