@@ -165,7 +165,7 @@ fn check_ids(seen: &[&Seen]) -> Result<(), Refusal> {
 fn check_clusters(own: &Own, seen: &[&Seen]) -> Result<Option<String>, Refusal> {
     let mut known: Option<(i32, &String)> = None;
     // Members first: they are right.
-    let (members, others): (Vec<_>, Vec<_>) = seen.iter().partition(|seen| seen.has_membership);
+    let (members, others): (Vec<&&Seen>, Vec<&&Seen>) = seen.iter().partition(|seen| seen.has_membership);
     for seen in members.into_iter().chain(others) {
         let Some(theirs) = &seen.cluster_id else { continue };
         let node_id = seen.node_id;
