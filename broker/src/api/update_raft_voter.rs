@@ -42,7 +42,7 @@ async fn update(cx: &RequestContext, request: &UpdateRaftVoterRequest<'_>) -> Re
     let (false, Some(address)) = (voter.id < 0 || voter.directory.is_zero(), address) else {
         return Err(refused(ErrorCode::InvalidRequest));
     };
-    let range = &request.k_raft_version_feature;
+    let range = &request.kraft_version_feature;
     if range.min_supported_version < 0 || range.max_supported_version < range.min_supported_version {
         return Err(refused(ErrorCode::InvalidRequest));
     }
