@@ -83,7 +83,7 @@ impl Lifecycle {
             node_id: settings.node_id,
             is_controller: settings.quorum.roles.controller,
             cluster_id: settings.cluster_id.clone(),
-            named: named(&settings),
+            named: Named::of(&settings.quorum),
             address: own_address(&settings),
             files: Arc::clone(&files),
             metadata_directory: settings.metadata_log_dir.clone(),
@@ -254,18 +254,6 @@ async fn tell_leader(quorum: Quorum, told: watch::Sender<Option<Leader>>) {
         if changes.changed().await.is_err() {
             return;
         }
-    }
-}
-
-fn named(settings: &Settings) -> Named {
-    let quorum = &settings.quorum;
-    let of = |address: &Address| VoterAddress { host: address.host.clone(), port: address.port };
-    if quorum.is_alone {
-        return Named::Alone;
-    }
-    match quorum.voters.as_slice() {
-        [] => Named::Servers(quorum.bootstrap.iter().map(of).collect()),
-        voters => Named::Voters(voters.iter().map(|voter| (voter.id, of(&voter.address))).collect()),
     }
 }
 
