@@ -197,11 +197,15 @@ impl Cluster {
 
     /// Nothing comes to or from this member any more; its connections break.
     pub fn cut(&self, voter: VoterId) {
-        self.fabric.cut.send_modify(|cut| drop(cut.insert(address(voter).to_string())));
+        self.fabric.cut.send_modify(|cut| {
+            cut.insert(address(voter).to_string());
+        });
     }
 
     pub fn heal(&self, voter: VoterId) {
-        self.fabric.cut.send_modify(|cut| drop(cut.remove(&address(voter).to_string())));
+        self.fabric.cut.send_modify(|cut| {
+            cut.remove(&address(voter).to_string());
+        });
     }
 
     pub fn quorum(&self, voter: VoterId) -> &Quorum {
