@@ -32,6 +32,17 @@ use crate::quota::Quotas;
 
 pub use start::Outside;
 
+#[cfg(test)]
+use {
+    crate::broker::now_ms,
+    crate::controller::raft::log_store::LOG_NAME,
+    crate::metadata::publish::Publisher,
+    milena_log::RealFiles,
+    milena_log::files::Files,
+    milena_state::metadata::{Command, Reply},
+    start::open_directories,
+};
+
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 

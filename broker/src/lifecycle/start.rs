@@ -268,7 +268,7 @@ fn own_address(settings: &Settings) -> VoterAddress {
     advertised.map(of).unwrap_or_default()
 }
 
-fn open_directories(
+pub(super) fn open_directories(
     settings: &Settings,
     cluster_id: Option<String>,
     files: Arc<dyn Files>,

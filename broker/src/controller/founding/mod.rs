@@ -173,8 +173,7 @@ impl Founding {
             Named::Servers(_) | Named::Alone => BTreeSet::new(),
         };
         let asked = Asked::all(&request);
-        let desk =
-            Desk::open(own.clone(), configured.clone(), request.address.clone(), directory);
+        let desk = Desk::open(own.clone(), configured.clone(), request.address.clone(), directory);
         for listener in &request.listeners {
             serve::spawn(listener, &desk).map_err(Error::Listen)?;
         }
@@ -307,8 +306,7 @@ async fn open(request: &Request) -> Result<(Option<Arc<Directory>>, Uuid), Error
     }
     let (files, path) = (Arc::clone(&request.files), request.metadata_directory.clone());
     let options = Options { flusher_thread: false, ..Options::default() };
-    let opened =
-        blocking(move || Directory::open(files, &path, options).map_err(io::Error::other)).await;
+    let opened = blocking(move || Directory::open(files, &path, options).map_err(io::Error::other)).await;
     let directory = opened.map_err(|error| unusable(&request.metadata_directory, &error))?;
     let directory_id = directory.identity().map_or_else(new_id, |identity| identity.directory_id);
     Ok((Some(directory), directory_id))

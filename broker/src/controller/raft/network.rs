@@ -252,7 +252,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let entries = wire::encode_entries(&rpc.entries).map_err(|error| NetworkError::<TypeConfig>::new(&error))?;
+        let entries =
+            wire::encode_entries(&rpc.entries).map_err(|error| NetworkError::<TypeConfig>::new(&error))?;
         let ttl = option.soft_ttl();
         let ttl = if entries.is_empty() { ttl } else { ttl.max(APPEND_TIME_MIN) };
         let request = RaftAppendRequest {
@@ -273,7 +274,11 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             // Nothing can conflict where nothing precedes; openraft would panic on such an answer.
             CONFLICT if rpc.prev_log_id.is_some() => AppendEntriesResponse::Conflict,
             HIGHER_VOTE => AppendEntriesResponse::HigherVote(response.vote.vote()),
-            other => return Err(NetworkError::<TypeConfig>::from_string(format!("outcome {other} of an append")).into()),
+            other => {
+                return Err(
+                    NetworkError::<TypeConfig>::from_string(format!("outcome {other} of an append")).into()
+                );
+            }
         })
     }
 

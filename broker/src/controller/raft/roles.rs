@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use milena_protocol::types::Uuid;
-use openraft::async_runtime::instant::Instant as _;
+
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::{Raft, ServerState};
+use openraft::{Instant as _, Raft, ServerState};
 use tokio::sync::watch;
 
 use super::quorum::Quorum;
