@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use milena_broker::api::{ROUTES, Route};
+use milena_broker::api::{Audience, ROUTES, Route};
 use milena_protocol::messages::*;
 use milena_protocol::{ApiKey, ErrorCode, Uuid};
 
