@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use milena_client::net::Tcp;
 use milena_log::files::Files;
 use milena_log::{Directory, Log, RealFiles};
 use milena_protocol::types::Uuid;
@@ -39,6 +40,7 @@ use crate::metrics::Metrics;
 use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
 use crate::partition::{Cleaner, Directories, OpenError, Partition, Table, upkeep};
 use crate::quota::Quotas;
+use crate::replication::Replication;
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,6 +57,7 @@ pub struct Lifecycle {
     quorum: Quorum,
     producer_ids: Arc<ProducerIds>,
     groups: Arc<Coordinators>,
+    replication: Arc<Replication>,
     incarnation_id: Uuid,
     broker_epoch: Arc<AtomicI64>,
     is_unfenced: Arc<AtomicBool>,
@@ -177,6 +180,7 @@ impl Lifecycle {
             Arc::clone(metrics),
         );
         let quotas = Arc::new(Quotas::new(&settings));
+        let replication = Replication::new(Arc::clone(&settings), Arc::new(Tcp), Arc::clone(metrics));
         let publisher = Publisher::new(
             Arc::clone(&settings),
             incarnation_id,
@@ -184,6 +188,7 @@ impl Lifecycle {
             Arc::clone(&directories),
             Arc::clone(&groups),
             Arc::clone(&quotas),
+            Arc::clone(&replication),
         );
         let mut publisher = publisher.first(Arc::clone(&image)).await?;
         if source.is_complete(&image) {
@@ -197,6 +202,8 @@ impl Lifecycle {
         let producer_ids =
             ProducerIds::new(controller.clone(), Arc::clone(&metadata), settings.node_id, background.clone());
         let tasks = vec![
+            background.spawn(Arc::clone(&replication).propose(controller.clone())),
+            background.spawn(Arc::clone(&replication).watch_lag(Arc::clone(&partitions))),
             background.spawn(follow::run(source, Arc::clone(&metadata), publisher)),
             background.spawn(upkeep::run(
                 Arc::clone(&partitions),
@@ -216,6 +223,7 @@ impl Lifecycle {
             quorum,
             producer_ids,
             groups,
+            replication,
             incarnation_id,
             broker_epoch: Arc::new(AtomicI64::new(-1)),
             is_unfenced: Arc::default(),
@@ -283,6 +291,7 @@ impl Lifecycle {
         if let Some(cleaner) = self.cleaner.take() {
             cleaner.stop().await;
         }
+        self.replication.stop().await;
         self.quorum.stop().await;
         let (partitions, directories, quorum) =
             (Arc::clone(&self.partitions), Arc::clone(&self.directories), self.quorum.clone());

@@ -13,7 +13,7 @@ use super::connections::{self, MAX, RATE};
 use super::coordinator::GroupCoordinator;
 use super::definition::{Acts, ConfigError, Definition, Update, find, list, parse_bool, unknown};
 use super::listener::Listener;
-use super::{cleaner, rows, topic};
+use super::{cleaner, replication, rows, topic};
 use crate::quota::Window;
 use crate::quota::connections::Bounds;
 
@@ -110,6 +110,7 @@ pub struct Settings {
     pub broker_heartbeat_interval_ms: u64,
     pub broker_session_timeout_ms: i64,
     pub replica_lag_time_max_ms: i64,
+    pub replication: replication::Settings,
     pub metadata_max_bytes_between_snapshots: u64,
     /// None: no snapshot for age alone.
     pub metadata_max_snapshot_interval_ms: Option<u64>,
@@ -375,6 +376,7 @@ impl Values<'_> {
             broker_heartbeat_interval_ms: self.number("broker.heartbeat.interval.ms")?,
             broker_session_timeout_ms: self.number("broker.session.timeout.ms")?,
             replica_lag_time_max_ms: self.number("replica.lag.time.max.ms")?,
+            replication: replication::Settings::of(self)?,
             metadata_max_bytes_between_snapshots: self
                 .number("metadata.log.max.record.bytes.between.snapshots")?,
             metadata_max_snapshot_interval_ms: match self.number("metadata.log.max.snapshot.interval.ms")? {
