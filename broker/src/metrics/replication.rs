@@ -35,6 +35,12 @@ impl Replication {
         self.isr_expands.inc();
     }
 
+    /// Shrinks and expansions.
+    #[cfg(test)]
+    pub(crate) fn isr_changes(&self) -> (u64, u64) {
+        (self.isr_shrinks.get(), self.isr_expands.get())
+    }
+
     pub(super) fn collect(&self) -> Vec<MetricFamily> {
         [self.fetched_bytes.collect(), self.isr_shrinks.collect(), self.isr_expands.collect()].concat()
     }

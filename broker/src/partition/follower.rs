@@ -202,3 +202,7 @@ fn whole_batches(brought: Brought<'_>) -> Result<&[u8], FollowError> {
     }
     Ok(&brought.records[..brought.records.len() - batches.rest().len()])
 }
+
+#[cfg(test)]
+#[path = "follower_test.rs"]
+mod tests;

@@ -136,6 +136,11 @@ impl Replication {
         all.iter().for_each(|(partition, leader, leader_epoch)| self.follow(partition, *leader, *leader_epoch));
     }
 
+    #[cfg(test)]
+    fn fetchers_count(&self) -> usize {
+        self.followed.lock().fetchers.len()
+    }
+
     fn start(&self, place: Place, address: Option<&Arc<str>>) -> Fetcher {
         let inbox = Arc::new(Inbox::new(address.cloned()));
         let thread = fetcher::spawn(Arc::clone(&self.cast), place, Arc::clone(&inbox));
