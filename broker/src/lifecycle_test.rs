@@ -197,8 +197,7 @@ fn only_a_complete_image_sets_partitions_aside() {
         let (directories, _) = open_directories(&settings, Arc::new(RealFiles)).expect("opens");
         let (table, groups) = (Arc::clone(table), Arc::clone(&groups));
         let quotas = Arc::new(Quotas::new(&settings));
-        let replication =
-            Replication::new(Arc::clone(&settings), Arc::new(Tcp), Arc::new(Metrics::new()));
+        let replication = Replication::new(Arc::clone(&settings), Arc::new(Tcp), Arc::new(Metrics::new()));
         Publisher::new(
             Arc::clone(&settings),
             new_id(),

@@ -308,11 +308,7 @@ impl Partition {
 }
 
 fn ends(log: &Log, high_watermark: i64) -> Ends {
-    Ends {
-        log_end_offset: log.log_end_offset(),
-        stable_in_log: log.last_stable_offset(),
-        high_watermark,
-    }
+    Ends { log_end_offset: log.log_end_offset(), stable_in_log: log.last_stable_offset(), high_watermark }
 }
 
 fn diverging(log: &Log, read: &Read) -> Result<Option<EpochEnd>, ErrorCode> {

@@ -152,6 +152,15 @@ impl Partition {
         })
     }
 
+    /// The lowest log start of all replicas that are alive; none while one of them has not said its own.
+    ///
+    /// Errors: NOT_LEADER_OR_FOLLOWER.
+    pub fn low_watermark(&self) -> Result<Option<i64>, ErrorCode> {
+        let mut inner = self.lock();
+        let (log, leader) = inner.leading()?;
+        Ok(leader.low_watermark(log.log_start_offset()))
+    }
+
     /// Asks for an ISR without those that have lagged too long.
     pub(crate) fn drop_lagging(&self, now_ms: i64) {
         let mut inner = self.lock();

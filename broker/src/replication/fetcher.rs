@@ -218,7 +218,8 @@ impl Fetcher {
         let longest_ms = u64::try_from(self.cast.settings.replication.fetch_backoff_ms).unwrap_or(0);
         let pause = RECONNECT_PAUSE_MIN * (1 << self.reconnect.failures.min(16));
         self.reconnect.failures += 1;
-        self.reconnect.at = Instant::now() + pause.min(Duration::from_millis(longest_ms).max(RECONNECT_PAUSE_MIN));
+        self.reconnect.at =
+            Instant::now() + pause.min(Duration::from_millis(longest_ms).max(RECONNECT_PAUSE_MIN));
     }
 
     /// Sends the next request, when there is one and the leader is done with the one before; what changed while it

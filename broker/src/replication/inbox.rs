@@ -44,9 +44,10 @@ impl Inbox {
     pub fn follow(&self, key: Key, partition: Arc<Partition>, leader_epoch: i32) {
         {
             let mut wanted = self.wanted.lock();
-            let is_known = wanted.partitions.get(&key).is_some_and(|(known, epoch)| {
-                *epoch == leader_epoch && Arc::ptr_eq(known, &partition)
-            });
+            let is_known = wanted
+                .partitions
+                .get(&key)
+                .is_some_and(|(known, epoch)| *epoch == leader_epoch && Arc::ptr_eq(known, &partition));
             if is_known {
                 return;
             }

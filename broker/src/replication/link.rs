@@ -55,7 +55,9 @@ impl Link {
         if fetch_version < FETCH_VERSION_MIN {
             return Err(milena_client::Error::Protocol {
                 address: address.to_owned(),
-                message: format!("Fetch goes to version {fetch_version} only, followers need {FETCH_VERSION_MIN}"),
+                message: format!(
+                    "Fetch goes to version {fetch_version} only, followers need {FETCH_VERSION_MIN}"
+                ),
             });
         }
         Ok(Self { connection, fetch_version, in_flight: VecDeque::new() })
@@ -121,7 +123,11 @@ fn list_offsets(
     ListOffsetsRequest { replica_id, topics: vec![topic], ..Default::default() }
 }
 
-fn fetch_request(request: &Request, (replica_id, replica_epoch): (i32, i64), settings: &Settings) -> FetchRequest<'static> {
+fn fetch_request(
+    request: &Request,
+    (replica_id, replica_epoch): (i32, i64),
+    settings: &Settings,
+) -> FetchRequest<'static> {
     FetchRequest {
         replica_state: ReplicaState { replica_id, replica_epoch },
         max_wait_ms: settings.fetch_wait_max_ms,

@@ -133,7 +133,8 @@ impl Replication {
             });
             each.collect()
         };
-        all.iter().for_each(|(partition, leader, leader_epoch)| self.follow(partition, *leader, *leader_epoch));
+        all.iter()
+            .for_each(|(partition, leader, leader_epoch)| self.follow(partition, *leader, *leader_epoch));
     }
 
     #[cfg(test)]

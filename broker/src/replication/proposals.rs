@@ -4,8 +4,8 @@
 //! the loss of a broker concerns all that it followed. A partition has one proposal open at most.
 
 use std::collections::BTreeMap;
+use std::sync::Weak;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use milena_protocol::ErrorCode;

@@ -60,7 +60,8 @@ impl Leading {
             ("log.dirs", data.path().to_str().expect("a plain path")),
         ]);
         let broker = Broker::start(settings).expect("it starts");
-        let mut leading = Self { broker: Some(broker), topic_id: Uuid::ZERO, follower_epoch: -1, _data: data };
+        let mut leading =
+            Self { broker: Some(broker), topic_id: Uuid::ZERO, follower_epoch: -1, _data: data };
         leading.register_follower();
         leading.create_topic(topic_configs);
         leading
@@ -113,7 +114,10 @@ impl Leading {
             num_partitions: -1,
             replication_factor: -1,
             assignments: vec![(0, vec![LEADER, FOLLOWER])],
-            configs: configs.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect(),
+            configs: configs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())))
+                .collect(),
         };
         let create = CreateTopics { topics: vec![topic], validate_only: false };
         let (reply, _) = self.submit(Command::CreateTopics(create));
@@ -323,7 +327,8 @@ fn logs_that_parted_are_equal_again_byte_for_byte() {
     eventually("they agree", || follower.end() == 3);
     follower.stop();
     // The follower led for a while, and what it wrote reached nobody.
-    let lonely = Assigned { leader: Some(FOLLOWER), leader_epoch: 1, isr: vec![FOLLOWER], ..leading.assigned() };
+    let lonely =
+        Assigned { leader: Some(FOLLOWER), leader_epoch: 1, isr: vec![FOLLOWER], ..leading.assigned() };
     follower.assign(&lonely);
     let append = AppendAs { acks_all: false, log_append_time: None };
     for value in ["x", "y", "z", "w"] {
@@ -334,7 +339,9 @@ fn logs_that_parted_are_equal_again_byte_for_byte() {
     let again = Assigned { leader_epoch: 2, ..leading.assigned() };
     follower.follow(&again);
     let last = leading.append("e");
-    eventually("they agree again", || follower.end() == 5 && bytes(&follower.partition).len() == bytes(&leading.partition()).len());
+    eventually("they agree again", || {
+        follower.end() == 5 && bytes(&follower.partition).len() == bytes(&leading.partition()).len()
+    });
     assert_same(&leading, &follower);
     leading.acknowledge(&last);
 }

@@ -32,8 +32,13 @@ enum Kind {
     /// A client from before version 11, which only leaders serve.
     OldConsumer,
     /// With the rack that it is in, where that may send it elsewhere.
-    Consumer { rack: Option<Box<str>> },
-    Replica { broker_id: i32, broker_epoch: i64 },
+    Consumer {
+        rack: Option<Box<str>>,
+    },
+    Replica {
+        broker_id: i32,
+        broker_epoch: i64,
+    },
 }
 
 pub(super) type Found = Result<(Arc<Partition>, Readout), ErrorCode>;
@@ -54,9 +59,7 @@ impl Reader {
         let isolation = Isolation::of(replica_id, request.isolation_level);
         let selects = cx.node.settings.replication.selector == Selector::RackAware;
         let kind = match replica_id {
-            0.. => {
-                Kind::Replica { broker_id: replica_id, broker_epoch: request.replica_state.replica_epoch }
-            }
+            0.. => Kind::Replica { broker_id: replica_id, broker_epoch: request.replica_state.replica_epoch },
             _ if cx.version < 11 => Kind::OldConsumer,
             _ => Kind::Consumer {
                 rack: (selects && !request.rack_id.is_empty()).then(|| (*request.rack_id).into()),

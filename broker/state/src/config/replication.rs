@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn fetches_may_not_wait_longer_than_the_leader_or_the_socket_would() {
         for other in ["replica.socket.timeout.ms", "replica.lag.time.max.ms"] {
-            let refused = parse(&[("replica.fetch.wait.max.ms", "501"), (other, "500")]).expect_err("too long");
+            let refused =
+                parse(&[("replica.fetch.wait.max.ms", "501"), (other, "500")]).expect_err("too long");
             assert!(refused.contains("replica.fetch.wait.max.ms") && refused.contains(other), "{refused}");
             assert!(parse(&[("replica.fetch.wait.max.ms", "500"), (other, "500")]).is_ok());
         }

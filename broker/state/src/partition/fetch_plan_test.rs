@@ -159,7 +159,11 @@ fn a_session_that_is_lost_begins_anew_with_everything() {
         let _ = plan.request(0);
         assert_eq!(plan.answered(1, 0, error), Err(error));
         let asked = plan.request(0).expect("asks");
-        assert_eq!((asked.session_id, asked.session_epoch, asked.wants.len()), (session_id, 0, 1), "{error:?}");
+        assert_eq!(
+            (asked.session_id, asked.session_epoch, asked.wants.len()),
+            (session_id, 0, 1),
+            "{error:?}"
+        );
     }
     let mut plan = in_session(&[(A, at(1, 0))]);
     plan.unfollow(A);

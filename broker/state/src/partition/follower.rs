@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_follower_knows_to_be_committed_what_it_holds_below_the_leaders_watermark() {
-        for (own, own_end, leaders, expected) in [(0, 10, 7, 7), (0, 10, 12, 10), (8, 10, 7, 8), (0, 0, 5, 0)] {
+        for (own, own_end, leaders, expected) in [(0, 10, 7, 7), (0, 10, 12, 10), (8, 10, 7, 8), (0, 0, 5, 0)]
+        {
             assert_eq!(high_watermark(own, own_end, leaders), expected);
         }
     }

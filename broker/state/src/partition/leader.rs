@@ -167,7 +167,9 @@ impl Leader {
             "an append does not shrink the log: {log_end_offset} >= {}",
             self.log_end_offset
         );
-        self.log_end_offset = log_end_offset;
+        let before = std::mem::replace(&mut self.log_end_offset, log_end_offset);
+        // A follower that waits for records does not say again and again that it has all there are.
+        self.followers.iter_mut().for_each(|follower| follower.note_append(before, now_ms));
         Effects {
             advance_high_watermark: self.advance_high_watermark(now_ms),
             wake_fetchers: !self.followers.is_empty(),

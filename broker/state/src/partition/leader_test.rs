@@ -39,9 +39,7 @@ fn of(broker_id: i32, broker_epoch: i64, fetch_offset: i64) -> Fetched {
 }
 
 fn fetch(leader: &mut Leader, broker_id: i32, fetch_offset: i64, now_ms: i64) -> Effects {
-    leader
-        .fetched(of(broker_id, 70 + i64::from(broker_id), fetch_offset), now_ms)
-        .unwrap()
+    leader.fetched(of(broker_id, 70 + i64::from(broker_id), fetch_offset), now_ms).unwrap()
 }
 
 #[test]
@@ -376,4 +374,19 @@ fn only_another_broker_with_a_replica_fetches_as_one() {
         let expected = if allowed { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) };
         assert_eq!((fetched, leader.is_follower(id)), (expected, allowed), "{id}");
     }
+}
+
+#[test]
+fn a_follower_that_had_everything_until_now_does_not_lag_with_the_first_record_after_a_pause() {
+    let mut leader = leader(&[1, 2, 3], &[1, 2, 3], RULES, ends(0, 0));
+    let _ = fetch(&mut leader, 2, 0, 1);
+    let _ = leader.appended(1, 100_000);
+    let proposed = leader.tick(100_500).propose_isr.expect("3 never fetched");
+    assert_eq!(proposed.new_isr.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2]);
+    let mut leader = self::leader(&[1, 2], &[1, 2], RULES, ends(0, 0));
+    let _ = fetch(&mut leader, 2, 0, 1);
+    let _ = leader.appended(1, 100_000);
+    let _ = leader.appended(2, 100_900);
+    assert_eq!(leader.tick(101_000), Effects::default());
+    assert!(leader.tick(101_001).propose_isr.is_some(), "it had not everything any more at the second");
 }

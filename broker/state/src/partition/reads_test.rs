@@ -23,12 +23,8 @@ fn leader(log_end_offset: i64, high_watermark: i64) -> Leader {
     let (mut leader, _) = Leader::new(1, 77, &partition, ends, rules, 0);
     let _ = leader.appended(log_end_offset, 0);
     if high_watermark > 10 {
-        let fetched = Fetched {
-            broker_id: 2,
-            broker_epoch: 70,
-            fetch_offset: high_watermark,
-            log_start_offset: 0,
-        };
+        let fetched =
+            Fetched { broker_id: 2, broker_epoch: 70, fetch_offset: high_watermark, log_start_offset: 0 };
         let _ = leader.fetched(fetched, 0).unwrap();
     }
     leader

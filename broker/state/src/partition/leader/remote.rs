@@ -59,6 +59,13 @@ impl Follower {
         self.leader_end_at_last_fetch = leader_end;
     }
 
+    /// Our log, which ended at `leader_end` until now, grows.
+    pub fn note_append(&mut self, leader_end: i64, now_ms: i64) {
+        if self.log_end_offset == Some(leader_end) {
+            self.last_caught_up_ms = self.last_caught_up_ms.max(now_ms);
+        }
+    }
+
     pub fn is_lagging(&self, leader_end: i64, lag_time_max_ms: i64, now_ms: i64) -> bool {
         self.log_end_offset != Some(leader_end) && now_ms - self.last_caught_up_ms > lag_time_max_ms
     }
