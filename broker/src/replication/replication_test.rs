@@ -297,7 +297,11 @@ fn a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back() {
     leading.append("b");
     eventually("the ISR shrinks again", || leading.isr() == [LEADER]);
     let metrics = &leading.broker().node().metrics;
-    eventually("it is counted", || metrics.replication.isr_changes() == (2, 1));
+    // On a machine that is busy it may have come and gone more often.
+    eventually("it is counted", || {
+        let (shrinks, expands) = metrics.replication.isr_changes();
+        shrinks >= 2 && expands >= 1
+    });
 }
 
 #[test]
