@@ -46,7 +46,7 @@ impl Inbox {
     pub fn follow(&self, key: Key, partition: Arc<Partition>, leader_epoch: i32) {
         {
             let mut state = self.state.lock();
-            let is_known = wanted
+            let is_known = state
                 .partitions
                 .get(&key)
                 .is_some_and(|(known, epoch)| *epoch == leader_epoch && Arc::ptr_eq(known, &partition));
