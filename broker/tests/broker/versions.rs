@@ -199,7 +199,8 @@ fn api_versions(stream: &mut TcpStream, version: i16) {
         request.client_software_version = "1".into();
     }
     let response = ask(stream, version, &request);
-    assert_eq!((response.error_code, response.api_keys.len()), (NONE, ROUTES.len()), "{version}");
+    let served = ROUTES.iter().filter(|route| route.scope.includes(Audience::Clients)).count();
+    assert_eq!((response.error_code, response.api_keys.len()), (NONE, served), "{version}");
     let produce = &response.api_keys[0];
     assert_eq!((produce.api_key, produce.min_version), (0, 0), "librdkafka needs Produce from 0");
     if version >= 3 {
