@@ -138,10 +138,8 @@ impl Controller {
             }
             Message::AllocateProducerIds { broker_id, broker_epoch } => {
                 let command = Command::AllocateProducerIds(AllocateProducerIds { broker_id, broker_epoch });
-                let Reply::AllocateProducerIds(reply) = self.run(command, now_ms, &mut outcome) else {
-                    unreachable!("a reply has the name of its command")
-                };
-                Message::ProducerIds(reply.map_err(|error| error.code))
+                self.run(command, now_ms, &mut outcome);
+                Message::ProducerIds
             }
             Message::FollowMetadata { applied } => {
                 if let Node::Broker(id) = from {

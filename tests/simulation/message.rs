@@ -7,7 +7,6 @@ use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer, RegisterBroker};
 use milena_state::metadata::partitions::{AlterPartition, AlteredPartition};
-use milena_state::metadata::producer_ids::Block;
 use milena_state::metadata::{Image, Record};
 use milena_state::partition::follower::DivergingEpoch;
 
@@ -42,7 +41,7 @@ pub enum Message {
         broker_id: i32,
         broker_epoch: i64,
     },
-    ProducerIds(Result<Block, ErrorCode>),
+    ProducerIds,
     /// Entries behind this index, please; answered when there are some.
     FollowMetadata {
         applied: i64,
@@ -61,6 +60,30 @@ pub enum Message {
         partition: i32,
         result: Result<Consumed, ErrorCode>,
     },
+}
+
+/// Batches on their way; in words only how many bytes.
+#[derive(Clone)]
+pub struct Bytes(Arc<[u8]>);
+
+impl Bytes {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 /// A follower's fetch: all partitions that it follows from one leader.
@@ -88,9 +111,8 @@ pub struct FetchedPartition {
 
 #[derive(Debug, Clone)]
 pub struct Records {
-    pub bytes: Arc<[u8]>,
+    pub bytes: Bytes,
     pub high_watermark: i64,
-    pub log_end_offset: i64,
     pub diverging: Option<DivergingEpoch>,
 }
 
@@ -98,7 +120,7 @@ pub struct Records {
 pub struct Produce {
     pub partition: i32,
     pub acks: i16,
-    pub bytes: Arc<[u8]>,
+    pub bytes: Bytes,
 }
 
 /// What a consumer learns of a partition.
@@ -121,7 +143,7 @@ impl Message {
             Self::AlterPartition(..) => 5,
             Self::AlteredPartition(..) => 6,
             Self::AllocateProducerIds { .. } => 7,
-            Self::ProducerIds(_) => 8,
+            Self::ProducerIds => 8,
             Self::FollowMetadata { .. } => 9,
             Self::Metadata(_) => 10,
             Self::MetadataSnapshot(_) => 11,

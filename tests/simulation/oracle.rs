@@ -127,6 +127,7 @@ impl Oracle {
                 if let Role::Leader(leader) = &replica.role {
                     let (epoch, high_watermark) = (leader.leader_epoch(), leader.high_watermark());
                     invariants::r4_log_matching::commit(truth, replica, epoch, high_watermark)?;
+                    truth.agree(replica);
                 }
                 invariants::r6_watermark::check(truth, broker_id, replica)?;
             }

@@ -54,17 +54,21 @@ fn play(seed: u64, mutation: Mutation, in_words: bool) -> (World, Result<Done, B
 }
 
 impl Failure {
+    pub fn summary(&self) -> String {
+        let Failure { seed, step, violation: Violation { invariant, what }, .. } = self;
+        format!("seed {seed}, step {step}: {invariant}: {what}")
+    }
+
     /// Seed, step, the last events and how to see it again.
     pub fn report(&self) -> String {
-        let Failure { seed, step, violation, .. } = self;
-        let (world, _) = play(*seed, self.mutation, true);
+        let seed = self.seed;
+        let (world, _) = play(seed, self.mutation, true);
         let mut text = String::new();
         for line in world.trace.lines() {
             let _ = writeln!(text, "{line}");
         }
-        let Violation { invariant, what } = violation;
         let _ = writeln!(text, "{:?}", world.parameters);
-        let _ = writeln!(text, "seed {seed}, step {step}, {} ms: {invariant}: {what}", world.now_ms);
+        let _ = writeln!(text, "{} ({} ms)", self.summary(), world.now_ms);
         let _ = writeln!(
             text,
             "replay: MILENA_SIM_SEED={seed} cargo test -p milena-tests --test simulation -- replay --nocapture"

@@ -31,10 +31,6 @@ impl Trace {
         self.hash = mix(self.hash ^ value.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     }
 
-    pub fn in_words(&self) -> bool {
-        self.in_words
-    }
-
     pub fn say(&mut self, line: Arguments<'_>) {
         if !self.in_words {
             return;

@@ -10,7 +10,7 @@ use milena_state::partition::reads::{self, Isolation};
 
 use super::replica::{Replica, Role, Waiting, cells};
 use super::{Note, Out};
-use crate::message::{Consumed, FetchPartition, Message, Node, Produce, Records, RequestId};
+use crate::message::{Bytes, Consumed, FetchPartition, Message, Node, Produce, Records, RequestId};
 use crate::parameters::Mutation;
 
 impl Replica {
@@ -101,9 +101,8 @@ impl Replica {
 
     fn records(&self, bytes: Vec<u8>, diverging: Option<DivergingEpoch>) -> Records {
         Records {
-            bytes: bytes.into(),
+            bytes: Bytes::new(bytes),
             high_watermark: self.high_watermark,
-            log_end_offset: self.log_end_offset(),
             diverging,
         }
     }

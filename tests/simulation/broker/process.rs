@@ -28,7 +28,6 @@ const METADATA_RETRY_MS: i64 = 250;
 #[derive(Debug)]
 pub struct Process {
     pub setup: Arc<Setup>,
-    pub number: u64,
     directory: Arc<Directory>,
     previous_epoch: i64,
     incarnation_id: Uuid,
@@ -64,7 +63,6 @@ impl Process {
         out.timers.push((setup.lag_time_ms / 2, Timer::CheckIsr));
         Self {
             setup,
-            number,
             directory,
             previous_epoch,
             incarnation_id,
@@ -118,7 +116,7 @@ impl Process {
             // To the process that was here before.
             Message::Registered(..) | Message::HeartbeatAnswer(..) => {}
             Message::AlteredPartition(request, answer) => self.proposals_answered(request, answer, out),
-            Message::ProducerIds(_) => {}
+            Message::ProducerIds => {}
             Message::Metadata(entries) => self.apply(&entries, out),
             Message::MetadataSnapshot(image) => self.install(*image, out),
             Message::Fetch(request, fetch) => self.fetch(from, request, fetch, out),

@@ -1,14 +1,13 @@
 //! A producer of one partition: up to five batches in flight, sent again in order from the first that is not answered.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::records::Builder;
 use milena_state::partition::acks;
 
 use super::{ClientOut, Told};
-use crate::message::{Message, Node, Produce, RequestId};
+use crate::message::{Bytes, Message, Node, Produce, RequestId};
 use crate::random::Random;
 use crate::schedule::ClientTimer;
 
@@ -26,6 +25,8 @@ pub struct Producer {
     /// Counter of the first record of this producer epoch.
     epoch_first: u32,
     next: u32,
+    /// Something was acknowledged.
+    is_known: bool,
     window: VecDeque<Batch>,
     in_flight_max: usize,
     leader: Option<i32>,
@@ -44,7 +45,7 @@ pub struct Producer {
 struct Batch {
     first: u32,
     count: u32,
-    bytes: Arc<[u8]>,
+    bytes: Bytes,
     is_sent: bool,
     is_answered: bool,
 }
@@ -61,6 +62,7 @@ impl Producer {
             producer_epoch: 0,
             epoch_first: 0,
             next: 0,
+            is_known: false,
             window: VecDeque::new(),
             in_flight_max: if is_idempotent { random.between(1, IN_FLIGHT_MAX as i64) as usize } else { 1 },
             leader: None,
@@ -88,7 +90,10 @@ impl Producer {
     ) {
         match timer {
             ClientTimer::Act => {
-                if !self.is_stopping && self.window.len() < self.in_flight_max {
+                // Requests overtake each other here, as they do not on one connection; so the leader must know the
+                // producer before there are two: of one that it does not know it takes any sequence (KIP-360).
+                let in_flight_max = if self.is_known { self.in_flight_max } else { 1 };
+                if !self.is_stopping && self.window.len() < in_flight_max {
                     self.produce();
                 }
                 self.leader = self.leader.or_else(find_leader);
@@ -114,6 +119,7 @@ impl Producer {
             Ok(base_offset) => {
                 let batch = &mut self.window[at];
                 batch.is_answered = true;
+                self.is_known = true;
                 if self.acks == acks::ALL {
                     let values =
                         (batch.first..batch.first + batch.count).map(|n| value(self.id, n)).collect();
@@ -139,7 +145,7 @@ impl Producer {
         self.window.push_back(Batch { first, count, bytes, is_sent: false, is_answered: false });
     }
 
-    fn batch(&self, first: u32, count: u32) -> Arc<[u8]> {
+    fn batch(&self, first: u32, count: u32) -> Bytes {
         let mut builder = Builder::new();
         if self.is_idempotent {
             let sequence = (first - self.epoch_first) as i32;
@@ -149,7 +155,7 @@ impl Producer {
             let value = value(self.id, number).to_be_bytes();
             builder.append(0, None, Some(&value), &[]).expect("a small record fits");
         }
-        builder.finish().expect("a small batch fits").into()
+        builder.finish().map(Bytes::new).expect("a small batch fits")
     }
 
     fn send(&mut self, out: &mut ClientOut) {

@@ -1,11 +1,12 @@
 //! R7: a broker that came back from a crash is neither in sync nor eligible nor leader until a leader finds it caught up.
 
-use milena_state::metadata::Command;
+use milena_state::metadata::{Command, Partition};
 
 use crate::controller::{Change, Controller, TOPIC_ID};
 use crate::oracle::{Checked, Oracle, violated};
 
 pub fn check(oracle: &mut Oracle, change: &Change, controller: &Controller) -> Checked {
+    let unclean_election = oracle.parameters.unclean_election;
     let with_eligible = oracle.parameters.eligible_leader_replicas;
     note_restart(oracle, change, with_eligible);
     for (index, truth) in &mut oracle.truths {
@@ -13,8 +14,11 @@ pub fn check(oracle: &mut Oracle, change: &Change, controller: &Controller) -> C
         let let_in = |id: &i32| {
             let before = change.before.partition(TOPIC_ID, *index);
             let by_leader = matches!(change.command, Command::AlterPartition(_));
-            // An election that may lose records makes it the only one in sync.
-            let alone = after.isr == [*id] && before.is_some_and(|before| before.isr.is_empty());
+            // An election that may lose records makes it the only one in sync: where those are allowed, or when it led
+            // last and nobody is left.
+            let elected = before.filter(|before| after.leader_epoch > before.leader_epoch);
+            let may_be = |p: &Partition| unclean_election || p.last_known_elr == [*id];
+            let alone = after.isr == [*id] && elected.is_some_and(|before| may_be(before));
             after.isr.contains(id) && (by_leader || alone)
         };
         truth.restarted.retain(|id| !let_in(id));
