@@ -14,6 +14,8 @@ use crate::world::World;
 enum Fault {
     Crash,
     CrashOfLeader,
+    /// The power fails for all.
+    CrashOfAll,
     Stop,
     /// Nobody reaches the broker, and it reaches nobody.
     Isolate,
@@ -27,9 +29,10 @@ enum Fault {
     Checkpoint,
 }
 
-const ALL: [Fault; 10] = [
+const ALL: [Fault; 11] = [
     Fault::Crash,
     Fault::CrashOfLeader,
+    Fault::CrashOfAll,
     Fault::Stop,
     Fault::Isolate,
     Fault::FromController,
@@ -90,6 +93,7 @@ impl World {
         match fault {
             Fault::Crash => self.crash(id, for_ms),
             Fault::CrashOfLeader => self.crash(partition.leader.unwrap_or(id), for_ms),
+            Fault::CrashOfAll => (1..=self.parameters.brokers).for_each(|id| self.crash(id, for_ms)),
             Fault::Stop => {
                 if let Some(process) = self.brokers.get_mut(&id).and_then(|broker| broker.process.as_mut()) {
                     process.stopping = true;
@@ -138,8 +142,9 @@ impl World {
         } else if self.nemesis.random.coin() {
             directions = others.iter().map(|other| (*other, me)).collect();
         }
-        let cut = self.network.cut(directions);
-        self.schedule.at(self.now_ms + for_ms, Event::Heal(cut));
+        let heals_at_ms = self.now_ms + for_ms;
+        let cut = self.network.cut(directions, heals_at_ms);
+        self.schedule.at(heals_at_ms, Event::Heal(cut));
     }
 
     /// Ends a process, unless the promise of this run does not cover that now.

@@ -9,6 +9,15 @@ use crate::message::Node;
 use crate::parameters::Parameters;
 use crate::random::Random;
 
+/// Directions in which nothing arrives before it heals.
+#[derive(Debug)]
+struct Cut {
+    directions: Vec<(Node, Node)>,
+    heals_at_ms: i64,
+    /// Messages wait for the end of the cut, as TCP sends them again; otherwise they are lost.
+    holds: bool,
+}
+
 #[derive(Debug)]
 pub struct Network {
     random: Random,
@@ -16,8 +25,7 @@ pub struct Network {
     late_per_mille: u64,
     lost_per_mille: u64,
     repeated_per_mille: u64,
-    /// Cuts by their number, each a list of directions.
-    cuts: BTreeMap<u64, Vec<(Node, Node)>>,
+    cuts: BTreeMap<u64, Cut>,
     next_cut: u64,
     /// Brokers whose messages take longer, and by how much.
     pub slow: BTreeMap<i32, i64>,
@@ -38,13 +46,13 @@ impl Network {
     }
 
     /// When a message arrives: not at all, once, or twice.
-    pub fn delays(&mut self, from: Node, to: Node) -> [Option<i64>; 2] {
-        if self.is_cut(from, to) || self.random.per_mille(self.lost_per_mille) {
-            return [None, None];
-        }
-        let first = self.delay(from, to);
+    pub fn delays(&mut self, from: Node, to: Node, now_ms: i64) -> [Option<i64>; 2] {
+        let held_ms = self.held_ms(from, to, now_ms);
+        let lost = self.random.per_mille(self.lost_per_mille);
+        let Some(held_ms) = held_ms.filter(|_| !lost) else { return [None, None] };
+        let first = held_ms + self.delay(from, to);
         let again = self.random.per_mille(self.repeated_per_mille).then(|| self.delay(from, to));
-        [Some(first), again]
+        [Some(first), again.filter(|_| held_ms == 0)]
     }
 
     fn delay(&mut self, from: Node, to: Node) -> i64 {
@@ -57,13 +65,17 @@ impl Network {
         self.random.between(0, self.delay_ms_max * reach) + slow
     }
 
-    pub fn is_cut(&self, from: Node, to: Node) -> bool {
-        self.cuts.values().any(|directions| directions.contains(&(from, to)))
+    /// How long a message waits for cuts to heal; `None` when it is lost in one.
+    fn held_ms(&self, from: Node, to: Node, now_ms: i64) -> Option<i64> {
+        let cuts = self.cuts.values().filter(|cut| cut.directions.contains(&(from, to)));
+        cuts.map(|cut| cut.holds.then(|| cut.heals_at_ms - now_ms))
+            .try_fold(0, |most, held| Some(held?.max(most)))
     }
 
-    pub fn cut(&mut self, directions: Vec<(Node, Node)>) -> u64 {
+    pub fn cut(&mut self, directions: Vec<(Node, Node)>, heals_at_ms: i64) -> u64 {
         self.next_cut += 1;
-        self.cuts.insert(self.next_cut, directions);
+        let holds = self.random.coin();
+        self.cuts.insert(self.next_cut, Cut { directions, heals_at_ms, holds });
         self.next_cut
     }
 

@@ -289,7 +289,7 @@ impl World {
             }
             Node::Controller | Node::Client(_) => 0,
         };
-        for delay_ms in self.network.delays(from, to).into_iter().flatten() {
+        for delay_ms in self.network.delays(from, to, self.now_ms).into_iter().flatten() {
             let message = message.clone();
             self.schedule.at(self.now_ms + delay_ms, Event::Deliver { from, to, process, message });
         }

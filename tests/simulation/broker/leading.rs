@@ -100,11 +100,7 @@ impl Replica {
     }
 
     fn records(&self, bytes: Vec<u8>, diverging: Option<DivergingEpoch>) -> Records {
-        Records {
-            bytes: Bytes::new(bytes),
-            high_watermark: self.high_watermark,
-            diverging,
-        }
+        Records { bytes: Bytes::new(bytes), high_watermark: self.high_watermark, diverging }
     }
 
     /// A consumer reads, from the leader or (KIP-392) from a follower.
