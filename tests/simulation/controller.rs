@@ -10,7 +10,7 @@ use std::sync::Arc;
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
-use milena_state::metadata::brokers::{Registered, Sessions};
+use milena_state::metadata::brokers::{FenceBroker, Registered, Sessions};
 use milena_state::metadata::features::{ELIGIBLE_LEADER_REPLICAS, FeatureUpdate, UpdateFeatures, UpdateKind};
 use milena_state::metadata::partitions::{ElectLeaders, Election};
 use milena_state::metadata::producer_ids::AllocateProducerIds;
@@ -163,6 +163,18 @@ impl Controller {
             self.run(Command::FenceBroker(fence), now_ms, &mut outcome);
         }
         self.serve_followers(&mut outcome);
+        outcome
+    }
+
+    /// The process of this epoch is gone.
+    pub fn disconnected(&mut self, broker_id: i32, broker_epoch: i64, now_ms: i64) -> Outcome {
+        let mut outcome = Outcome::default();
+        if self.image.broker(broker_id).is_some_and(|broker| broker.broker_epoch == broker_epoch) {
+            self.sessions.forget(broker_id);
+            let fence = FenceBroker { broker_id, broker_epoch };
+            self.run(Command::FenceBroker(fence), now_ms, &mut outcome);
+            self.serve_followers(&mut outcome);
+        }
         outcome
     }
 

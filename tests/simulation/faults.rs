@@ -159,7 +159,13 @@ impl World {
         let loss = self.nemesis.loss(may_lose);
         self.trace.note(self.now_ms as u64);
         self.trace.say(format_args!("{} ms: broker {id} crashes, {loss:?} is lost", self.now_ms));
-        self.brokers.get_mut(&id).expect("one of them").crash(loss);
+        let broker = self.brokers.get_mut(&id).expect("one of them");
+        let epoch = broker.process.as_ref().and_then(|process| process.epoch);
+        broker.crash(loss);
+        if let Some(epoch) = epoch.filter(|_| self.parameters.fences_on_disconnect) {
+            let grace_ms = self.nemesis.random.between(1, 100);
+            self.schedule.at(self.now_ms + grace_ms, Event::Disconnected(id, epoch));
+        }
         self.schedule.at(self.now_ms + for_ms / 2, Event::Start(id));
     }
 

@@ -3,15 +3,6 @@
 //! `docs/simulation.md` says what is checked and how a failure is replayed. A seed is a cluster, a workload and a series
 //! of faults; the same seed always gives the same run.
 
-#![warn(clippy::pedantic, clippy::unwrap_used)]
-#![allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    clippy::too_many_lines,
-    clippy::module_name_repetitions
-)]
-
 mod broker;
 mod clients;
 mod controller;

@@ -72,6 +72,8 @@ pub struct Parameters {
     pub lag_time_ms: i64,
     pub session_timeout_ms: i64,
     pub heartbeat_ms: i64,
+    /// The controller fences a broker soon after its connection broke, without waiting for its session.
+    pub fences_on_disconnect: bool,
     pub request_timeout_ms: i64,
     pub producers: u32,
     pub consumers: u32,
@@ -118,6 +120,7 @@ impl Parameters {
             lag_time_ms: random.between(200, 1500),
             session_timeout_ms: heartbeat_ms * random.between(3, 9),
             heartbeat_ms,
+            fences_on_disconnect: random.coin(),
             request_timeout_ms: random.between(100, 600),
             producers: random.between(1, 4) as u32,
             consumers: random.between(1, 2) as u32,

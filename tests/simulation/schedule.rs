@@ -22,6 +22,8 @@ pub enum Event {
     Client(u32, ClientTimer),
     ControllerTick,
     Fault,
+    /// The controller saw the connection of this broker and epoch break, a grace ago.
+    Disconnected(i32, i64),
     /// A broker that is down starts again.
     Start(i32),
     /// A cut in the network heals.

@@ -131,6 +131,10 @@ impl World {
                     self.strike()
                 }
             }
+            Event::Disconnected(id, broker_epoch) => {
+                let outcome = self.controller.disconnected(id, broker_epoch, self.now_ms);
+                self.settle_controller(outcome)
+            }
             Event::Start(id) => self.start(id),
             Event::Heal(cut) => {
                 self.network.heal(cut);
