@@ -316,8 +316,12 @@ impl Sessions {
         Self { sessions: image.brokers().map(session).collect() }
     }
 
-    /// A registration or heartbeat came in.
+    /// A registration or heartbeat came in. One that comes late, from a process that another has followed, says nothing of
+    /// the broker as it is now.
     pub fn touch(&mut self, broker_id: i32, broker_epoch: i64, metadata_offset: i64, now_ms: i64) {
+        if self.sessions.get(&broker_id).is_some_and(|session| session.broker_epoch > broker_epoch) {
+            return;
+        }
         self.sessions.insert(broker_id, Session { broker_epoch, last_contact_ms: now_ms, metadata_offset });
     }
 

@@ -273,3 +273,15 @@ fn sessions_end_after_the_timeout_and_start_full_on_a_new_controller() {
     assert!(!sessions.all_reached(image, 2, 5), "broker 3 has reported nothing");
     assert!(Sessions::default().all_reached(&Image::default(), 1, 5), "nobody else is there");
 }
+
+#[test]
+fn a_late_heartbeat_of_an_earlier_process_says_nothing_of_the_present_one() {
+    let cluster = three_brokers();
+    let image = &cluster.image;
+    let epoch = image.broker(1).unwrap().broker_epoch;
+    let mut sessions = Sessions::default();
+    sessions.touch(1, epoch, 5, 1_000);
+    sessions.touch(1, epoch - 1, 4, 3_000);
+    let fence = FenceBroker { broker_id: 1, broker_epoch: epoch };
+    assert_eq!(sessions.expired(image, 3_000, 4_001), [fence], "it was silent since 1,000 ms");
+}
