@@ -25,7 +25,7 @@ const FEATURES: &[Feature] = &[
 pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
 
 /// The feature that says which records and requests are spoken.
-const METADATA_VERSION: &str = "metadata.version";
+pub const METADATA_VERSION: &str = "metadata.version";
 
 const MIN_ISR: &str = "min.insync.replicas";
 
