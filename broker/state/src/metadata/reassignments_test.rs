@@ -113,22 +113,23 @@ fn cancelling_needs_somebody_who_has_every_record() {
     assert_eq!(cluster.leader_and_isr(topic), (Some(1), vec![1]));
 }
 
-/// With those of the old replicas that are eligible nothing is lost.
+/// Who was in sync until the minimum was not met any more has everything that is committed.
 #[test]
 fn cancelling_with_an_eligible_replica_is_clean() {
-    let mut cluster = brokers(3);
+    let mut cluster = brokers(4);
     let topic = cluster.topic(&[1, 2]);
     cluster.configure(topic, "min.insync.replicas", "2");
-    reassign_to(&mut cluster, topic, &[3, 2]);
-    cluster.propose(topic, &[1, 2, 3]).unwrap_err();
-    reassign_to(&mut cluster, topic, &[1, 2]);
-    check(&cluster, topic, (&[1, 2, 3], &[1], &[3], &[2, 3], 3));
+    reassign_to(&mut cluster, topic, &[3, 4]);
+    cluster.propose(topic, &[1, 2, 3]).unwrap();
+    cluster.lose(1);
     cluster.lose(2);
     cluster.heartbeat(2, |_| {});
-    // 2 has everything committed: the minimum was not in sync any more without it.
+    check(&cluster, topic, (&[3, 4, 1, 2], &[3, 4], &[1, 2], &[3], 3));
     assert_eq!(cluster.image.partition(topic, 0).unwrap().eligible_leader_replicas, [2]);
     assert_eq!(ask(&mut cluster, topic, None, true), Ok(()));
-    check(&cluster, topic, (&[2, 3], &[], &[], &[3], 3));
+    check(&cluster, topic, (&[1, 2], &[], &[], &[2], 2));
+    let recovery = cluster.image.partition(topic, 0).unwrap().leader_recovery_state;
+    assert_eq!(recovery, crate::metadata::record::RecoveryState::Recovered);
 }
 
 #[test]

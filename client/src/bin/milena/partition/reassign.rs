@@ -77,6 +77,10 @@ type Steps = BTreeMap<PartitionKey, Step>;
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let from_file = arguments.plan.as_deref().map(read).transpose()?;
+    let acts = arguments.action.execute || arguments.action.export;
+    if acts && from_file.is_none() && arguments.topic.is_empty() {
+        return Err(Error::Usage("a PLAN, or --topic and --brokers, is needed".to_owned()));
+    }
     let admin = context.connect().await?;
     let is_file = from_file.is_some();
     let plan = match from_file {
