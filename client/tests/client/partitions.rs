@@ -61,7 +61,8 @@ impl Brokers for Fake {
             ApiKey::ElectLeaders => {
                 let asked = ElectLeadersRequest::decode(&mut reader, version).expect("sound");
                 let topics = asked.topic_partitions.iter().flatten();
-                let topics = topics.map(|t| format!("{} {} {:?}", asked.election_type, t.topic, t.partitions));
+                let topics =
+                    topics.map(|t| format!("{} {} {:?}", asked.election_type, t.topic, t.partitions));
                 let all = format!("{} all", asked.election_type);
                 let all = if asked.topic_partitions.is_none() { vec![all] } else { Vec::new() };
                 topics.chain(all).for_each(note);
@@ -92,9 +93,7 @@ fn versions() -> ApiVersionsResponse<'static> {
 }
 
 /// Partition 1 is refused, and of partition 2 nothing is said.
-fn altered<'a>(
-    asked: &'a AlterPartitionReassignmentsRequest<'_>,
-) -> AlterPartitionReassignmentsResponse<'a> {
+fn altered<'a>(asked: &'a AlterPartitionReassignmentsRequest<'_>) -> AlterPartitionReassignmentsResponse<'a> {
     let topics = asked.topics.iter().map(|topic| ReassignableTopicResponse {
         name: (&*topic.name).into(),
         partitions: topic
@@ -131,7 +130,8 @@ fn elected() -> ElectLeadersResponse<'static> {
         error_code: error.as_i16(),
         error_message: Some("so it is".into()),
     };
-    let partition_result = vec![result(0, ErrorCode::None), result(1, ErrorCode::PreferredLeaderNotAvailable)];
+    let partition_result =
+        vec![result(0, ErrorCode::None), result(1, ErrorCode::PreferredLeaderNotAvailable)];
     let topic = ReplicaElectionResult { topic: "t".into(), partition_result };
     ElectLeadersResponse { replica_election_results: vec![topic], ..Default::default() }
 }

@@ -11,14 +11,20 @@ fn a_plan_is_shown_made_and_verified() {
     assert_eq!(shell.run("partition reassign").ok(), "no partition is being reassigned\n");
     let plan = shell.run("partition reassign --topic t --brokers 1 --export").ok();
     let parsed: serde_json::Value = serde_json::from_str(&plan).expect("a plan is JSON");
-    assert_eq!(parsed["partitions"][1], json!({ "topic": "t", "partition": 1, "replicas": [1], "log_dirs": ["any"] }));
+    assert_eq!(
+        parsed["partitions"][1],
+        json!({ "topic": "t", "partition": 1, "replicas": [1], "log_dirs": ["any"] })
+    );
 
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("plan.json");
     std::fs::write(&file, &plan).expect("it is written");
     let path = file.display();
     let shown = shell.run(&format!("partition reassign {path}")).ok();
-    assert!(shown.starts_with("TOPIC") && shown.contains("complete") && shown.contains("--execute"), "{shown}");
+    assert!(
+        shown.starts_with("TOPIC") && shown.contains("complete") && shown.contains("--execute"),
+        "{shown}"
+    );
     shell.run(&format!("partition reassign {path} --execute --wait")).ok();
     let verified = shell.run(&format!("--output json partition reassign {path} --verify")).json();
     assert_eq!((&verified[0]["state"], &verified[1]["target"]), (&json!("complete"), &json!([1])));
@@ -33,7 +39,8 @@ fn plans_that_cannot_be_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().expect("a folder");
     let refuse = |partition: &str, code, expected: &str| {
         let file = folder.path().join("plan.json");
-        std::fs::write(&file, format!(r#"{{"version":1,"partitions":[{partition}]}}"#)).expect("it is written");
+        std::fs::write(&file, format!(r#"{{"version":1,"partitions":[{partition}]}}"#))
+            .expect("it is written");
         let error = shell.run(&format!("partition reassign {} --execute", file.display())).failed(code);
         assert!(error.contains(expected), "{partition}: {error}");
     };

@@ -83,19 +83,19 @@ fn assign_one(
     }
     let broker = image.broker(broker_id).ok_or(ErrorCode::BrokerIdNotRegistered)?;
     let place = (&**topic, replica.partition_id, &**partition);
-    let moved = |change: Change<'_>| change.directory(broker_id, replica.directory);
+    let directory = replica.directory;
     if !has(broker, replica.directory) {
         // It was assigned to a directory that is gone by now.
-        return Ok(lose(image, place, broker_id, context, moved));
+        return Ok(lose(image, place, broker_id, context, |change| change.directory(broker_id, directory)));
     }
     if is_online(image, partition, broker_id) {
-        return Ok(change(image, place, context, moved));
+        return Ok(change(image, place, context, |change| change.directory(broker_id, directory)));
     }
     // What it had went with the directory that it was in: it begins anew.
     let isr = without(&partition.isr, broker_id);
     let is_back = |id: i32| if id == broker_id { broker.is_active() } else { may_lead(image, partition, id) };
     Ok(change_among(image, place, is_back, context, |change| {
-        moved(change.isr(isr).unclean_shutdown(broker_id))
+        change.isr(isr).unclean_shutdown(broker_id).directory(broker_id, directory)
     }))
 }
 

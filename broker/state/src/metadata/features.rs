@@ -223,7 +223,8 @@ mod tests {
             let one = FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level, kind };
             let settings = Settings::own_defaults();
             let context = Context { now_ms: 0, settings: &settings };
-            let decision = update(&image, &UpdateFeatures { updates: vec![one], validate_only: false }, context);
+            let decision =
+                update(&image, &UpdateFeatures { updates: vec![one], validate_only: false }, context);
             let Reply::UpdateFeatures(outcome) = decision.reply else { panic!("{:?}", decision.reply) };
             match (outcome, expected) {
                 (Ok(()), None) => {}

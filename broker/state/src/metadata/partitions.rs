@@ -7,7 +7,7 @@ use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 
 use super::brokers::check_broker_epoch;
-use super::command::{ApiError, Context, Decision, Reply};
+use super::command::{Context, Decision, Reply};
 use super::directories;
 pub use super::elections::{ElectLeaders, ElectedPartition, ElectedTopic, elect};
 use super::features::ELIGIBLE_LEADER_REPLICAS;
