@@ -37,7 +37,7 @@ struct OfBroker {
 impl PartitionIndex {
     /// A partition changed; it did not exist before, or does not any more, where there is none.
     pub(super) fn update(&mut self, id: PartitionId, before: Option<&Partition>, after: Option<&Partition>) {
-        let lists: [(List, fn(&mut OfBroker) -> &mut Set); 3] = [
+        let lists: [(Brokers, Kept); 3] = [
             (|p| &p.replicas, |of| &mut of.replicas),
             (|p| if p.leader.is_none() { &p.replicas } else { &[] }, |of| &mut of.leaderless),
             (|p| if p.has_preferred_leader() { &[] } else { p.preferred() }, |of| &mut of.unled),
@@ -85,7 +85,9 @@ impl PartitionIndex {
     }
 }
 
-type List = fn(&Partition) -> &[i32];
+/// Brokers in whose list a partition stands, and the list.
+type Brokers = fn(&Partition) -> &[i32];
+type Kept = fn(&mut OfBroker) -> &mut Set;
 
 /// A partition with its topic and its number.
 pub type Found<'a> = (&'a Topic, i32, &'a Partition);
