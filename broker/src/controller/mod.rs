@@ -8,6 +8,7 @@ mod auto_create;
 pub mod client;
 pub mod producer_ids;
 pub mod raft;
+mod rounds;
 pub mod topic_id;
 pub mod writer;
 
