@@ -9,6 +9,7 @@ mod member;
 mod misuse;
 mod places;
 mod quotas;
+mod said;
 mod shell;
 mod tour;
 

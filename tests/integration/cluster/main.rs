@@ -2,7 +2,7 @@
 
 mod nodes;
 mod readme;
-#[path = "../cli/shell.rs"]
-mod shell;
+#[path = "../cli/said.rs"]
+mod said;
 mod status;
 mod up;

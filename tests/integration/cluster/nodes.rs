@@ -7,7 +7,7 @@ use milena_tests::process::Config;
 use milena_tests::wait;
 use serde_json::Value;
 
-use crate::shell::{Said, milena};
+use crate::said::{Said, milena};
 use crate::up::Up;
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::shell::Said;
+use crate::said::Said;
 use crate::up::Up;
 
 const HEADING: &str = "\n## A cluster on this machine\n";

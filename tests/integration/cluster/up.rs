@@ -8,7 +8,7 @@ use std::time::Duration;
 use milena_tests::{ports, process, syscalls, wait};
 use serde_json::Value;
 
-use crate::shell::{Said, milena};
+use crate::said::{Said, milena};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
