@@ -1,4 +1,4 @@
-//! Administration: topics, cluster, configs, offsets, groups, quotas. Each call is one request with its retries and checks.
+//! Administration: topics, partitions, cluster, configs, offsets, groups, quotas. Each call is one request with its retries and checks.
 
 mod brokers;
 mod configs;

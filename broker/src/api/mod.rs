@@ -26,7 +26,9 @@ use crate::server::{Reply, RequestContext};
 
 pub mod alter_client_quotas;
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
 pub mod api_versions;
+pub mod assign_replicas_to_dirs;
 mod authorized_operations;
 mod auto_create;
 mod broker_loggers;
@@ -46,6 +48,7 @@ pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 mod group_topics;
@@ -57,6 +60,7 @@ pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 mod mutations;
 pub mod offset_commit;
@@ -132,7 +136,10 @@ pub static ROUTES: &[Route] = &[
     route!(DescribeLogDirs, 1..=5, describe_log_dirs::handle),
     route!(CreatePartitions, 0..=3, create_partitions::handle),
     route!(DeleteGroups, 0..=2, delete_groups::handle),
+    route!(ElectLeaders, 0..=2, elect_leaders::handle),
     route!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle),
+    route!(AlterPartitionReassignments, 0..=1, alter_partition_reassignments::handle),
+    route!(ListPartitionReassignments, 0..=0, list_partition_reassignments::handle),
     route!(OffsetDelete, 0..=0, offset_delete::handle),
     route!(DescribeClientQuotas, 0..=1, describe_client_quotas::handle),
     route!(AlterClientQuotas, 0..=1, alter_client_quotas::handle),

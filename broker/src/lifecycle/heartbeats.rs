@@ -29,6 +29,7 @@ impl Heartbeats {
             current_metadata_offset: self.metadata.published_index(),
             want_fence: false,
             want_shut_down,
+            offline_log_dirs: Vec::new(),
             others_caught_up: false,
         });
         let committed = self.controller.submit(command).await.map_err(|error| error.to_string())?;

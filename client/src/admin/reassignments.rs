@@ -1,6 +1,6 @@
-//! AlterPartitionReassignments and ListPartitionReassignments (KIP-455): partitions move to other brokers.
+//! AlterPartitionReassignments and ListPartitionReassignments: which brokers keep the replicas of partitions (KIP-455).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use milena_protocol::messages::alter_partition_reassignments_request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
@@ -12,30 +12,34 @@ use milena_protocol::messages::list_partition_reassignments_request::{
 use super::{Admin, ByPartition};
 use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
+use crate::offsets::by_topic;
 
-/// A move that is going on.
+/// A partition whose replicas are being reassigned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reassignment {
-    /// All that are replicas now, with those that come and those that go.
+    /// All that there are meanwhile.
     pub replicas: Vec<i32>,
     pub adding: Vec<i32>,
     pub removing: Vec<i32>,
 }
 
 impl Admin {
-    /// Gives partitions these replicas, the first of them preferred as leader; none cancels what is going on. The answer
-    /// says that a move has begun, not that it is done. One result per partition.
+    /// Begins to move partitions to other replicas, the preferred leader first; none takes back what is under way. The
+    /// cluster has taken it on when this returns, and moves the records by itself.
     pub async fn alter_partition_reassignments(
         &self,
         targets: &ByPartition<Option<Vec<i32>>>,
     ) -> Result<ByPartition<Result<()>>> {
-        let mut topics: BTreeMap<&str, Vec<ReassignablePartition>> = BTreeMap::new();
-        for ((topic, index), replicas) in targets {
-            let target = ReassignablePartition { partition_index: *index, replicas: replicas.clone() };
-            topics.entry(topic).or_default().push(target);
-        }
-        let topics =
-            topics.into_iter().map(|(name, partitions)| ReassignableTopic { name: name.into(), partitions });
+        let topics = by_topic(targets).into_iter().map(|(topic, partitions)| ReassignableTopic {
+            name: topic.into(),
+            partitions: partitions
+                .into_iter()
+                .map(|(partition_index, replicas)| ReassignablePartition {
+                    partition_index,
+                    replicas: replicas.clone(),
+                })
+                .collect(),
+        });
         let request = AlterPartitionReassignmentsRequest {
             timeout_ms: self.timeout_ms(),
             topics: topics.collect(),
@@ -48,55 +52,52 @@ impl Admin {
         })?;
         let mut results = ByPartition::new();
         for topic in &response.responses {
-            for partition in &topic.partitions {
-                let index = partition.partition_index;
-                let checked = Error::check(partition.error_code, partition.error_message.as_deref(), || {
-                    format!("reassigning {}-{index}", topic.name)
+            for answer in &topic.partitions {
+                let name = format!("{}-{}", topic.name, answer.partition_index);
+                let checked = Error::check(answer.error_code, answer.error_message.as_deref(), || {
+                    format!("reassigning {name}")
                 });
-                results.insert((topic.name.to_string(), index), checked);
+                results.insert((topic.name.to_string(), answer.partition_index), checked);
             }
+        }
+        for (topic, partition) in targets.keys() {
+            let silent = || Err(Error::Corrupt(format!("nothing was said of {topic}-{partition}")));
+            results.entry((topic.clone(), *partition)).or_insert_with(silent);
+            self.cluster.forget(topic);
         }
         Ok(results)
     }
 
-    /// What moves of some partitions, or of all.
+    /// What is under way: of some partitions, or all of it.
     pub async fn list_partition_reassignments(
         &self,
-        partitions: Option<&[PartitionKey]>,
+        partitions: Option<&BTreeSet<PartitionKey>>,
     ) -> Result<ByPartition<Reassignment>> {
-        let request = ListPartitionReassignmentsRequest {
-            timeout_ms: self.timeout_ms(),
-            topics: partitions.map(by_topic),
-        };
+        let topics = partitions.map(|partitions| {
+            let asked = by_topic(partitions.iter().map(|key| (key, ())));
+            let topics = asked.into_iter().map(|(topic, partitions)| {
+                let partition_indexes = partitions.into_iter().map(|(partition, ())| partition).collect();
+                ListPartitionReassignmentsTopics { name: topic.into(), partition_indexes }
+            });
+            topics.collect()
+        });
+        let request = ListPartitionReassignmentsRequest { timeout_ms: self.timeout_ms(), topics };
         let response = self.cluster.call_any(&request).await?;
         let response = response.decode::<ListPartitionReassignmentsRequest<'_>>()?;
         Error::check(response.error_code, response.error_message.as_deref(), || {
-            "listing reassignments".to_owned()
+            "asking for reassignments".to_owned()
         })?;
-        let moves = response.topics.iter().flat_map(|topic| {
-            topic.partitions.iter().map(|partition| {
-                let found = Reassignment {
+        let of = |topic: &str, index: i32| (topic.to_owned(), index);
+        let ongoing = response.topics.iter().flat_map(|topic| {
+            topic.partitions.iter().map(move |partition| {
+                let reassignment = Reassignment {
                     replicas: partition.replicas.clone(),
                     adding: partition.adding_replicas.clone(),
                     removing: partition.removing_replicas.clone(),
                 };
-                ((topic.name.to_string(), partition.partition_index), found)
+                (of(&topic.name, partition.partition_index), reassignment)
             })
         });
-        Ok(moves.collect())
+        Ok(ongoing.collect())
     }
-}
-
-fn by_topic(partitions: &[PartitionKey]) -> Vec<ListPartitionReassignmentsTopics<'_>> {
-    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for (topic, index) in partitions {
-        topics.entry(topic).or_default().push(*index);
-    }
-    let topics = topics.into_iter();
-    topics
-        .map(|(name, partition_indexes)| ListPartitionReassignmentsTopics {
-            name: name.into(),
-            partition_indexes,
-        })
-        .collect()
 }

@@ -1,33 +1,21 @@
-//! The admin client's calls about brokers, the quorum, elections and reassignments, against two brokers in memory.
+//! The admin client's calls about brokers and the quorum, against two brokers in memory.
 //!
-//! Real ones are asked by the tests of the command line; this is for clusters of another age, for leaders that are missing for a
-//! moment, and for answers of which only a part is an error.
+//! Real ones are asked by the tests of the command line; this is for clusters of another age, and for leaders that are missing
+//! for a moment.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use milena_client::Error;
-use milena_client::admin::{Admin, ByPartition, Election, QuorumReplica, Reassignment};
+use milena_client::admin::{Admin, QuorumReplica};
 use milena_protocol::messages::api_versions_response::ApiVersion;
 use milena_protocol::messages::describe_cluster_response::DescribeClusterBroker;
-use milena_protocol::messages::list_partition_reassignments_response::{
-    OngoingPartitionReassignment, OngoingTopicReassignment,
-};
-use milena_protocol::messages::{
-    alter_partition_reassignments_response, describe_quorum_response, elect_leaders_response, *,
-};
+use milena_protocol::messages::describe_quorum_response::{PartitionData, ReplicaState, TopicData};
+use milena_protocol::messages::*;
 use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Writer, header};
 
 use crate::fake::network::{self, Answer, Brokers};
 
-const SERVED: [ApiKey; 6] = [
-    ApiKey::ApiVersions,
-    ApiKey::DescribeCluster,
-    ApiKey::DescribeQuorum,
-    ApiKey::ElectLeaders,
-    ApiKey::AlterPartitionReassignments,
-    ApiKey::ListPartitionReassignments,
-];
+const SERVED: [ApiKey; 3] = [ApiKey::ApiVersions, ApiKey::DescribeCluster, ApiKey::DescribeQuorum];
 
 #[derive(Debug, Default)]
 struct State {
@@ -36,8 +24,6 @@ struct State {
     /// What the next questions for the quorum fail with.
     quorum_errors: VecDeque<ErrorCode>,
     requests: Vec<ApiKey>,
-    /// What was asked for, by partition.
-    targets: ByPartition<Option<Vec<i32>>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -74,24 +60,6 @@ fn answer(state: &mut State, request: &[u8]) -> Vec<u8> {
         ApiKey::DescribeQuorum => {
             let error = state.quorum_errors.pop_front().unwrap_or(ErrorCode::None);
             frame(&mut body, head.api, version, id, &quorum(error));
-        }
-        ApiKey::ElectLeaders => {
-            let request = ElectLeadersRequest::decode(reader, version).expect("sound");
-            frame(&mut body, head.api, version, id, &elected(&request));
-        }
-        ApiKey::AlterPartitionReassignments => {
-            let request = AlterPartitionReassignmentsRequest::decode(reader, version).expect("sound");
-            for topic in &request.topics {
-                for partition in &topic.partitions {
-                    let key = (topic.name.to_string(), partition.partition_index);
-                    state.targets.insert(key, partition.replicas.clone());
-                }
-            }
-            frame(&mut body, head.api, version, id, &reassigned(&request));
-        }
-        ApiKey::ListPartitionReassignments => {
-            let request = ListPartitionReassignmentsRequest::decode(reader, version).expect("sound");
-            frame(&mut body, head.api, version, id, &moving(request.topics.is_some()));
         }
         other => panic!("no test needs {other}"),
     }
@@ -133,7 +101,6 @@ fn cluster(request: &DescribeClusterRequest, version: i16) -> DescribeClusterRes
 }
 
 fn quorum(error: ErrorCode) -> DescribeQuorumResponse<'static> {
-    use describe_quorum_response::{PartitionData, ReplicaState, TopicData};
     let replica = |replica_id: i32, last_fetch_timestamp: i64| ReplicaState {
         replica_id,
         log_end_offset: 7,
@@ -152,70 +119,6 @@ fn quorum(error: ErrorCode) -> DescribeQuorumResponse<'static> {
     };
     let topic = TopicData { topic_name: "__cluster_metadata".into(), partitions: vec![partition] };
     DescribeQuorumResponse { topics: vec![topic], ..Default::default() }
-}
-
-/// Partition 0 is elected, 1 needs none, 2 has nobody.
-fn elected<'a>(request: &'a ElectLeadersRequest<'_>) -> ElectLeadersResponse<'a> {
-    use elect_leaders_response::{PartitionResult, ReplicaElectionResult};
-    let error = |partition: i32| match partition {
-        0 => ErrorCode::None,
-        1 => ErrorCode::ElectionNotNeeded,
-        _ => ErrorCode::PreferredLeaderNotAvailable,
-    };
-    let topics = request.topic_partitions.iter().flatten().map(|topic| ReplicaElectionResult {
-        topic: (&*topic.topic).into(),
-        partition_result: topic
-            .partitions
-            .iter()
-            .map(|partition| PartitionResult {
-                partition_id: *partition,
-                error_code: error(*partition).as_i16(),
-                ..Default::default()
-            })
-            .collect(),
-    });
-    ElectLeadersResponse { replica_election_results: topics.collect(), ..Default::default() }
-}
-
-/// Partition 2 is not there.
-fn reassigned<'a>(
-    request: &'a AlterPartitionReassignmentsRequest<'_>,
-) -> AlterPartitionReassignmentsResponse<'a> {
-    use alter_partition_reassignments_response::{ReassignablePartitionResponse, ReassignableTopicResponse};
-    let error = |partition: i32| match partition {
-        2 => ErrorCode::UnknownTopicOrPartition,
-        _ => ErrorCode::None,
-    };
-    let topics = request.topics.iter().map(|topic| ReassignableTopicResponse {
-        name: (&*topic.name).into(),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| ReassignablePartitionResponse {
-                partition_index: partition.partition_index,
-                error_code: error(partition.partition_index).as_i16(),
-                ..Default::default()
-            })
-            .collect(),
-    });
-    AlterPartitionReassignmentsResponse { responses: topics.collect(), ..Default::default() }
-}
-
-/// One partition moves; of those that were asked for by name, none.
-fn moving(is_by_name: bool) -> ListPartitionReassignmentsResponse<'static> {
-    let partition = OngoingPartitionReassignment {
-        partition_index: 4,
-        replicas: vec![1, 2, 3],
-        adding_replicas: vec![3],
-        removing_replicas: vec![1],
-    };
-    let topic = OngoingTopicReassignment { name: "t".into(), partitions: vec![partition] };
-    let topics = if is_by_name { Vec::new() } else { vec![topic] };
-    ListPartitionReassignmentsResponse { topics, ..Default::default() }
-}
-
-fn keys(partitions: &[i32]) -> Vec<(String, i32)> {
-    partitions.iter().map(|partition| ("t".to_owned(), *partition)).collect()
 }
 
 #[tokio::test]
@@ -244,32 +147,4 @@ async fn a_quorum_without_a_leader_is_asked_again() {
     fake.state().quorum_errors.push_back(ErrorCode::ClusterAuthorizationFailed);
     let refused = fake.admin().describe_quorum().await.expect_err("it does not pass");
     assert_eq!(refused.code(), Some(ErrorCode::ClusterAuthorizationFailed));
-}
-
-#[tokio::test]
-async fn an_election_that_is_not_needed_is_none_that_failed() {
-    let admin = Fake::default().admin();
-    let results = admin.elect_leaders(Election::Preferred, Some(&keys(&[0, 1, 2]))).await.expect("an answer");
-    let codes: BTreeMap<i32, Option<ErrorCode>> = results
-        .iter()
-        .map(|((_, index), result)| (*index, result.as_ref().err().and_then(Error::code)))
-        .collect();
-    let expected = [(0, None), (1, None), (2, Some(ErrorCode::PreferredLeaderNotAvailable))];
-    assert_eq!(codes, expected.into());
-}
-
-#[tokio::test]
-async fn reassignments_are_begun_cancelled_and_listed() {
-    let fake = Fake::default();
-    let targets: ByPartition<_> =
-        keys(&[0, 1, 2]).into_iter().zip([Some(vec![2, 1]), None, Some(vec![3])]).collect();
-    let results = fake.admin().alter_partition_reassignments(&targets).await.expect("an answer");
-    assert_eq!(fake.state().targets, targets);
-    let failed: Vec<_> = results.iter().filter(|(_, result)| result.is_err()).map(|(key, _)| key.1).collect();
-    assert_eq!(failed, [2]);
-    let moving = fake.admin().list_partition_reassignments(None).await.expect("an answer");
-    let expected = Reassignment { replicas: vec![1, 2, 3], adding: vec![3], removing: vec![1] };
-    assert_eq!(moving, [(("t".to_owned(), 4), expected)].into());
-    let of_some = fake.admin().list_partition_reassignments(Some(&keys(&[0]))).await.expect("an answer");
-    assert!(of_some.is_empty());
 }

@@ -109,6 +109,8 @@ pub struct Settings {
 
     pub broker_heartbeat_interval_ms: u64,
     pub broker_session_timeout_ms: i64,
+    /// How often leaderships go back to preferred replicas; none: not by themselves.
+    pub leader_balance_interval_ms: Option<u64>,
     pub replica_lag_time_max_ms: i64,
     pub metadata_max_bytes_between_snapshots: u64,
     /// None: no snapshot for age alone.
@@ -374,6 +376,12 @@ impl Values<'_> {
             producer_id_expiration_ms: self.number("producer.id.expiration.ms")?,
             broker_heartbeat_interval_ms: self.number("broker.heartbeat.interval.ms")?,
             broker_session_timeout_ms: self.number("broker.session.timeout.ms")?,
+            leader_balance_interval_ms: match self.bool("auto.leader.rebalance.enable") {
+                true => {
+                    Some(self.number::<u64>("leader.imbalance.check.interval.seconds")?.saturating_mul(1000))
+                }
+                false => None,
+            },
             replica_lag_time_max_ms: self.number("replica.lag.time.max.ms")?,
             metadata_max_bytes_between_snapshots: self
                 .number("metadata.log.max.record.bytes.between.snapshots")?,

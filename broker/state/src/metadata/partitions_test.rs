@@ -223,20 +223,3 @@ fn an_old_incarnation_may_not_propose() {
         assert_eq!(error.code, code);
     }
 }
-
-#[test]
-fn elections_on_demand_answer_for_each_partition() {
-    let image = image(3, 9);
-    let check = |election, topic: &str, partition_id, expected| {
-        let settings = Settings::own_defaults();
-        let partitions = Some(vec![(topic.to_owned(), vec![partition_id])]);
-        let decision =
-            elect(&image, &ElectLeaders { election, partitions }, Context { now_ms: 0, settings: &settings });
-        let Reply::ElectLeaders(answers) = decision.reply else { panic!("{:?}", decision.reply) };
-        assert_eq!(answers[0].result.as_ref().map_err(|error| error.code), Err(expected));
-    };
-    check(Election::Preferred, "t", 0, ErrorCode::ElectionNotNeeded);
-    check(Election::Unclean, "t", 0, ErrorCode::ElectionNotNeeded);
-    check(Election::Preferred, "t", 1, ErrorCode::UnknownTopicOrPartition);
-    check(Election::Preferred, "u", 0, ErrorCode::UnknownTopicOrPartition);
-}

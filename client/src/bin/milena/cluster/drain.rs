@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use milena_client::admin::{Admin, ByPartition, Election};
 use milena_client::cluster::Topic;
+use milena_protocol::ErrorCode;
 use serde_json::json;
 
 use super::leadership::{self, Change};
@@ -136,9 +137,13 @@ fn being_reassigned(change: &Change) -> Error {
 async fn elect(admin: &Admin, partitions: Vec<(String, i32)>) -> Result<Vec<Error>> {
     let mut failures = Vec::new();
     for partitions in partitions.chunks(PARTITIONS_MAX) {
-        let asked = admin.elect_leaders(Election::Preferred, Some(partitions));
+        let partitions: BTreeSet<_> = partitions.iter().cloned().collect();
+        let asked = admin.elect_leaders(Election::Preferred, Some(&partitions));
         let results = progress::during("electing leaders", asked).await?;
-        failures.extend(results.into_values().filter_map(|result| result.err()).map(Error::from));
+        let failed = results.into_values().filter_map(Result::err);
+        // Who leads already need not be elected.
+        let failed = failed.filter(|error| error.code() != Some(ErrorCode::ElectionNotNeeded));
+        failures.extend(failed.map(Error::from));
     }
     Ok(failures)
 }
