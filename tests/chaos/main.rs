@@ -37,7 +37,7 @@ fn a_leader_that_is_killed_costs_nothing() {
 
 #[test]
 fn a_leader_that_hangs_costs_nothing() {
-    let mut scene = Scene::start(3);
+    let scene = Scene::start(3);
     let victim = scene.leader_of(0);
     scene.progress(300, KILL_LIMIT);
     let began = Instant::now();
