@@ -305,3 +305,6 @@ fn a_cluster_that_was_stopped_comes_back_as_it_was() {
     nodes.start(&[(1, "broker,controller"), (2, "broker,controller"), (3, "broker,controller")]);
     nodes.create(2, "afterwards", 1, 1);
 }
+
+#[path = "cluster_voters.rs"]
+mod voters;
