@@ -1,7 +1,7 @@
 //! Brokers that died with the controller that would have noticed.
 //!
 //! A new controller gives every broker a full session, because it cannot know who is silent. Those that live report at
-//! once; whoever has not done so after a moment is dialled. A connection that is refused tells that its process is gone,
+//! once; whoever has not done so yet is dialled. A connection that is refused tells that its process is gone,
 //! and it is fenced; every other outcome leaves it to its session. Asking the kernel of the other host is safer than a
 //! short time limit: a cluster that is merely slow loses nobody.
 
@@ -19,6 +19,8 @@ use super::sessions::{DISCONNECT_GRACE, fence};
 
 /// How often those are dialled that are still silent: the first time finds who died with the last controller.
 const ROUNDS_MAX: u32 = 5;
+/// The first entry of a leadership is committed in this time, mostly.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// A host that does not even refuse is left to the session.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -32,8 +34,9 @@ pub async fn run(quorum: Quorum, client: Client, dialer: Dialer) {
         if leader.wait_for(leads).await.is_err() {
             return;
         }
-        for _ in 0..ROUNDS_MAX {
-            tokio::time::sleep(DISCONNECT_GRACE).await;
+        for round in 0..ROUNDS_MAX {
+            let is_first = round == 0;
+            tokio::time::sleep(if is_first { FIRST_PAUSE } else { DISCONNECT_GRACE }).await;
             if !client.leads_here() {
                 continue;
             }
