@@ -12,6 +12,7 @@ pub mod producer_ids;
 pub mod raft;
 pub mod remote;
 pub mod sessions;
+pub mod takeover;
 pub mod topic_id;
 pub mod writer;
 

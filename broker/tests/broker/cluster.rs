@@ -229,6 +229,10 @@ fn another_controller_answers_when_the_active_one_is_gone() {
     assert!(took < Duration::from_secs(10), "{took:?}");
     nodes.eventually("both follow", |nodes| nodes.running.keys().all(|id| nodes.has(*id, "after")));
     assert!(nodes.has(other, "before"));
+    // Its broker died with it, and with it whoever would have noticed.
+    nodes.eventually("it is fenced", |nodes| !nodes.is_active(other, active));
+    println!("its broker was fenced {:?} after it was killed", begun.elapsed());
+    assert!(nodes.running.keys().all(|id| nodes.is_active(other, *id)), "those that live are not");
 }
 
 #[test]
