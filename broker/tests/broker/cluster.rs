@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use milena_broker::broker::Broker;
+use milena_broker::error::StartError;
 use milena_client::admin::{Admin, ConfigChange, ConfigResource, NewTopic};
 use milena_client::cluster::Cluster;
 use milena_client::config::ClientConfig;
@@ -89,7 +90,7 @@ impl Nodes {
             .iter()
             .map(|(id, roles)| {
                 let settings = self.settings(*id, roles, &[]);
-                (*id, thread::spawn(move || Broker::start(settings)))
+                (*id, thread::spawn(move || start(&settings)))
             })
             .collect();
         for (id, starting) in starting {
@@ -164,6 +165,19 @@ impl Nodes {
     }
 }
 
+/// Starts a node. One that was killed in this process lets go of its directory when its last thread has ended.
+fn start(settings: &Settings) -> Result<Broker, StartError> {
+    let begun = Instant::now();
+    loop {
+        match Broker::start(settings.clone()) {
+            Err(error) if error.to_string().contains("locked") && begun.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 #[test]
 fn what_is_asked_of_any_broker_is_served_by_all() {
     let nodes = Nodes::three();
@@ -206,6 +220,10 @@ fn another_controller_answers_when_the_active_one_is_gone() {
     assert!(took < Duration::from_secs(10), "{took:?}");
     nodes.eventually("both follow", |nodes| nodes.running.keys().all(|id| nodes.has(*id, "after")));
     assert!(nodes.has(other, "before"));
+    // Its broker died with it, and with it whoever would have noticed.
+    nodes.eventually("it is fenced", |nodes| !nodes.is_active(other, active));
+    println!("its broker was fenced {:?} after it was killed", begun.elapsed());
+    assert!(nodes.running.keys().all(|id| nodes.is_active(other, *id)), "those that live are not");
 }
 
 #[test]
@@ -234,6 +252,7 @@ fn a_broker_that_stops_hands_over_what_it_leads() {
     nodes.create(1, "topic", 6, 3);
     let active = nodes.active();
     let seen_by = *nodes.running.keys().find(|id| **id != active).expect("three run");
+    nodes.eventually("all follow", |nodes| nodes.has(seen_by, "topic") && nodes.has(active, "topic"));
     nodes
         .eventually("it leads something", |nodes| nodes.leaders_of(seen_by, "topic").contains(&Some(active)));
     nodes.stop(active);
