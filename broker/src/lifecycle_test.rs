@@ -197,7 +197,16 @@ fn only_a_complete_image_sets_partitions_aside() {
         let (directories, _) = open_directories(&settings, None, Arc::new(RealFiles)).expect("opens");
         let (table, groups) = (Arc::clone(table), Arc::clone(&groups));
         let quotas = Arc::new(Quotas::new(&settings));
-        Publisher::new(Arc::clone(&settings), new_id(), table, Arc::new(directories), groups, quotas)
+        let replication = Replication::new(Arc::clone(&settings), Arc::new(Tcp), Arc::new(Metrics::new()));
+        Publisher::new(
+            Arc::clone(&settings),
+            new_id(),
+            table,
+            Arc::new(directories),
+            groups,
+            quotas,
+            replication,
+        )
     };
     let strays = || {
         let names = std::fs::read_dir(directory.path()).expect("is there").flatten();

@@ -32,6 +32,7 @@ use crate::metadata::remote::Feed;
 use crate::metrics::Metrics;
 use crate::partition::{Directories, Table, upkeep};
 use crate::quota::Quotas;
+use crate::replication::Replication;
 
 /// How the node reaches the world and is reached by it while it starts.
 pub struct Outside {
@@ -142,6 +143,7 @@ impl Lifecycle {
             Arc::clone(&metrics),
         );
         let quotas = Arc::new(Quotas::new(&settings));
+        let replication = Replication::new(Arc::clone(&settings), Arc::new(Tcp), Arc::clone(&metrics));
         let publisher = Publisher::new(
             Arc::clone(&settings),
             incarnation_id,
@@ -149,6 +151,7 @@ impl Lifecycle {
             Arc::clone(&directories),
             Arc::clone(&groups),
             Arc::clone(&quotas),
+            Arc::clone(&replication),
         );
         let mut publisher = publisher.first(Arc::clone(&image)).await?;
         if source.is_complete(&image) {
@@ -162,6 +165,8 @@ impl Lifecycle {
         let producer_ids =
             ProducerIds::new(controller.clone(), Arc::clone(&metadata), settings.node_id, background.clone());
         let tasks = vec![
+            background.spawn(Arc::clone(&replication).propose(controller.clone())),
+            background.spawn(Arc::clone(&replication).watch_lag(Arc::clone(&partitions))),
             background.spawn(follow::run(source, Arc::clone(&metadata), publisher)),
             background.spawn(upkeep::run(
                 Arc::clone(&partitions),
@@ -180,6 +185,7 @@ impl Lifecycle {
             quorum,
             producer_ids,
             groups,
+            replication,
             incarnation_id,
             broker_epoch: Arc::new(AtomicI64::new(-1)),
             is_unfenced: Arc::default(),
