@@ -234,6 +234,7 @@ fn a_broker_that_stops_hands_over_what_it_leads() {
     nodes.create(1, "topic", 6, 3);
     let active = nodes.active();
     let seen_by = *nodes.running.keys().find(|id| **id != active).expect("three run");
+    nodes.eventually("all follow", |nodes| nodes.has(seen_by, "topic") && nodes.has(active, "topic"));
     nodes
         .eventually("it leads something", |nodes| nodes.leaders_of(seen_by, "topic").contains(&Some(active)));
     nodes.stop(active);
