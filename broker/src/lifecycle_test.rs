@@ -1,3 +1,4 @@
+use milena_client::net::Tcp;
 use milena_protocol::ErrorCode;
 use milena_state::metadata::topics::{CreateTopics, DeleteTopics, NewTopic, TopicRef};
 use milena_state::metadata::{Delta, Image};

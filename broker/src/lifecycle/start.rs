@@ -109,7 +109,7 @@ impl Lifecycle {
             }
             false => Control::of_observer(&settings, &cluster_id, &dialer, &metrics),
         };
-        let lifecycle = Self::with(control, settings, directories, Arc::clone(&metrics)).await?;
+        let lifecycle = Self::with(control, settings, directories, dialer, Arc::clone(&metrics)).await?;
         watch_directories(&lifecycle.directories, &lifecycle.partitions, &metrics);
         if let Some(quorum) = &lifecycle.quorum {
             let mut tasks = lifecycle.tasks.lock();
@@ -128,6 +128,7 @@ impl Lifecycle {
         control: Control,
         settings: Arc<Settings>,
         directories: Arc<Directories>,
+        dialer: Dialer,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
         let Control { quorum, client: controller, source } = control;
@@ -143,7 +144,7 @@ impl Lifecycle {
             Arc::clone(&metrics),
         );
         let quotas = Arc::new(Quotas::new(&settings));
-        let replication = Replication::new(Arc::clone(&settings), Arc::new(Tcp), Arc::clone(&metrics));
+        let replication = Replication::new(Arc::clone(&settings), dialer, Arc::clone(&metrics));
         let publisher = Publisher::new(
             Arc::clone(&settings),
             incarnation_id,

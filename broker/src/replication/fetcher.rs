@@ -357,7 +357,7 @@ fn said(data: &PartitionData<'_>) -> Said {
         error: ErrorCode::from_i16(data.error_code).unwrap_or(ErrorCode::UnknownServerError),
         // Without an epoch, the field says nothing.
         diverging: (diverging.end_offset >= 0)
-            .then(|| DivergingEpoch { epoch: diverging.epoch, end_offset: diverging.end_offset }),
+            .then_some(DivergingEpoch { epoch: diverging.epoch, end_offset: diverging.end_offset }),
     }
 }
 

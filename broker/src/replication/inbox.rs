@@ -13,14 +13,16 @@ use tokio::sync::Notify;
 use crate::partition::Partition;
 
 pub(super) struct Inbox {
-    wanted: Mutex<Wanted>,
+    state: Mutex<State>,
     changed: Notify,
 }
 
+/// A partition, with the leader epoch under which it is to be followed.
+pub(super) type Wanted = (Arc<Partition>, i32);
+
 #[derive(Default)]
-struct Wanted {
-    /// With the leader epoch under which each is to be followed.
-    partitions: BTreeMap<Key, (Arc<Partition>, i32)>,
+struct State {
+    partitions: BTreeMap<Key, Wanted>,
     /// Not taken yet.
     changed: BTreeSet<Key>,
     address: Option<Arc<str>>,
@@ -30,29 +32,29 @@ struct Wanted {
 /// What changed since the last look.
 pub(super) struct Changes {
     /// None: not to be followed any more.
-    pub partitions: Vec<(Key, Option<(Arc<Partition>, i32)>)>,
+    pub partitions: Vec<(Key, Option<Wanted>)>,
     pub address: Option<Arc<str>>,
     pub is_stopped: bool,
 }
 
 impl Inbox {
     pub fn new(address: Option<Arc<str>>) -> Self {
-        let wanted = Wanted { address, ..Wanted::default() };
-        Self { wanted: Mutex::new(wanted), changed: Notify::new() }
+        let state = State { address, ..State::default() };
+        Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
     pub fn follow(&self, key: Key, partition: Arc<Partition>, leader_epoch: i32) {
         {
-            let mut wanted = self.wanted.lock();
-            let is_known = wanted
+            let mut state = self.state.lock();
+            let is_known = state
                 .partitions
                 .get(&key)
                 .is_some_and(|(known, epoch)| *epoch == leader_epoch && Arc::ptr_eq(known, &partition));
             if is_known {
                 return;
             }
-            wanted.partitions.insert(key, (partition, leader_epoch));
-            wanted.changed.insert(key);
+            state.partitions.insert(key, (partition, leader_epoch));
+            state.changed.insert(key);
         }
         self.changed.notify_one();
     }
@@ -60,10 +62,10 @@ impl Inbox {
     /// Whether nothing is left.
     pub fn unfollow(&self, key: Key) -> bool {
         let is_empty = {
-            let mut wanted = self.wanted.lock();
-            wanted.partitions.remove(&key);
-            wanted.changed.insert(key);
-            wanted.partitions.is_empty()
+            let mut state = self.state.lock();
+            state.partitions.remove(&key);
+            state.changed.insert(key);
+            state.partitions.is_empty()
         };
         self.changed.notify_one();
         is_empty
@@ -71,23 +73,23 @@ impl Inbox {
 
     pub fn set_address(&self, address: Option<Arc<str>>) {
         {
-            let mut wanted = self.wanted.lock();
-            if wanted.address == address {
+            let mut state = self.state.lock();
+            if state.address == address {
                 return;
             }
-            wanted.address = address;
+            state.address = address;
         }
         self.changed.notify_one();
     }
 
     pub fn stop(&self) {
-        self.wanted.lock().is_stopped = true;
+        self.state.lock().is_stopped = true;
         self.changed.notify_one();
     }
 
     /// The partition and the leader epoch under which it is to be followed.
-    pub fn wanted(&self, key: Key) -> Option<(Arc<Partition>, i32)> {
-        self.wanted.lock().partitions.get(&key).cloned()
+    pub fn wanted(&self, key: Key) -> Option<Wanted> {
+        self.state.lock().partitions.get(&key).cloned()
     }
 
     /// Waits until there may be something to take.
@@ -101,15 +103,15 @@ impl Inbox {
     }
 
     pub fn take(&self) -> Changes {
-        let mut wanted = self.wanted.lock();
-        let changed = std::mem::take(&mut wanted.changed);
-        let partitions = changed.into_iter().map(|key| (key, wanted.partitions.get(&key).cloned())).collect();
-        Changes { partitions, address: wanted.address.clone(), is_stopped: wanted.is_stopped }
+        let mut state = self.state.lock();
+        let changed = std::mem::take(&mut state.changed);
+        let partitions = changed.into_iter().map(|key| (key, state.partitions.get(&key).cloned())).collect();
+        Changes { partitions, address: state.address.clone(), is_stopped: state.is_stopped }
     }
 
     /// Lets the next look see everything.
     pub fn forget_taken(&self) {
-        let mut wanted = self.wanted.lock();
-        wanted.changed = wanted.partitions.keys().copied().collect();
+        let mut state = self.state.lock();
+        state.changed = state.partitions.keys().copied().collect();
     }
 }

@@ -117,7 +117,6 @@ fn list_offsets(
         partition_index: partition.index(),
         current_leader_epoch: leader_epoch,
         timestamp,
-        ..Default::default()
     };
     let topic = ListOffsetsTopic { name: (&**partition.topic()).into(), partitions: vec![asked] };
     ListOffsetsRequest { replica_id, topics: vec![topic], ..Default::default() }

@@ -25,6 +25,9 @@ use crate::partition::Partition;
 /// Partitions in one request: each may become a record, of which an entry of the metadata log holds 10,000.
 const PARTITIONS_MAX: usize = 5_000;
 
+/// How long an answer is waited for. What is proposed by then may be something else.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Pause after a request that the controller did not answer with decisions, as in Apache Kafka.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -74,7 +77,7 @@ pub(super) async fn run(proposals: &Proposals, cast: &Cast, controller: &Client)
             broker_epoch: cast.broker_epoch.load(Ordering::Acquire),
             partitions: proposed.iter().map(|(key, proposed)| ask(*key, &proposed.isr)).collect(),
         };
-        let answered = controller.submit(Command::AlterPartition(command)).await;
+        let answered = controller.submit_within(Command::AlterPartition(command), ASK_TIMEOUT).await;
         let error = match answered.map(|committed| committed.reply) {
             Ok(Reply::AlterPartition(Ok(answers))) => {
                 if settle(proposed, answers, cast) {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// An election and a registration are matters of a second; a busy machine gets more.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What every node is given besides its roles.
 const PROPERTIES: &[(&str, &str)] = &[
@@ -27,12 +27,12 @@ const PROPERTIES: &[(&str, &str)] = &[
 ];
 
 /// Nodes with directories of their own. What still runs at the end is killed.
-struct Nodes {
+pub struct Nodes {
     voters: String,
     ports: BTreeMap<i32, u16>,
     directories: BTreeMap<i32, TempDir>,
-    running: BTreeMap<i32, Broker>,
-    client: Runtime,
+    pub running: BTreeMap<i32, Broker>,
+    pub client: Runtime,
 }
 
 impl Nodes {
@@ -54,7 +54,7 @@ impl Nodes {
     }
 
     /// Three nodes that are brokers and controllers, running.
-    fn three() -> Self {
+    pub fn three() -> Self {
         let mut nodes = Self::of(&[1, 2, 3]);
         nodes.start(&[(1, "broker,controller"), (2, "broker,controller"), (3, "broker,controller")]);
         nodes
@@ -84,7 +84,7 @@ impl Nodes {
     }
 
     /// Starts nodes at the same time and returns when all of them answer.
-    fn start(&mut self, nodes: &[(i32, &str)]) {
+    pub fn start(&mut self, nodes: &[(i32, &str)]) {
         let starting: Vec<_> = nodes
             .iter()
             .map(|(id, roles)| {
@@ -98,7 +98,7 @@ impl Nodes {
         }
     }
 
-    fn admin(&self, id: i32) -> Admin {
+    pub fn admin(&self, id: i32) -> Admin {
         let config = ClientConfig {
             bootstrap_servers: vec![self.running[&id].bootstrap()],
             api_timeout: PATIENCE,
@@ -122,11 +122,11 @@ impl Nodes {
         }
     }
 
-    fn has(&self, id: i32, topic: &str) -> bool {
+    pub fn has(&self, id: i32, topic: &str) -> bool {
         self.running[&id].node().metadata.image().topic_by_name(topic).is_some()
     }
 
-    fn eventually(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub fn eventually(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !condition(self) {
             assert!(begun.elapsed() < PATIENCE, "{what}");
@@ -145,11 +145,11 @@ impl Nodes {
     }
 
     /// What a kill leaves behind.
-    fn kill(&mut self, id: i32) {
+    pub fn kill(&mut self, id: i32) {
         drop(self.running.remove(&id).expect("it runs"));
     }
 
-    fn stop(&mut self, id: i32) {
+    pub fn stop(&mut self, id: i32) {
         self.running.remove(&id).expect("it runs").stop();
     }
 
