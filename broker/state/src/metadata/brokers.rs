@@ -115,6 +115,11 @@ fn registration(
     }
     // A registration that is repeated by the same process keeps epoch and state.
     let kept = existing.filter(|_| same_process);
+    if let Some(broker) = kept {
+        let named = |id: &Uuid| command.log_dirs.contains(id);
+        let lost: Vec<Uuid> = broker.log_dirs.iter().copied().filter(|id| !named(id)).collect();
+        directories::offline(image, broker, &lost, context, &mut records);
+    }
     let broker_epoch = kept.map_or(-1, |broker| broker.broker_epoch);
     records.push(Record::RegisterBroker(record::RegisterBroker {
         broker_id: command.broker_id,

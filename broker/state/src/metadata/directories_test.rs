@@ -95,6 +95,21 @@ fn what_was_in_a_lost_directory_is_led_by_others() {
     assert_eq!(*cluster.image.partition(lost, 0).unwrap(), before, "said again it changes nothing");
 }
 
+#[test]
+fn a_process_that_does_not_name_a_directory_any_more_has_lost_it() {
+    let mut cluster = cluster();
+    let topic = cluster.topic(&[1, 2]);
+    assign_one_of(&mut cluster, FIRST, topic, 0).unwrap();
+    let again = RegisterBroker {
+        incarnation_id: cluster.image.broker(1).unwrap().incarnation_id,
+        log_dirs: vec![SECOND],
+        ..registration_of(1)
+    };
+    cluster.run(Command::RegisterBroker(again));
+    assert_eq!(cluster.leader_and_isr(topic), (Some(2), vec![2]));
+    assert!(cluster.image.is_active(1));
+}
+
 /// The directory may come back with all its records; an empty replica elsewhere would have none.
 #[test]
 fn a_replica_in_a_lost_directory_is_not_elected() {
