@@ -289,7 +289,7 @@ fn has_its_directories(image: &Image, command: &RegisterBroker) -> bool {
 impl Writer {
     /// Elections that nobody asked for. Whether there were more than a round may have.
     async fn take_round(&mut self, round: &Command) -> bool {
-        let Some(leader) = self.lead() else { return false };
+        let Some(leader) = self.lead().await else { return false };
         let mut entry = self.begin(leader);
         let context = Context { now_ms: now_ms(), settings: &self.settings };
         let decision = metadata::decide(&entry.working, round, context);
