@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use milena_broker::broker::Broker;
+use milena_broker::error::StartError;
 use milena_client::admin::{Admin, ConfigChange, ConfigResource, NewTopic};
 use milena_client::cluster::Cluster;
 use milena_client::config::ClientConfig;
@@ -89,7 +90,7 @@ impl Nodes {
             .iter()
             .map(|(id, roles)| {
                 let settings = self.settings(*id, roles, &[]);
-                (*id, thread::spawn(move || Broker::start(settings)))
+                (*id, thread::spawn(move || start(&settings)))
             })
             .collect();
         for (id, starting) in starting {
@@ -161,6 +162,19 @@ impl Nodes {
 
     fn is_active(&self, seen_by: i32, broker: i32) -> bool {
         self.running[&seen_by].node().metadata.image().is_active(broker)
+    }
+}
+
+/// Starts a node. One that was killed in this process lets go of its directory when its last thread has ended.
+fn start(settings: &Settings) -> Result<Broker, StartError> {
+    let begun = Instant::now();
+    loop {
+        match Broker::start(settings.clone()) {
+            Err(error) if error.to_string().contains("locked") && begun.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            outcome => return outcome,
+        }
     }
 }
 
