@@ -34,6 +34,8 @@ pub struct Nodes {
     directories: BTreeMap<i32, TempDir>,
     pub running: BTreeMap<i32, Broker>,
     pub client: Runtime,
+    /// Properties of all nodes that differ from the usual.
+    more: Vec<(&'static str, &'static str)>,
 }
 
 impl Nodes {
@@ -51,12 +53,19 @@ impl Nodes {
             directories: BTreeMap::new(),
             running: BTreeMap::new(),
             client: Runtime::new().expect("a runtime"),
+            more: Vec::new(),
         }
     }
 
     /// Three nodes that are brokers and controllers, running.
     pub fn three() -> Self {
+        Self::three_with(&[])
+    }
+
+    /// The same, with other properties.
+    pub fn three_with(more: &[(&'static str, &'static str)]) -> Self {
         let mut nodes = Self::of(&[1, 2, 3]);
+        nodes.more = more.to_vec();
         nodes.start(&[(1, "broker,controller"), (2, "broker,controller"), (3, "broker,controller")]);
         nodes
     }
@@ -79,7 +88,7 @@ impl Nodes {
             ("controller.quorum.voters", &self.voters),
             ("log.dirs", directory.path().to_str().expect("a plain path")),
         ];
-        let all = own.iter().chain(PROPERTIES).chain(more);
+        let all = own.iter().chain(PROPERTIES).chain(&self.more).chain(more);
         let properties = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Settings::parse(&properties).expect("valid settings")
     }
@@ -135,12 +144,12 @@ impl Nodes {
         }
     }
 
-    fn active(&self) -> i32 {
+    pub fn active(&self) -> i32 {
         self.eventually("somebody leads", |nodes| nodes.leader().is_some());
         self.leader().expect("it was there just now")
     }
 
-    fn leader(&self) -> Option<i32> {
+    pub fn leader(&self) -> Option<i32> {
         let mut leading = self.running.iter().filter(|(_, broker)| broker.node().controller.leads_here());
         leading.next().map(|(id, _)| *id)
     }

@@ -21,7 +21,9 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A topic of one partition on all three, of which two must hold a record before it is acknowledged.
 fn cluster(configs: &[(&str, &str)]) -> Nodes {
-    let nodes = Nodes::three();
+    // A controller that comes to lead waits for the sessions of brokers that it never heard of.
+    let nodes =
+        Nodes::three_with(&[("broker.session.timeout.ms", "3000"), ("broker.heartbeat.interval.ms", "500")]);
     let mut all = BTreeMap::from([("min.insync.replicas".to_owned(), "2".to_owned())]);
     all.extend(configs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let topic = NewTopic {
@@ -33,7 +35,9 @@ fn cluster(configs: &[(&str, &str)]) -> Nodes {
     };
     let admin = nodes.admin(1);
     let created = nodes.client.block_on(admin.create_topics(&[topic], false)).expect("answered");
-    created.into_iter().for_each(|(name, outcome)| outcome.unwrap_or_else(|error| panic!("{name}: {error}")));
+    for (name, outcome) in created {
+        outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
     nodes.eventually("all know it", |nodes| (1..=3).all(|id| nodes.has(id, TOPIC)));
     nodes
 }
@@ -53,12 +57,28 @@ impl Nodes {
     fn produce(&self, value: &str) -> Duration {
         let begun = Instant::now();
         loop {
-            assert!(begun.elapsed() < PATIENCE, "{value} was never acknowledged");
+            assert!(begun.elapsed() < PATIENCE, "{value} was never acknowledged: {}", self.told());
             if self.leading().is_some_and(|(_, partition)| self.try_produce(&partition, value)) {
                 return begun.elapsed();
             }
             thread::yield_now();
         }
+    }
+
+    /// What each node knows, for who reads of a failure.
+    fn told(&self) -> String {
+        let node = |(id, broker): (&i32, &milena_broker::broker::Broker)| {
+            let image = broker.node().metadata.image_arc();
+            let assigned = image.topic_by_name(TOPIC).map(|topic| topic.partitions[0].clone());
+            let active: Vec<i32> = image.brokers().filter(|b| b.is_active()).map(|b| b.broker_id).collect();
+            let replica = self.replica(*id);
+            let ends = replica.map(|found| {
+                (found.leader_epoch(), found.log_end_offset().get(), found.high_watermark().get())
+            });
+            format!("\nnode {id}: {assigned:?}, active {active:?}, replica {ends:?}")
+        };
+        let nodes: String = self.running.iter().map(node).collect();
+        format!("controller {:?}{nodes}", self.leader())
     }
 
     fn try_produce(&self, partition: &Partition, value: &str) -> bool {
@@ -137,6 +157,7 @@ fn nothing_acknowledged_is_lost_when_leaders_die_one_after_the_other() {
         for index in 0..40 {
             if index == 20 {
                 let (leader, _) = nodes.leading().expect("somebody leads");
+                println!("{leader} leads and dies, the active controller is {}", nodes.active());
                 nodes.kill(leader);
             }
             let value = format!("{round}-{index}");
@@ -186,6 +207,7 @@ fn durable_topics_are_replicated_and_survive_the_loss_of_a_leader() {
         nodes.produce(&format!("before {index}"));
     }
     let (leader, _) = nodes.leading().expect("somebody leads");
+    println!("{leader} leads and dies, the active controller is {}", nodes.active());
     nodes.kill(leader);
     nodes.produce("after");
     let (_, leading) = nodes.leading().expect("somebody leads");
