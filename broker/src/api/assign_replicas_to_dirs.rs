@@ -20,7 +20,8 @@ pub async fn handle(cx: &RequestContext, request: AssignReplicasToDirsRequest) -
         broker_epoch: request.broker_epoch,
         replicas: replicas(&request).collect(),
     });
-    let outcomes = match controller_call::decide_soon(cx, command).await {
+    let committed = controller_call::decide_here(cx, command).await;
+    let outcomes = match committed.map(|committed| committed.reply) {
         Ok(Decided::AssignReplicasToDirs(outcomes)) => outcomes.map_err(|error| error.code),
         Ok(_) => Err(ErrorCode::UnknownServerError),
         Err(code) => Err(code),

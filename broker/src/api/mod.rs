@@ -225,6 +225,7 @@ pub static ROUTES: &[Route] = &[
     internal(route!(BrokerHeartbeat, 0..=2, broker_heartbeat::handle)),
     decided(route!(UnregisterBroker, 0..=0, unregister_broker::handle)),
     internal(route!(AllocateProducerIds, 0..=0, allocate_producer_ids::handle)),
+    internal(route!(AssignReplicasToDirs, 0..=0, assign_replicas_to_dirs::handle)),
     route!(ListConfigResources, 0..=1, list_config_resources::handle),
     route!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),
     decided(route!(AddRaftVoter, 0..=1, add_raft_voter::handle)),

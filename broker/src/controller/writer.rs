@@ -279,13 +279,6 @@ impl Writer {
     }
 }
 
-/// Whether the process that registers holds a directory of the one that was registered before. Directories are locked:
-/// whoever had it is gone, however short its last heartbeat is ago.
-fn has_its_directories(image: &Image, command: &RegisterBroker) -> bool {
-    let before = image.broker(command.broker_id);
-    before.is_some_and(|before| before.log_dirs.iter().any(|id| command.log_dirs.contains(id)))
-}
-
 impl Writer {
     /// Elections that nobody asked for. Whether there were more than a round may have.
     async fn take_round(&mut self, round: &Command) -> bool {
@@ -306,6 +299,13 @@ impl Writer {
         }
         taken.is_full
     }
+}
+
+/// Whether the process that registers holds a directory of the one that was registered before. Directories are locked:
+/// whoever had it is gone, however short its last heartbeat is ago.
+fn has_its_directories(image: &Image, command: &RegisterBroker) -> bool {
+    let before = image.broker(command.broker_id);
+    before.is_some_and(|before| before.log_dirs.iter().any(|id| command.log_dirs.contains(id)))
 }
 
 fn note(command: &Command) -> Note {

@@ -32,8 +32,9 @@ pub(super) fn is_online(image: &Image, partition: &Partition, broker_id: i32) ->
 }
 
 fn has(broker: &Broker, directory: Uuid) -> bool {
+    // Nobody registers without a directory: who has none has lost them all.
     let open = directory == UNASSIGNED || directory == UNASSIGNED_TOO;
-    open || broker.log_dirs.is_empty() || broker.log_dirs.contains(&directory)
+    (open && !broker.log_dirs.is_empty()) || broker.log_dirs.contains(&directory)
 }
 
 /// A broker says in which directory it keeps replicas.
@@ -114,7 +115,7 @@ pub(super) fn offline(
     }
     for place in image.partitions_of(broker.broker_id) {
         let directory = place.2.directory_of(broker.broker_id);
-        if directory.is_some_and(|directory| lost.contains(&directory)) {
+        if directory.is_some_and(|directory| lost.contains(&directory) || kept.is_empty()) {
             let change = lose(image, place, broker.broker_id, context, |change| change);
             records.extend(change.map(Record::PartitionChange));
         }

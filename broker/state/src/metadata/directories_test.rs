@@ -96,6 +96,22 @@ fn what_was_in_a_lost_directory_is_led_by_others() {
 }
 
 #[test]
+fn who_has_lost_every_directory_leads_nothing() {
+    let mut cluster = cluster();
+    let (told, untold) = (cluster.topic(&[2, 3]), cluster.topic(&[1, 3]));
+    let only = cluster.image.broker(2).unwrap().log_dirs.clone();
+    cluster.heartbeat(2, |h| h.offline_log_dirs = only.clone());
+    lose_directories(&mut cluster, &[FIRST, SECOND]);
+    for topic in [told, untold] {
+        assert_eq!(cluster.leader_and_isr(topic), (Some(3), vec![3]));
+    }
+    cluster.lose(3);
+    for topic in [told, untold] {
+        assert_eq!(cluster.leader_and_isr(topic).0, None, "1 and 2 live, but have no disk");
+    }
+}
+
+#[test]
 fn a_process_that_does_not_name_a_directory_any_more_has_lost_it() {
     let mut cluster = cluster();
     let topic = cluster.topic(&[1, 2]);

@@ -240,6 +240,24 @@ mod tests {
     }
 
     #[test]
+    fn the_metadata_version_is_not_taken_back() {
+        let image = image_with_brokers(&[1]);
+        for kind in [UpdateKind::SafeDowngrade, UpdateKind::UnsafeDowngrade] {
+            let one = FeatureUpdate { name: METADATA_VERSION.to_owned(), level: 29, kind: Some(kind) };
+            let settings = Settings::own_defaults();
+            let context = Context { now_ms: 0, settings: &settings };
+            let decision =
+                update(&image, &UpdateFeatures { updates: vec![one], validate_only: false }, context);
+            let Reply::UpdateFeatures(Err(error)) = decision.reply else { panic!("{:?}", decision.reply) };
+            assert!(
+                error.message.contains("Unsupported metadata.version downgrade from 30 to 29"),
+                "{error}"
+            );
+            assert!(decision.records.is_empty());
+        }
+    }
+
+    #[test]
     fn bootstrap_sets_levels_and_the_minimum_isr_once() {
         let settings = Settings::parse(&[(MIN_ISR.to_owned(), "2".to_owned())].into()).unwrap();
         let context = Context { now_ms: 0, settings: &settings };
