@@ -13,6 +13,7 @@ pub mod raft;
 pub mod remote;
 mod rounds;
 pub mod sessions;
+pub mod takeover;
 pub mod topic_id;
 pub mod writer;
 

@@ -90,13 +90,14 @@ impl Drop for Presence {
     }
 }
 
-async fn fence(client: &Client, broker_id: i32, broker_epoch: i64) {
+/// Fences a broker whose process is gone.
+pub(super) async fn fence(client: &Client, broker_id: i32, broker_epoch: i64) {
     let command = Command::FenceBroker(FenceBroker { broker_id, broker_epoch });
     match client.submit_here(command, super::client::SUBMIT_TIMEOUT).await {
         Ok(_) => {
             // Whoever registers under this id now is nobody's duplicate.
             client.heard().sessions().forget_incarnation(broker_id, broker_epoch);
-            tracing::info!(broker = broker_id, "connection of a broker broke, it is fenced");
+            tracing::info!(broker = broker_id, "broker is gone, it is fenced");
         }
         Err(error) => tracing::debug!(broker = broker_id, %error, "broker that is gone could not be fenced"),
     }

@@ -38,6 +38,15 @@ pub struct Heartbeats {
 impl Heartbeats {
     /// One heartbeat; the answer and the index at which it holds.
     pub async fn beat(&self, want_shut_down: bool) -> Result<(HeartbeatAnswer, i64), String> {
+        self.beat_within(want_shut_down, self.interval.max(ANSWER_TIME_MIN)).await
+    }
+
+    /// As [`beat`](Self::beat), looking for a controller in a cluster for so long.
+    pub async fn beat_within(
+        &self,
+        want_shut_down: bool,
+        timeout: Duration,
+    ) -> Result<(HeartbeatAnswer, i64), String> {
         let command = Command::BrokerHeartbeat(Heartbeat {
             broker_id: self.broker_id,
             broker_epoch: self.broker_epoch.load(Ordering::Acquire),
@@ -49,7 +58,7 @@ impl Heartbeats {
         });
         let committed = match self.controller.is_alone() {
             true => self.controller.submit(command).await,
-            false => self.controller.submit_within(command, self.interval.max(ANSWER_TIME_MIN)).await,
+            false => self.controller.submit_within(command, timeout).await,
         };
         let committed = committed.map_err(|error| error.to_string())?;
         match committed.reply {

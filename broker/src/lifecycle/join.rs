@@ -25,6 +25,9 @@ const REGISTER_PAUSE: Duration = Duration::from_millis(200);
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 /// How long one attempt may take before it is told that there is no controller.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A broker that stops waits so long for somebody to lead the quorum: about an election. When all nodes stop there will
+/// be nobody.
+const LEADERLESS_TIME_MAX: Duration = Duration::from_millis(1_500);
 /// Between two heartbeats of a broker that stops, while others have not noticed yet.
 const LEAVE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -139,11 +142,13 @@ impl Lifecycle {
     pub(super) async fn give_up_leadership(&self) {
         let heartbeats = self.heartbeats();
         loop {
-            match heartbeats.beat(true).await {
+            match heartbeats.beat_within(true, LEADERLESS_TIME_MAX).await {
                 Ok((answer, _)) if answer.should_shut_down => return,
                 Ok((_, index)) => {
-                    // The answer changes when everybody has applied what the last one began; we are somebody.
-                    if self.metadata.reached(index).await.is_err() {
+                    // The answer changes when everybody has applied what the last one began; we are somebody. When all
+                    // stop at once it may never come here, and the next heartbeat tells that nobody leads any more.
+                    let reached = self.metadata.reached(index);
+                    if let Ok(Err(_)) = tokio::time::timeout(LEADERLESS_TIME_MAX, reached).await {
                         return;
                     }
                     if !self.controller.is_alone() {

@@ -23,7 +23,7 @@ use crate::controller::raft::snapshot::Snapshots;
 use crate::controller::raft::state_machine::StateMachine;
 use crate::controller::raft::types::{VoterAddress, VoterId};
 use crate::controller::remote::{Leader, auto_join};
-use crate::controller::{Client, ProducerIds, Remote, writer};
+use crate::controller::{Client, ProducerIds, Remote, takeover, writer};
 use crate::coordinator::Coordinators;
 use crate::metadata::Metadata;
 use crate::metadata::follow::{self, Source};
@@ -114,6 +114,10 @@ impl Lifecycle {
         if let Some(quorum) = &lifecycle.quorum {
             let mut tasks = lifecycle.tasks.lock();
             tasks.push(tokio::spawn(report_quorum(quorum.clone(), metrics)));
+            if lifecycle.settings.fence_on_disconnect && !lifecycle.controller.is_alone() {
+                let client = lifecycle.controller.clone();
+                tasks.push(tokio::spawn(takeover::run(quorum.clone(), client, dialer)));
+            }
             if let Some(remote) =
                 lifecycle.controller.remote().filter(|_| lifecycle.settings.quorum.auto_join)
             {

@@ -229,6 +229,10 @@ fn another_controller_answers_when_the_active_one_is_gone() {
     assert!(took < Duration::from_secs(10), "{took:?}");
     nodes.eventually("both follow", |nodes| nodes.running.keys().all(|id| nodes.has(*id, "after")));
     assert!(nodes.has(other, "before"));
+    // Its broker died with it, and with it whoever would have noticed.
+    nodes.eventually("it is fenced", |nodes| !nodes.is_active(other, active));
+    println!("its broker was fenced {:?} after it was killed", begun.elapsed());
+    assert!(nodes.running.keys().all(|id| nodes.is_active(other, *id)), "those that live are not");
 }
 
 #[test]
@@ -301,9 +305,12 @@ fn a_cluster_that_was_stopped_comes_back_as_it_was() {
     let mut nodes = Nodes::three();
     nodes.create(1, "topic", 3, 3);
     let cluster_id = nodes.running[&1].node().cluster_id.clone();
-    for id in [1, 2, 3] {
-        nodes.stop(id);
-    }
+    // All at once: the last ones have no quorum that could let them go.
+    let begun = Instant::now();
+    let running: Vec<_> = [1, 2, 3].iter().filter_map(|id| nodes.running.remove(id)).collect();
+    let stopping: Vec<_> = running.into_iter().map(|broker| thread::spawn(|| broker.stop())).collect();
+    stopping.into_iter().for_each(|stopping| stopping.join().expect("stopping does not panic"));
+    println!("three nodes stopped together in {:?}", begun.elapsed());
     nodes.start(&[(1, "broker,controller"), (2, "broker,controller"), (3, "broker,controller")]);
     assert!((1..=3).all(|id| nodes.has(id, "topic")));
     assert_eq!(nodes.running[&1].node().cluster_id, cluster_id);
@@ -314,3 +321,6 @@ fn a_cluster_that_was_stopped_comes_back_as_it_was() {
     nodes.start(&[(1, "broker,controller"), (2, "broker,controller"), (3, "broker,controller")]);
     nodes.create(2, "afterwards", 1, 1);
 }
+
+#[path = "cluster_voters.rs"]
+mod voters;

@@ -79,14 +79,15 @@ fn check(stream: &mut TcpStream, route: &Route, version: i16, topic: &Topic) {
 
 /// A voter without a directory is none.
 fn add_raft_voter(stream: &mut TcpStream, version: i16) {
-    let response =
-        ask(stream, version, &AddRaftVoterRequest { voter_id: 2, timeout_ms: 1_000, ..Default::default() });
+    let request =
+        AddRaftVoterRequest { cluster_id: None, voter_id: 2, timeout_ms: 1_000, ..Default::default() };
+    let response = ask(stream, version, &request);
     assert_eq!(response.error_code, ErrorCode::InvalidRequest.as_i16(), "{version}");
 }
 
 fn remove_raft_voter(stream: &mut TcpStream, version: i16) {
     let request =
-        RemoveRaftVoterRequest { voter_id: 2, voter_directory_id: Uuid::from_u128(9), ..Default::default() };
+        RemoveRaftVoterRequest { cluster_id: None, voter_id: 2, voter_directory_id: Uuid::from_u128(9) };
     let response = ask(stream, version, &request);
     assert_eq!(response.error_code, ErrorCode::VoterNotFound.as_i16(), "{version}");
 }

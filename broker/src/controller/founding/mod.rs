@@ -31,7 +31,7 @@ use super::raft::types::{VoterAddress, VoterId};
 
 /// Pause before the controllers are asked again; it grows to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Waiting for others is told after this, and again every [`TELL_INTERVAL`].
 const TELL_AFTER: Duration = Duration::from_secs(3);
 const TELL_INTERVAL: Duration = Duration::from_secs(30);

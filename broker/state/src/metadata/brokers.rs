@@ -394,6 +394,19 @@ impl Sessions {
         expired.into_iter().map(|(_, command)| command).collect()
     }
 
+    /// Active brokers that this controller has given a session and never heard.
+    pub fn unheard(&self, image: &Image) -> Vec<FenceBroker> {
+        let silent = self.sessions.iter().filter(|(id, session)| {
+            let is_it = |broker: &std::sync::Arc<Broker>| {
+                !broker.fenced && broker.broker_epoch == session.broker_epoch
+            };
+            session.metadata_offset < 0 && image.broker(**id).is_some_and(is_it)
+        });
+        silent
+            .map(|(id, session)| FenceBroker { broker_id: *id, broker_epoch: session.broker_epoch })
+            .collect()
+    }
+
     /// Whether every active broker but this one has applied the metadata up to `index`.
     pub fn all_reached(&self, image: &Image, except: i32, index: i64) -> bool {
         image

@@ -371,6 +371,7 @@ fn sessions_end_after_the_timeout_and_start_full_on_a_new_controller() {
     let mut sessions = Sessions::seeded(image, 1_000);
     sessions.touch(1, epoch(1), 5, 4_000);
     sessions.touch(2, epoch(2), 9, 2_000);
+    assert_eq!(sessions.unheard(image), [FenceBroker { broker_id: 3, broker_epoch: epoch(3) }]);
     let expired = |now_ms| -> Vec<i32> {
         sessions.expired(image, 3_000, now_ms).iter().map(|command| command.broker_id).collect()
     };
