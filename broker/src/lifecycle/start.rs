@@ -109,7 +109,8 @@ impl Lifecycle {
             }
             false => Control::of_observer(&settings, &cluster_id, &dialer, &metrics),
         };
-        let lifecycle = Self::with(control, settings, directories, dialer, Arc::clone(&metrics)).await?;
+        let lifecycle =
+            Self::with(control, settings, directories, Arc::clone(&dialer), Arc::clone(&metrics)).await?;
         watch_directories(&lifecycle.directories, &lifecycle.partitions, &metrics);
         if let Some(quorum) = &lifecycle.quorum {
             let mut tasks = lifecycle.tasks.lock();

@@ -329,6 +329,10 @@ impl Partition {
         }
     }
 
+    pub(super) fn proposals(&self) -> Option<&Proposals> {
+        self.proposals.get().map(|proposals| &**proposals)
+    }
+
     /// Where changes of the ISR are asked for from now on; the first one stays.
     pub(crate) fn propose_to(&self, proposals: &Arc<Proposals>) {
         self.proposals.get_or_init(|| Arc::clone(proposals));

@@ -62,8 +62,10 @@ impl Partition {
             return self.follow(&mut inner, assigned.leader_epoch);
         }
         let Inner { log: Some(log), role, .. } = &mut *inner else { return };
+        let mut isr_before = None;
         let effects = match role {
             Role::Leader(leader) if leader.leader_epoch() == assigned.leader_epoch => {
+                isr_before = (leader.isr() != assigned.isr).then(|| leader.isr().to_vec());
                 leader.image_changed(assigned, now_ms)
             }
             Role::Leader(_) | Role::Follower(_) => {
@@ -76,9 +78,13 @@ impl Partition {
         };
         let has_followers = inner.leading().is_ok_and(|(_, leader)| leader.has_followers());
         self.has_followers.store(has_followers, Ordering::Relaxed);
+        let isr_after = inner.leading().ok().filter(|_| isr_before.is_some()).map(|(_, l)| l.isr().to_vec());
         let outcome = inner.settle(effects);
         drop(inner);
         self.tell(outcome);
+        if let (Some(before), Some(after)) = (isr_before, isr_after) {
+            self.isr_changed(&before, &after);
+        }
         // What was recovered is not known to be synced, and counts only when it is.
         self.request_sync_when_durable();
     }
@@ -172,17 +178,17 @@ impl Partition {
     }
 
     /// The controller's answer to a change of the ISR that was proposed under `leader_epoch`: the partition epoch and
-    /// the ISR that hold now. Says how many were in sync before and how many are.
+    /// the ISR that hold now.
     pub(crate) fn proposal_answered(
         &self,
         leader_epoch: i32,
         answer: Result<(i32, Vec<i32>), ErrorCode>,
         now_ms: i64,
-    ) -> Option<(usize, usize)> {
+    ) {
         let mut inner = self.lock();
-        let leader = inner.leading().ok()?.1;
+        let Ok((_, leader)) = inner.leading() else { return };
         if leader.leader_epoch() != leader_epoch {
-            return None;
+            return;
         }
         let before = leader.isr().to_vec();
         let effects = leader.proposal_answered(answer, now_ms);
@@ -190,11 +196,19 @@ impl Partition {
         let outcome = inner.settle(effects);
         drop(inner);
         self.tell(outcome);
-        if before != after {
-            let (topic, partition) = (self.topic(), self.index());
-            tracing::info!(%topic, partition, ?before, ?after, "in-sync replicas changed");
+        self.isr_changed(&before, &after);
+    }
+
+    /// Tells of it, whether the image said so first or the answer to the proposal.
+    fn isr_changed(&self, before: &[i32], after: &[i32]) {
+        if before == after {
+            return;
         }
-        Some((before.len(), after.len()))
+        let (topic, partition) = (self.topic(), self.index());
+        tracing::info!(%topic, partition, ?before, ?after, "in-sync replicas changed");
+        if let Some(proposals) = self.proposals() {
+            proposals.isr_changed(before.len(), after.len());
+        }
     }
 }
 

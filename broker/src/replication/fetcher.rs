@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -234,7 +233,7 @@ impl Fetcher {
             return;
         }
         let Some(request) = self.plan.request(now_ms()) else { return };
-        let broker = (self.cast.settings.node_id, self.cast.broker_epoch.load(Ordering::Acquire));
+        let broker = (self.cast.settings.node_id, self.cast.broker_epoch());
         if let Err(error) = link.fetch(&request, broker, &self.cast.settings.replication).await {
             self.disconnected(&error);
         }

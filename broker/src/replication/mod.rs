@@ -64,12 +64,19 @@ struct Fetcher {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Cast {
+    fn broker_epoch(&self) -> i64 {
+        self.broker_epoch.load(Ordering::Acquire)
+    }
+}
+
 impl Replication {
     pub fn new(settings: Arc<Settings>, dialer: Dialer, metrics: Arc<Metrics>) -> Arc<Self> {
         let fetchers_per_leader = settings.replication.fetchers;
+        let proposals = Arc::new(Proposals::new(Arc::clone(&metrics)));
         Arc::new(Self {
+            proposals,
             cast: Arc::new(Cast { settings, broker_epoch: AtomicI64::new(-1), dialer, metrics }),
-            proposals: Arc::default(),
             followed: Mutex::new(Followed {
                 fetchers_per_leader,
                 addresses: BTreeMap::new(),

@@ -3,9 +3,9 @@
 //! One request is under way at a time; what is proposed meanwhile goes with the next, however many partitions that are:
 //! the loss of a broker concerns all that it followed. A partition has one proposal open at most.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Weak;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use milena_protocol::ErrorCode;
@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use super::Cast;
 use crate::broker::now_ms;
 use crate::controller::Client;
+use crate::metrics::Metrics;
 use crate::partition::Partition;
 
 /// Partitions in one request: each may become a record, of which an entry of the metadata log holds 10,000.
@@ -32,8 +33,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is proposed and not sent. Holds each partition once.
-#[derive(Default)]
 pub struct Proposals {
+    metrics: Arc<Metrics>,
     waiting: Mutex<BTreeMap<Key, Proposed>>,
     added: Notify,
 }
@@ -44,6 +45,19 @@ struct Proposed {
 }
 
 impl Proposals {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, waiting: Mutex::default(), added: Notify::new() }
+    }
+
+    /// The in-sync replicas of a partition that is led here are so many now.
+    pub(crate) fn isr_changed(&self, before: usize, after: usize) {
+        match after.cmp(&before) {
+            Ordering::Less => self.metrics.replication.isr_shrunk(),
+            Ordering::Greater => self.metrics.replication.isr_expanded(),
+            Ordering::Equal => {}
+        }
+    }
+
     /// A newer proposal of a partition takes the place of the one before.
     pub(crate) fn add(&self, partition: &Weak<Partition>, key: Key, isr: ProposeIsr) {
         self.waiting.lock().insert(key, Proposed { partition: Weak::clone(partition), isr });
@@ -74,13 +88,13 @@ pub(super) async fn run(proposals: &Proposals, cast: &Cast, controller: &Client)
         let proposed = proposals.next().await;
         let command = AlterPartition {
             broker_id: cast.settings.node_id,
-            broker_epoch: cast.broker_epoch.load(Ordering::Acquire),
+            broker_epoch: cast.broker_epoch(),
             partitions: proposed.iter().map(|(key, proposed)| ask(*key, &proposed.isr)).collect(),
         };
         let answered = controller.submit_within(Command::AlterPartition(command), ASK_TIMEOUT).await;
         let error = match answered.map(|committed| committed.reply) {
             Ok(Reply::AlterPartition(Ok(answers))) => {
-                if settle(proposed, answers, cast) {
+                if settle(proposed, answers) {
                     continue;
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;
@@ -92,7 +106,7 @@ pub(super) async fn run(proposals: &Proposals, cast: &Cast, controller: &Client)
         };
         tracing::debug!(error = error.name(), "changes of in-sync replicas are proposed again");
         // Whether they were decided is not known. The rules go on as if both could hold, and ask again.
-        proposed.into_values().for_each(|proposed| proposed.answered(Err(error), cast));
+        proposed.into_values().for_each(|proposed| proposed.answered(Err(error)));
         tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
@@ -110,7 +124,7 @@ fn ask((topic_id, partition_id): Key, isr: &ProposeIsr) -> ProposedPartition {
 }
 
 /// Whether every one of them was decided, for or against: otherwise some are proposed again.
-fn settle(mut proposed: BTreeMap<Key, Proposed>, answers: Vec<AlteredPartition>, cast: &Cast) -> bool {
+fn settle(mut proposed: BTreeMap<Key, Proposed>, answers: Vec<AlteredPartition>) -> bool {
     let mut all_decided = true;
     for AlteredPartition { topic_id, partition_id, result } in answers {
         let Some(asked) = proposed.remove(&(topic_id, partition_id)) else { continue };
@@ -121,21 +135,18 @@ fn settle(mut proposed: BTreeMap<Key, Proposed>, answers: Vec<AlteredPartition>,
             Err(error) => Err(error),
         };
         all_decided &= !matches!(answer, Err(ErrorCode::NotController | ErrorCode::UnknownServerError));
-        asked.answered(answer, cast);
+        asked.answered(answer);
     }
     // The controller says something about each; one that it forgot is asked again.
     all_decided &= proposed.is_empty();
-    proposed.into_values().for_each(|forgotten| forgotten.answered(Err(ErrorCode::UnknownServerError), cast));
+    proposed.into_values().for_each(|forgotten| forgotten.answered(Err(ErrorCode::UnknownServerError)));
     all_decided
 }
 
 impl Proposed {
-    fn answered(self, answer: Result<(i32, Vec<i32>), ErrorCode>, cast: &Cast) {
-        let Some(partition) = self.partition.upgrade() else { return };
-        match partition.proposal_answered(self.isr.leader_epoch, answer, now_ms()) {
-            Some((before, after)) if after > before => cast.metrics.replication.isr_expanded(),
-            Some((before, after)) if after < before => cast.metrics.replication.isr_shrunk(),
-            _ => {}
+    fn answered(self, answer: Result<(i32, Vec<i32>), ErrorCode>) {
+        if let Some(partition) = self.partition.upgrade() {
+            partition.proposal_answered(self.isr.leader_epoch, answer, now_ms());
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use milena_broker::partition::{AppendAs, Isolation, Partition, Read};
 use milena_client::admin::NewTopic;
+use milena_protocol::ErrorCode;
 use milena_protocol::records::{Batches, Builder};
 use milena_state::partition::acks::ALL;
 
@@ -19,17 +20,23 @@ const ALL_THREE: [(i32, &str); 3] =
 /// Longer than an election, a fencing and a registration, shorter than anybody's patience.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 
-/// A topic of one partition on all three, of which two must hold a record before it is acknowledged.
+/// A controller that comes to lead waits for the sessions of brokers that it never heard of.
+const SHORT_SESSIONS: [(&str, &str); 2] =
+    [("broker.session.timeout.ms", "3000"), ("broker.heartbeat.interval.ms", "500")];
+
 fn cluster(configs: &[(&str, &str)]) -> Nodes {
-    // A controller that comes to lead waits for the sessions of brokers that it never heard of.
-    let nodes =
-        Nodes::three_with(&[("broker.session.timeout.ms", "3000"), ("broker.heartbeat.interval.ms", "500")]);
+    let nodes = Nodes::three_with(&SHORT_SESSIONS);
+    create(&nodes, configs, &[1, 2, 3]);
+    nodes
+}
+
+/// Creates a topic of one partition, of which two replicas must hold a record before it is acknowledged.
+fn create(nodes: &Nodes, configs: &[(&str, &str)], replicas: &[i32]) {
     let mut all = BTreeMap::from([("min.insync.replicas".to_owned(), "2".to_owned())]);
     all.extend(configs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let topic = NewTopic {
         name: TOPIC.to_owned(),
-        partitions: Some(1),
-        replication_factor: Some(3),
+        assignments: vec![replicas.to_vec()],
         configs: all.into_iter().collect(),
         ..NewTopic::default()
     };
@@ -39,7 +46,6 @@ fn cluster(configs: &[(&str, &str)]) -> Nodes {
         outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     nodes.eventually("all know it", |nodes| (1..=3).all(|id| nodes.has(id, TOPIC)));
-    nodes
 }
 
 impl Nodes {
@@ -118,21 +124,24 @@ impl Nodes {
 fn bytes(partition: &Partition) -> Option<Vec<u8>> {
     let (mut all, mut offset) = (Vec::new(), partition.log_start_offset());
     while offset < partition.log_end_offset().get() {
-        let read = Read {
-            offset,
-            bytes_max: 1 << 20,
-            first_batch_whole: true,
-            isolation: Isolation::LogEnd,
-            current_leader_epoch: -1,
-            last_fetched_epoch: -1,
-        };
-        let found = partition.read_any(read).ok()?.records?.read().ok()?;
+        let found = partition.read_any(read(offset)).ok()?.records?.read().ok()?;
         let mut batches = Batches::maybe_truncated(&found);
         offset = batches.by_ref().map(|batch| batch.expect("valid").next_offset()).last()?;
         let whole = found.len() - batches.rest().len();
         all.extend_from_slice(&found[..whole]);
     }
     Some(all)
+}
+
+fn read(offset: i64) -> Read {
+    Read {
+        offset,
+        bytes_max: 1 << 20,
+        first_batch_whole: true,
+        isolation: Isolation::LogEnd,
+        current_leader_epoch: -1,
+        last_fetched_epoch: -1,
+    }
 }
 
 fn values(partition: &Partition) -> Vec<String> {
@@ -214,4 +223,47 @@ fn durable_topics_are_replicated_and_survive_the_loss_of_a_leader() {
     let held = values(&leading);
     assert!((0..10).all(|index| held.contains(&format!("before {index}"))), "{held:?}");
     nodes.agree();
+}
+
+/// Its partitions wait for the session of the broker: who leads next never had a connection of it to see break.
+#[test]
+fn a_node_that_leads_a_partition_and_the_quorum_dies() {
+    let mut nodes = Nodes::three_with(&SHORT_SESSIONS);
+    let active = nodes.active();
+    let mut replicas = vec![active];
+    replicas.extend((1..=3).filter(|id| *id != active));
+    create(&nodes, &[], &replicas);
+    for index in 0..10 {
+        nodes.produce(&format!("before {index}"));
+    }
+    nodes.kill(active);
+    let gap = nodes.produce("after");
+    println!("leader and active controller in one: the next record was acknowledged after {gap:?}");
+    let (_, leading) = nodes.leading().expect("somebody leads");
+    let held = values(&leading);
+    assert!((0..10).all(|index| held.contains(&format!("before {index}"))), "{held:?}");
+    nodes.agree();
+}
+
+#[test]
+fn consumers_read_from_every_replica_what_is_committed() {
+    let nodes = cluster(&[]);
+    for index in 0..10 {
+        nodes.produce(&index.to_string());
+    }
+    let (leader, leading) = nodes.leading().expect("somebody leads");
+    assert_eq!(leading.high_watermark().get(), 10);
+    for id in (1..=3).filter(|id| *id != leader) {
+        nodes.eventually("the follower knows what is committed", |nodes| {
+            nodes.replica(id).is_some_and(|found| found.high_watermark().get() == 10)
+        });
+        let follower = nodes.replica(id).expect("is here");
+        assert_eq!(values(&follower), (0..10).map(|index| index.to_string()).collect::<Vec<_>>());
+        let read = Read { isolation: Isolation::ReadUncommitted, ..read(0) };
+        assert!(follower.read_any(read).expect("reads").bytes() > 0);
+        assert_eq!(
+            follower.read(read).map(|_| ()).map_err(|error| error.code()),
+            Err(ErrorCode::NotLeaderOrFollower)
+        );
+    }
 }
