@@ -238,6 +238,7 @@ pub fn heartbeat(image: &Image, command: &Heartbeat, context: Context<'_>) -> De
     let mut records = Vec::new();
     directories::offline(image, broker, &command.offline_log_dirs, context, &mut records);
     let image = with(image, &records);
+    let broker = image.broker(command.broker_id).expect("it does not go with its directories");
     let next = next_state(&image, broker, command);
     match next {
         State::Unfenced if broker.fenced => unfence(&image, broker, command, context, &mut records),
@@ -299,8 +300,10 @@ fn next_state(image: &Image, broker: &Broker, command: &Heartbeat) -> State {
         let drained = !partitions::leads_anything(image, broker.broker_id);
         return if drained && command.others_caught_up { State::ShutDownNow } else { State::ShuttingDown };
     }
+    // Who has lost every directory can hold nothing, and nothing new must be placed there.
+    let has_disk = !broker.log_dirs.is_empty();
     if broker.fenced {
-        let caught_up = command.current_metadata_offset >= broker.broker_epoch;
+        let caught_up = has_disk && command.current_metadata_offset >= broker.broker_epoch;
         return match () {
             () if command.want_shut_down => State::ShutDownNow,
             () if !command.want_fence && caught_up => State::Unfenced,
@@ -309,7 +312,7 @@ fn next_state(image: &Image, broker: &Broker, command: &Heartbeat) -> State {
     }
     match () {
         () if command.want_fence && command.want_shut_down => State::ShutDownNow,
-        () if command.want_fence => State::Fenced,
+        () if command.want_fence || !(has_disk || command.want_shut_down) => State::Fenced,
         () if !command.want_shut_down => State::Unfenced,
         () if partitions::leads_anything(image, broker.broker_id) => State::ShuttingDown,
         () => State::ShutDownNow,

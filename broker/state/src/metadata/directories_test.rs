@@ -96,7 +96,7 @@ fn what_was_in_a_lost_directory_is_led_by_others() {
 }
 
 #[test]
-fn who_has_lost_every_directory_leads_nothing() {
+fn who_has_lost_every_directory_is_fenced_and_leads_nothing() {
     let mut cluster = cluster();
     let (told, untold) = (cluster.topic(&[2, 3]), cluster.topic(&[1, 3]));
     let only = cluster.image.broker(2).unwrap().log_dirs.clone();
@@ -105,6 +105,9 @@ fn who_has_lost_every_directory_leads_nothing() {
     for topic in [told, untold] {
         assert_eq!(cluster.leader_and_isr(topic), (Some(3), vec![3]));
     }
+    assert!(!cluster.image.is_active(1) && !cluster.image.is_active(2));
+    let still = cluster.heartbeat(2, |h| h.offline_log_dirs = only.clone());
+    assert!(still.is_fenced && !cluster.image.is_active(2), "it does not come back without a disk");
     cluster.lose(3);
     for topic in [told, untold] {
         assert_eq!(cluster.leader_and_isr(topic).0, None, "1 and 2 live, but have no disk");
