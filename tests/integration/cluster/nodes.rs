@@ -58,7 +58,6 @@ fn until_whole(bootstrap: &str, brokers: usize) {
 }
 
 #[test]
-#[ignore = "several nodes are not there yet"]
 fn three_nodes_survive_what_the_readme_does_to_them() {
     let up = Up::new();
     let began = Instant::now();
@@ -93,7 +92,6 @@ fn three_nodes_survive_what_the_readme_does_to_them() {
 }
 
 #[test]
-#[ignore = "several nodes are not there yet"]
 fn a_drained_broker_leads_nothing_until_it_gets_its_share_again() {
     let cluster = Cluster::start(3);
     let bootstrap = cluster.bootstrap();
@@ -118,7 +116,6 @@ fn a_drained_broker_leads_nothing_until_it_gets_its_share_again() {
 }
 
 #[test]
-#[ignore = "several nodes are not there yet"]
 fn a_broker_that_comes_back_empty_catches_up() {
     let mut cluster = Cluster::start(3);
     let bootstrap = cluster.bootstrap();
@@ -139,7 +136,6 @@ fn a_broker_that_comes_back_empty_catches_up() {
 }
 
 #[test]
-#[ignore = "several nodes are not there yet"]
 fn an_id_that_is_taken_is_refused_while_the_other_lives() {
     let mut cluster = Cluster::start(3);
     let bootstrap = cluster.bootstrap();
@@ -164,7 +160,6 @@ fn an_id_that_is_taken_is_refused_while_the_other_lives() {
 }
 
 #[test]
-#[ignore = "several nodes are not there yet"]
 fn a_node_of_another_cluster_is_refused_by_name() {
     let one = Setup::new(1).property("milena.cluster.id", "AAAAAAAAAAAAAAAAAAAAAA").start();
     let folder = tempfile::tempdir().expect("a directory");
