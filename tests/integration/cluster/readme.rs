@@ -17,7 +17,6 @@ fn lines(readme: &str) -> Vec<&str> {
 }
 
 #[test]
-#[ignore = "several nodes are not there yet"]
 fn the_readme_does_what_it_says_with_three_nodes() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = std::fs::read_to_string(path).expect("the README");

@@ -77,21 +77,33 @@ pub fn without<'a>(
     (changes, stuck)
 }
 
-/// What makes `broker` the preferred leader of its share of the partitions that it has: as long as it is preferred for fewer
-/// than the one that it takes a partition from.
+/// What makes `broker` the preferred leader of its share of the partitions that it has: always one of the broker that is
+/// preferred for the most, as long as that one has more of them afterwards too.
 pub fn shared_with<'a>(topics: impl Iterator<Item = &'a Topic> + Clone, broker: i32) -> Vec<Change> {
     let mut preferred = Preferred::of(topics.clone());
-    let mut changes = Vec::new();
+    // What may be taken from each, the first in their order last.
+    let mut from: BTreeMap<i32, Vec<(&Topic, &Partition)>> = BTreeMap::new();
     for (topic, partition) in each(topics).filter(|(_, partition)| partition.replicas.contains(&broker)) {
-        let first = partition.replicas[0];
-        if first == broker || preferred.count(first) <= preferred.count(broker) + 1 {
+        from.entry(partition.replicas[0]).or_default().push((topic, partition));
+    }
+    from.remove(&broker);
+    from.values_mut().for_each(|partitions| partitions.reverse());
+    let mut changes = Vec::new();
+    while let Some((most, partitions)) = from.iter_mut().max_by_key(|(id, _)| preferred.count(**id))
+        && preferred.count(*most) > preferred.count(broker) + 1
+    {
+        let Some((topic, partition)) = partitions.pop() else {
+            // It has more, but none that the broker has a replica of.
+            let most = *most;
+            from.remove(&most);
             continue;
-        }
-        preferred.moves(first, broker);
+        };
+        preferred.moves(*most, broker);
         let others = partition.replicas.iter().copied().filter(|id| *id != broker);
         let replicas = [broker].into_iter().chain(others).collect();
         changes.push(change(topic, partition, replicas));
     }
+    changes.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
     changes
 }
 
@@ -166,6 +178,17 @@ mod tests {
             balanced.partitions[change.partition as usize].replicas = change.replicas;
         }
         assert_eq!(shared_with([&balanced].into_iter(), 2), []);
+    }
+
+    #[test]
+    fn who_has_the_most_gives_first() {
+        // 3 is preferred for four and comes first, 1 for five.
+        let order = |index: i32| if index < 4 { [3, 1, 2] } else { [1, 3, 2] };
+        let partitions =
+            (0..9).map(|index| partition(index, Some(order(index)[0]), &order(index), &[1, 2, 3])).collect();
+        let changes = shared_with([topic("t", partitions)].iter(), 2);
+        let taken: Vec<i32> = changes.iter().map(|change| change.replicas[1]).collect();
+        assert_eq!(taken, [3, 1, 1]);
     }
 
     #[test]
