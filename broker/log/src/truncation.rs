@@ -11,10 +11,14 @@ use crate::segment::{Indexer, Segment};
 
 impl Log {
     /// Removes all records at and above `offset`, durably. An offset below the first segment empties the log
-    /// and lets it begin there. A batch that holds `offset` goes as a whole.
+    /// and lets it begin there. A batch that holds `offset` goes as a whole. An epoch without a record goes in any
+    /// case: it is that of a leader who wrote nothing, and the next leader need not know it.
     pub fn truncate_to(&mut self, offset: i64) -> Result<(), Error> {
         self.change(|log| match offset {
-            _ if offset >= log.log_end_offset => Ok(()),
+            _ if offset >= log.log_end_offset => {
+                log.epochs_changed |= log.epochs.truncate_from_end(log.log_end_offset);
+                Ok(())
+            }
             _ if offset < log.segments[0].base_offset => log.empty_at(offset),
             _ => log.cut_at(offset),
         })

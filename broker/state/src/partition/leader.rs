@@ -144,6 +144,11 @@ impl Leader {
         self.isr.committed()
     }
 
+    /// Everybody whom the high watermark waits for.
+    pub fn maximal_isr(&self) -> impl Iterator<Item = i32> {
+        self.isr.maximal()
+    }
+
     /// Our log grew to `log_end_offset`.
     pub fn appended(&mut self, log_end_offset: i64, now_ms: i64) -> Effects {
         debug_assert!(

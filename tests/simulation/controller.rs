@@ -1,0 +1,247 @@
+//! One controller that never fails: the shipped decisions, their records applied at once and sent late.
+//!
+//! That the quorum behind it agrees is proved elsewhere; here it matters what is decided and in which order brokers
+//! learn of it. It does what the shipped writer does around a decision: sessions, and what only the active controller
+//! knows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use milena_protocol::ErrorCode;
+use milena_protocol::types::Uuid;
+use milena_state::config::broker::Settings;
+use milena_state::metadata::brokers::{Registered, Sessions};
+use milena_state::metadata::features::{ELIGIBLE_LEADER_REPLICAS, FeatureUpdate, UpdateFeatures, UpdateKind};
+use milena_state::metadata::partitions::{ElectLeaders, Election};
+use milena_state::metadata::producer_ids::AllocateProducerIds;
+use milena_state::metadata::topics::{CreateTopics, NewTopic};
+use milena_state::metadata::{Applied, Command, Context, Delta, Image, Partition, Record, Reply, decide};
+
+use crate::message::{Entry, Message, Node};
+use crate::parameters::Parameters;
+use crate::random::Random;
+
+pub const TOPIC: &str = "t";
+pub const TOPIC_ID: Uuid = Uuid::from_u128(0x7000_0000_0000_0000_0000_0000_0000_0042);
+
+/// Entries in one answer to a broker that follows.
+const ENTRIES_MAX: usize = 3;
+
+#[derive(Debug)]
+pub struct Controller {
+    pub image: Image,
+    entries: Vec<Arc<Entry>>,
+    settings: Settings,
+    sessions: Sessions,
+    session_timeout_ms: i64,
+    /// Index at which each broker's controlled shutdown began.
+    leaving_since: BTreeMap<i32, i64>,
+    /// Brokers that wait for an entry behind the index.
+    parked: BTreeMap<i32, i64>,
+    brokers: i32,
+    topic: CreateTopics,
+    random: Random,
+}
+
+/// A change of the image, for the oracle.
+#[derive(Debug)]
+pub struct Change {
+    pub before: Image,
+    pub command: Command,
+    pub entry: Arc<Entry>,
+}
+
+/// What comes of a message: changes to look at, and messages to send.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub changes: Vec<Change>,
+    pub sends: Vec<(Node, Message)>,
+}
+
+impl Controller {
+    pub fn new(parameters: &Parameters, mut random: Random) -> Self {
+        let mut controller = Self {
+            image: Image::default(),
+            entries: Vec::new(),
+            settings: Settings::own_defaults(),
+            sessions: Sessions::default(),
+            session_timeout_ms: parameters.session_timeout_ms,
+            leaving_since: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            brokers: parameters.brokers,
+            topic: topic(parameters, &mut random),
+            random: random.fork(),
+        };
+        controller.run(Command::Bootstrap, 0, &mut Outcome::default());
+        if !parameters.eligible_leader_replicas {
+            let off = FeatureUpdate {
+                name: ELIGIBLE_LEADER_REPLICAS.to_owned(),
+                level: 0,
+                kind: Some(UpdateKind::SafeDowngrade),
+            };
+            let update = UpdateFeatures { updates: vec![off], validate_only: false };
+            controller.run(Command::UpdateFeatures(update), 0, &mut Outcome::default());
+        }
+        controller
+    }
+
+    pub fn partition(&self, index: i32) -> Option<&Arc<Partition>> {
+        self.image.partition(TOPIC_ID, index)
+    }
+
+    /// The topic comes once all its brokers live, and stays for the whole run.
+    fn create_topic(&mut self, now_ms: i64, outcome: &mut Outcome) {
+        if self.image.topic(TOPIC_ID).is_some() || !(1..=self.brokers).all(|id| self.image.is_active(id)) {
+            return;
+        }
+        let Reply::CreateTopics(topics) =
+            self.run(Command::CreateTopics(self.topic.clone()), now_ms, outcome)
+        else {
+            unreachable!("a reply has the name of its command")
+        };
+        assert!(topics.iter().all(|topic| topic.result.is_ok()), "{topics:?}");
+    }
+
+    pub fn receive(&mut self, from: Node, message: Message, now_ms: i64) -> Outcome {
+        let mut outcome = Outcome::default();
+        let answer = match message {
+            Message::Register(mut command) => {
+                let (id, incarnation_id) = (command.broker_id, command.incarnation_id);
+                command.session_is_live = self.sessions.is_live(id, self.session_timeout_ms, now_ms);
+                let reply = self.run(Command::RegisterBroker(command), now_ms, &mut outcome);
+                Message::Registered(incarnation_id, self.registered(id, reply, now_ms))
+            }
+            Message::Heartbeat(mut command) => {
+                let id = command.broker_id;
+                self.sessions.touch(id, command.broker_epoch, command.current_metadata_offset, now_ms);
+                let since = self.leaving_since.get(&id);
+                command.others_caught_up =
+                    since.is_some_and(|index| self.sessions.all_reached(&self.image, id, *index));
+                let (leaves, broker_epoch) = (command.want_shut_down, command.broker_epoch);
+                let Reply::BrokerHeartbeat(reply) =
+                    self.run(Command::BrokerHeartbeat(command), now_ms, &mut outcome)
+                else {
+                    unreachable!("a reply has the name of its command")
+                };
+                if leaves {
+                    self.leaving_since.entry(id).or_insert(self.image.applied().index);
+                }
+                Message::HeartbeatAnswer(broker_epoch, reply.map_err(|error| error.code))
+            }
+            Message::AlterPartition(request, command) => {
+                let Reply::AlterPartition(reply) =
+                    self.run(Command::AlterPartition(command), now_ms, &mut outcome)
+                else {
+                    unreachable!("a reply has the name of its command")
+                };
+                Message::AlteredPartition(request, reply.map_err(|error| error.code))
+            }
+            Message::AllocateProducerIds { broker_id, broker_epoch } => {
+                let command = Command::AllocateProducerIds(AllocateProducerIds { broker_id, broker_epoch });
+                self.run(command, now_ms, &mut outcome);
+                Message::ProducerIds
+            }
+            Message::FollowMetadata { applied } => {
+                if let Node::Broker(id) = from {
+                    self.parked.insert(id, applied);
+                }
+                self.serve_followers(&mut outcome);
+                return outcome;
+            }
+            other => unreachable!("no message for a controller: {other:?}"),
+        };
+        outcome.sends.push((from, answer));
+        self.serve_followers(&mut outcome);
+        outcome
+    }
+
+    /// Fences brokers that were not heard of, one at a time.
+    pub fn tick(&mut self, now_ms: i64) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.create_topic(now_ms, &mut outcome);
+        for fence in self.sessions.expired(&self.image, self.session_timeout_ms, now_ms) {
+            self.run(Command::FenceBroker(fence), now_ms, &mut outcome);
+        }
+        self.serve_followers(&mut outcome);
+        outcome
+    }
+
+    /// An administrator moves leaderships to where they belong.
+    pub fn elect_preferred(&mut self, now_ms: i64) -> Outcome {
+        let mut outcome = Outcome::default();
+        let command = ElectLeaders { election: Election::Preferred, partitions: None };
+        self.run(Command::ElectLeaders(command), now_ms, &mut outcome);
+        self.serve_followers(&mut outcome);
+        outcome
+    }
+
+    fn registered(&mut self, id: i32, reply: Reply, now_ms: i64) -> Result<i64, ErrorCode> {
+        let Reply::RegisterBroker(reply) = reply else { unreachable!("a reply has the name of its command") };
+        let registered: Registered = reply.map_err(|error| error.code)?;
+        let epoch = registered.epoch_at(self.image.applied().index);
+        self.sessions.touch(id, epoch, -1, now_ms);
+        self.leaving_since.remove(&id);
+        Ok(epoch)
+    }
+
+    fn run(&mut self, command: Command, now_ms: i64, outcome: &mut Outcome) -> Reply {
+        let context = Context { now_ms, settings: &self.settings };
+        let decision = decide(&self.image, &command, context);
+        if !decision.records.is_empty() {
+            let before = self.image.clone();
+            let entry = self.apply(decision.records);
+            outcome.changes.push(Change { before, command, entry });
+        }
+        decision.reply
+    }
+
+    fn apply(&mut self, records: Vec<Record>) -> Arc<Entry> {
+        let index = self.image.applied().index + 1;
+        let fits = self.image.apply_entry(Applied { index, term: 1 }, &records, &mut Delta::default());
+        assert_eq!(fits, Ok(()), "decided records fit");
+        let entry = Arc::new(Entry { index, records });
+        self.entries.push(entry.clone());
+        entry
+    }
+
+    fn serve_followers(&mut self, outcome: &mut Outcome) {
+        let last = self.image.applied().index;
+        let behind: Vec<(i32, i64)> =
+            self.parked.iter().filter(|(_, applied)| **applied < last).map(|(id, at)| (*id, *at)).collect();
+        for (id, applied) in behind {
+            self.parked.remove(&id);
+            let message = if applied == 0 && self.random.coin() {
+                Message::MetadataSnapshot(Box::new(self.image.clone()))
+            } else {
+                let from = applied as usize;
+                let upto =
+                    (from + 1 + self.random.below(ENTRIES_MAX as u64) as usize).min(self.entries.len());
+                Message::Metadata(self.entries[from..upto].to_vec())
+            };
+            outcome.sends.push((Node::Broker(id), message));
+        }
+    }
+}
+
+/// The topic of the run, with as many replicas as its parameters say, from any broker on.
+fn topic(parameters: &Parameters, random: &mut Random) -> CreateTopics {
+    let mut assignments = Vec::new();
+    for partition in 0..parameters.partitions {
+        let first = random.below(parameters.brokers as u64) as i32;
+        let nth = |at: i32| 1 + (first + at) % parameters.brokers;
+        assignments.push((partition, (0..parameters.replication_factor as i32).map(nth).collect()));
+    }
+    let configs = vec![
+        ("min.insync.replicas".to_owned(), Some(parameters.min_isr.to_string())),
+        ("unclean.leader.election.enable".to_owned(), Some(parameters.unclean_election.to_string())),
+    ];
+    let new = NewTopic {
+        name: TOPIC.to_owned(),
+        topic_id: TOPIC_ID,
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments,
+        configs,
+    };
+    CreateTopics { topics: vec![new], validate_only: false }
+}
