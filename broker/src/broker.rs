@@ -1,6 +1,9 @@
 //! The whole broker as a value: started from settings, stopped in order, used by `main` and by tests.
 
+mod controllers;
+
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,8 +28,9 @@ use crate::coordinator::Coordinators;
 use crate::error::StartError;
 use crate::health::Health;
 use crate::lag::{self, Lags};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Outside};
 use crate::metadata::Metadata;
+use crate::metadata::served::Images;
 use crate::metrics::Metrics;
 use crate::partition::{Directories, Table};
 use crate::quota::Quotas;
@@ -37,6 +41,7 @@ use crate::server::listener::{Acceptor, Listener, SocketOptions};
 use crate::server::reactor::{self, Reactors};
 use crate::server::session::Sessions;
 use crate::system;
+use controllers::Controllers;
 
 /// Raft, timers, retention and HTTP need little; the data path does not run here.
 const BACKGROUND_THREADS: usize = 2;
@@ -54,10 +59,13 @@ pub struct Node {
     pub metadata: Arc<Metadata>,
     pub partitions: Arc<Table>,
     pub directories: Arc<Directories>,
-    pub quorum: Quorum,
+    /// The member of the quorum in this process; none in a broker that is no controller.
+    pub quorum: Option<Quorum>,
     pub controller: Client,
     pub cluster_id: Arc<str>,
     pub fetch_sessions: Sessions,
+    /// Of the metadata, for brokers that read them from this controller.
+    pub images: Images,
     pub quotas: Arc<Quotas>,
     pub producer_ids: Arc<ProducerIds>,
     pub groups: Arc<Coordinators>,
@@ -68,6 +76,28 @@ pub struct Node {
 }
 
 impl Node {
+    /// Up to where the metadata is committed and applied in this controller; −1 in a process that is none.
+    pub fn committed_index(&self) -> i64 {
+        self.quorum.as_ref().map_or(-1, |quorum| quorum.state().image.applied().index)
+    }
+
+    /// Whether this incarnation of a broker is registered, as far as is committed.
+    pub fn is_registered(&self, broker_id: i32, broker_epoch: i64) -> bool {
+        let committed = self.quorum.as_ref().map(|quorum| quorum.state().image);
+        let image = committed.unwrap_or_else(|| self.metadata.image_arc());
+        image.broker(broker_id).is_some_and(|broker| broker.broker_epoch == broker_epoch)
+    }
+
+    /// Whom clients are told to be the controller: every broker passes on what only the controller decides, and ours is
+    /// as good as any while it is one that clients are sent to. −1 when there is none.
+    pub fn stand_in_controller(&self, image: &Image) -> i32 {
+        if image.is_active(self.settings.node_id) {
+            return self.settings.node_id;
+        }
+        let mut brokers = image.brokers().filter(|broker| broker.is_active());
+        brokers.next().map_or(-1, |broker| broker.broker_id)
+    }
+
     /// What acts on the configs of `image` below a topic's or a group's own.
     pub fn config_layers<'a>(&'a self, image: &'a Image) -> Layers<'a> {
         Layers {
@@ -88,6 +118,7 @@ pub struct Broker {
     lags: JoinHandle<()>,
     acceptors: Vec<JoinHandle<()>>,
     reactors: Arc<Reactors>,
+    controllers: Controllers,
     lifecycle: Lifecycle,
     background: Runtime,
 }
@@ -126,40 +157,24 @@ impl Broker {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
-        let fetch_session_slots = settings.fetch_session_slots;
         let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new());
-        let starting = Lifecycle::start_on(files, Arc::clone(&settings), Arc::clone(&metrics));
-        let lifecycle = background.block_on(starting)?;
-        let node = Arc::new(Node {
-            settings,
-            metadata: Arc::clone(lifecycle.metadata()),
-            partitions: Arc::clone(lifecycle.partitions()),
-            directories: Arc::clone(lifecycle.directories()),
-            quorum: lifecycle.quorum().clone(),
-            controller: lifecycle.controller().clone(),
-            cluster_id: lifecycle.cluster_id().into(),
-            fetch_sessions: Sessions::new(fetch_session_slots, Arc::clone(&metrics)),
-            quotas: Arc::clone(lifecycle.quotas()),
-            producer_ids: Arc::clone(lifecycle.producer_ids()),
-            lags: Lags::default(),
-            groups: Arc::clone(lifecycle.groups()),
-            metrics,
-            background: background.handle().clone(),
-        });
-        let limits = Arc::new(limits);
-        let acceptor = Acceptor {
-            reactors: Arc::new(spawn_reactors(&node, &limits)?),
-            connections: Arc::clone(node.quotas.connections()),
-            held_back: HeldBack::default(),
-            metrics: Arc::clone(&node.metrics),
-        };
-        acceptor.connections.allow(Bounds { per_ip_overrides: overrides, ..limits.connections.clone() });
-        background.spawn(Arc::clone(&acceptor.connections).resolve_ip_rates());
+        let controllers = listeners.controllers.iter().map(Listener::copy).collect::<io::Result<_>>();
+        let controllers = controllers.map_err(StartError::Thread)?;
+        let outside = Outside { controllers, ..Outside::alone(files) };
+        let opening = Lifecycle::open(outside, Arc::clone(&settings), Arc::clone(&metrics));
+        let lifecycle = background.block_on(opening)?;
+        let node = Arc::new(node(&lifecycle, settings, metrics, background.handle()));
+        // From here on others may find in this process the leader that they, and we, wait for.
+        let addresses = listeners.addresses();
+        let controllers = Controllers::start(&node, listeners.controllers, &background)?;
+        let connections = Arc::clone(node.quotas.connections());
+        connections.allow(Bounds { per_ip_overrides: overrides, ..limits.connections.clone() });
+        background.spawn(Arc::clone(&connections).resolve_ip_rates());
         background.spawn(follow_limits(
             lifecycle.in_force(),
             Arc::clone(&node.settings),
-            Arc::clone(&acceptor.connections),
+            Arc::clone(&connections),
             descriptors,
         ));
         let stopping = Arc::new(AtomicBool::new(false));
@@ -168,24 +183,27 @@ impl Broker {
         if let Some((listener, _)) = http {
             let admin = Admin {
                 node: Arc::clone(&node),
-                connections: Arc::clone(&acceptor.connections),
-                health: Health {
-                    node_id: node.settings.node_id,
-                    quorum: lifecycle.quorum().clone(),
-                    metadata: Arc::clone(&node.metadata),
-                    directories: Arc::clone(lifecycle.directories()),
-                    stopping: Arc::clone(&stopping),
-                },
+                connections: Arc::clone(&connections),
+                health: health(&node, &stopping),
             };
             background.spawn(admin::serve(listener, admin, http_stopped));
         }
+        let lifecycle = background.block_on(lifecycle.join())?;
+        let acceptor = Acceptor {
+            reactors: Arc::new(spawn_reactors(&node, &Arc::new(limits))?),
+            connections,
+            held_back: HeldBack::default(),
+            metrics: Arc::clone(&node.metrics),
+        };
         Ok(Self {
-            addresses: listeners.iter().map(|bound| (Arc::clone(bound.name()), bound.address())).collect(),
+            addresses,
             acceptors: listeners
+                .clients
                 .into_iter()
                 .map(|listener| background.spawn(listener.accept(acceptor.clone())))
                 .collect(),
             reactors: acceptor.reactors,
+            controllers,
             lags: background.spawn(lag::run(Arc::clone(&node))),
             node,
             http_address,
@@ -205,7 +223,7 @@ impl Broker {
         &self.addresses
     }
 
-    /// Address of the first listener.
+    /// Address of the first listener, of one for clients when there is any.
     pub fn address(&self) -> SocketAddr {
         self.addresses[0].1
     }
@@ -230,11 +248,17 @@ impl Broker {
         self.background.handle()
     }
 
-    /// Stops in order: no new connections, requests in flight answered, partitions flushed and closed.
+    /// Stops in order: leaderships handed over, no new connections, requests in flight answered, partitions flushed and
+    /// closed, the quorum left.
     pub fn stop(self) {
-        let Self { stopping, stop_http, lags, acceptors, reactors, lifecycle, background, node, .. } = self;
+        let Self { stopping, stop_http, lags, acceptors, reactors, controllers, background, node, .. } = self;
+        let mut lifecycle = self.lifecycle;
         stopping.store(true, Ordering::Relaxed);
         background.block_on(async {
+            // With nobody to take over, those in flight are better answered by us first.
+            if lifecycle.has_company() {
+                lifecycle.leave().await;
+            }
             for acceptor in acceptors.into_iter().chain([lags]) {
                 acceptor.abort();
                 // Cancelled, as was just asked for.
@@ -247,9 +271,46 @@ impl Broker {
             reactors.stop();
         }
         background.block_on(lifecycle.stop());
+        controllers.stop(&background);
         let _ = stop_http.send(());
         drop(node);
         background.shutdown_timeout(BACKGROUND_STOP_TIME_MAX);
+    }
+}
+
+fn node(
+    lifecycle: &Lifecycle,
+    settings: Arc<Settings>,
+    metrics: Arc<Metrics>,
+    background: &tokio::runtime::Handle,
+) -> Node {
+    Node {
+        fetch_sessions: Sessions::new(settings.fetch_session_slots, Arc::clone(&metrics)),
+        settings,
+        metadata: Arc::clone(lifecycle.metadata()),
+        partitions: Arc::clone(lifecycle.partitions()),
+        directories: Arc::clone(lifecycle.directories()),
+        quorum: lifecycle.quorum().cloned(),
+        controller: lifecycle.controller().clone(),
+        cluster_id: lifecycle.cluster_id().into(),
+        images: Images::default(),
+        quotas: Arc::clone(lifecycle.quotas()),
+        producer_ids: Arc::clone(lifecycle.producer_ids()),
+        lags: Lags::default(),
+        groups: Arc::clone(lifecycle.groups()),
+        metrics,
+        background: background.clone(),
+    }
+}
+
+fn health(node: &Arc<Node>, stopping: &Arc<AtomicBool>) -> Health {
+    Health {
+        node_id: node.settings.node_id,
+        is_broker: node.settings.quorum.roles.broker,
+        quorum: node.quorum.clone(),
+        metadata: Arc::clone(&node.metadata),
+        directories: Arc::clone(&node.directories),
+        stopping: Arc::clone(stopping),
     }
 }
 
@@ -293,28 +354,54 @@ fn resolve_overrides(settings: &Settings) -> Result<BTreeMap<IpAddr, usize>, Sta
     Ok(addresses)
 }
 
-/// Binds the client listeners and writes the ports that the system chose into the advertised ones.
-fn bind(settings: &mut Settings) -> Result<Vec<Listener>, StartError> {
+/// The sockets of this process.
+struct Listeners {
+    clients: Vec<Listener>,
+    controllers: Vec<Listener>,
+}
+
+impl Listeners {
+    /// Those of clients first.
+    fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        let all = self.clients.iter().chain(&self.controllers);
+        all.map(|bound| (Arc::clone(bound.name()), bound.address())).collect()
+    }
+}
+
+/// Binds all listeners and writes the ports that the system chose into the advertised ones.
+fn bind(settings: &mut Settings) -> Result<Listeners, StartError> {
     let options = SocketOptions {
         backlog: settings.socket_listen_backlog_size,
         receive_buffer_bytes: settings.socket_receive_buffer_bytes,
         send_buffer_bytes: settings.socket_send_buffer_bytes,
     };
-    let mut bound = Vec::with_capacity(settings.listeners.len());
-    for listener in &mut settings.listeners {
+    let clients = bind_all(&mut settings.listeners, &mut settings.advertised_listeners, options)?;
+    let controllers =
+        bind_all(&mut settings.controller_listeners, &mut settings.advertised_controllers, options)?;
+    let controllers = controllers.into_iter().map(Listener::for_controllers).collect();
+    Ok(Listeners { clients, controllers })
+}
+
+fn bind_all(
+    listeners: &mut [Advertised],
+    advertised: &mut [Advertised],
+    options: SocketOptions,
+) -> Result<Vec<Listener>, StartError> {
+    let mut bound = Vec::with_capacity(listeners.len());
+    for listener in listeners {
         let socket =
             Listener::bind(&listener.name, &listener.host, listener.port, options).map_err(|source| {
                 StartError::Listen { property: "listeners", address: listener.to_string(), source }
             })?;
         listener.port = socket.address().port();
-        for advertised in &mut settings.advertised_listeners {
+        for advertised in advertised.iter_mut() {
             if advertised.name == listener.name && advertised.port == 0 {
                 advertised.port = listener.port;
             }
         }
         bound.push(socket);
     }
-    name_hosts(&mut settings.advertised_listeners)?;
+    name_hosts(advertised)?;
     Ok(bound)
 }
 
@@ -345,7 +432,9 @@ fn spawn_reactors(node: &Arc<Node>, limits: &Arc<Limits>) -> Result<Reactors, St
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let count = node.settings.num_network_threads.unwrap_or(cores);
     let budget = limits.in_flight_bytes_max.map(|bytes| Arc::new(Budget::new(bytes)));
-    let spawn = |index| reactor::spawn(index, Arc::clone(node), Arc::clone(limits), budget.clone());
+    let spawn = |index: usize| {
+        reactor::spawn(&index.to_string(), Arc::clone(node), Arc::clone(limits), budget.clone())
+    };
     let reactors = (0..count).map(spawn).collect::<std::io::Result<_>>().map_err(StartError::Thread)?;
     Ok(Reactors::new(reactors))
 }

@@ -13,7 +13,10 @@ use crate::partition::directories::Directories;
 #[derive(Clone)]
 pub struct Health {
     pub node_id: i32,
-    pub quorum: Quorum,
+    /// None in a process that is no controller.
+    pub quorum: Option<Quorum>,
+    /// Whether this process is a broker, which can be fenced.
+    pub is_broker: bool,
     pub metadata: Arc<Metadata>,
     pub directories: Arc<Directories>,
     pub stopping: Arc<AtomicBool>,
@@ -29,7 +32,7 @@ pub struct Signs {
     pub metadata_is_followed: bool,
     /// At least one directory can hold partitions.
     pub has_usable_directory: bool,
-    /// Registered and not fenced.
+    /// Registered and not fenced, or no broker at all.
     pub is_active: bool,
 }
 
@@ -37,10 +40,10 @@ impl Health {
     pub fn signs(&self) -> Signs {
         Signs {
             is_stopping: self.stopping.load(Ordering::Relaxed),
-            quorum_runs: self.quorum.stopped().is_none(),
+            quorum_runs: self.quorum.as_ref().is_none_or(|quorum| quorum.stopped().is_none()),
             metadata_is_followed: self.metadata.is_followed(),
             has_usable_directory: self.directories.has_usable(),
-            is_active: self.metadata.image().broker(self.node_id).is_some_and(|broker| broker.is_active()),
+            is_active: !self.is_broker || self.metadata.image().is_active(self.node_id),
         }
     }
 }

@@ -55,7 +55,7 @@ fn the_image_is_rebuilt_from_a_snapshot_and_the_log_behind_it() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let node = Node::start(directory.path());
     node.create("in-snapshot", &[("retention.ms", "12345")]);
-    node.run(node.lifecycle.quorum().snapshot()).expect("asked for");
+    node.run(node.lifecycle.quorum().expect("a controller").snapshot()).expect("asked for");
     let log = directory.path().join(LOG_NAME);
     let is_checkpoint =
         |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".checkpoint");
@@ -174,7 +174,7 @@ fn the_controller_survives_a_request_larger_than_its_log_takes() {
     assert_eq!(node.partition("padded-7").settings().retention_ms, Some(60_000));
     node.create("after", &[]);
     node.produce("after", "a");
-    assert_eq!(node.lifecycle.quorum().stopped(), None);
+    assert_eq!(node.lifecycle.quorum().and_then(|quorum| quorum.stopped()), None);
     node.stop();
 }
 
@@ -194,7 +194,7 @@ fn only_a_complete_image_sets_partitions_aside() {
     other.stop();
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     let publisher = |table: &Arc<Table>| {
-        let (directories, _) = open_directories(&settings, Arc::new(RealFiles)).expect("opens");
+        let (directories, _) = open_directories(&settings, None, Arc::new(RealFiles)).expect("opens");
         let (table, groups) = (Arc::clone(table), Arc::clone(&groups));
         let quotas = Arc::new(Quotas::new(&settings));
         Publisher::new(Arc::clone(&settings), new_id(), table, Arc::new(directories), groups, quotas)

@@ -12,6 +12,7 @@ use milena_broker::error::StartError;
 use milena_broker::shutdown::Signals;
 use milena_broker::{config, telemetry};
 use milena_state::config::broker::Settings;
+use milena_state::config::quorum::Roles;
 
 /// Small requests allocate and free small pieces: mimalloc does that faster than the system's allocator.
 #[global_allocator]
@@ -89,21 +90,36 @@ fn run(arguments: &Arguments) -> Result<(), StartError> {
 /// What a new user wants to know.
 fn banner(broker: &Broker) -> String {
     let settings: &Settings = &broker.node().settings;
-    let listeners = settings.listeners.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let all = settings.listeners.iter().chain(&settings.controller_listeners);
+    let listeners = all.map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let dirs = settings.log_dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ");
     let http = match broker.http_address() {
         Some(address) => format!("http://{address}/console, /metrics, /healthz, /readyz"),
         None => "off".to_owned(),
     };
-    let bootstrap = broker.bootstrap();
+    let roles = match settings.quorum.roles {
+        Roles { broker: true, controller: true } => "",
+        Roles { broker: true, controller: false } => ", broker",
+        Roles { broker: false, .. } => ", controller",
+    };
+    let try_it = match settings.quorum.roles.broker {
+        true => {
+            let bootstrap = broker.bootstrap();
+            format!(
+                "\n\
+                 Try it:\n  \
+                   echo hello | kcat -P -b {bootstrap} -t greetings\n  \
+                   kcat -C -b {bootstrap} -t greetings -e\n"
+            )
+        }
+        false => String::new(),
+    };
     format!(
-        "Milena {version}, node {node}\n  \
+        "Milena {version}, node {node}{roles}\n  \
            listens on  {listeners}\n  \
            data        {dirs}\n  \
-           HTTP        {http}\n\n\
-         Try it:\n  \
-           echo hello | kcat -P -b {bootstrap} -t greetings\n  \
-           kcat -C -b {bootstrap} -t greetings -e\n",
+           HTTP        {http}\n\
+         {try_it}",
         version = env!("CARGO_PKG_VERSION"),
         node = settings.node_id,
     )

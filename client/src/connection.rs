@@ -9,7 +9,7 @@ mod handshake;
 mod tasks;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::net::Dialer;
 
 pub use handshake::Versions;
-use tasks::{Outgoing, Sender};
+use tasks::{Closed, Outgoing, Sender};
 
 /// Requests that may wait for the socket; one more makes its sender wait.
 const QUEUE_REQUESTS_MAX: usize = 64;
@@ -44,7 +44,7 @@ pub struct Connection {
     queue: mpsc::Sender<Outgoing>,
     versions: Versions,
     next_correlation_id: AtomicI32,
-    closed: Arc<AtomicBool>,
+    closed: Arc<Closed>,
 }
 
 /// A response that is not decoded yet; decoding borrows from it.
@@ -70,7 +70,7 @@ impl Connection {
             }
         };
         let address: Arc<str> = address.into();
-        let closed = Arc::new(AtomicBool::new(false));
+        let closed = Arc::new(Closed::default());
         let (queue, outgoing) = mpsc::channel(QUEUE_REQUESTS_MAX);
         tasks::spawn(stream, outgoing, Arc::clone(&address), options.response_bytes_max, Arc::clone(&closed));
         let mut connection = Self {
@@ -96,7 +96,12 @@ impl Connection {
 
     /// Whether the socket is gone.
     pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closed.is_set()
+    }
+
+    /// Waits until the socket is gone.
+    pub async fn closed(&self) {
+        self.closed.wait().await;
     }
 
     /// The newest version of a request that both sides know, not above `at_most`.
@@ -162,7 +167,7 @@ impl Connection {
 
     /// Responses come in order, so one that is missing blocks all that follow: the connection is given up.
     fn too_late(&self, api: ApiKey, timeout: Duration) -> Error {
-        self.closed.store(true, Ordering::Release);
+        self.closed.set();
         Error::TimedOut {
             what: format!("{} on {}", api.name(), self.address),
             timeout_ms: timeout.as_millis() as u64,

@@ -63,6 +63,9 @@ pub struct Options {
     /// Seconds of load on a JVM before its rounds count
     #[arg(long, default_value = "30", value_parser = parse_seconds)]
     warm: Duration,
+    /// Of P1 and P2 only the cases whose title contains this
+    #[arg(long)]
+    case: Option<String>,
     /// Count rounds however busy the machine was
     #[arg(long)]
     noisy: bool,

@@ -56,6 +56,20 @@ pub struct Identity {
     pub directory_id: Uuid,
 }
 
+impl Identity {
+    /// Whose directory `path` is, without locking or opening it; `None` for one that is new or does not exist.
+    pub fn at(files: &dyn Files, path: &Path) -> Result<Option<Identity>, Error> {
+        let file = path.join(IDENTITY);
+        let unreadable = |reason: String| Error::Unreadable { file: file.clone(), reason };
+        let bytes = match files::read_file(files, &file, PROPERTIES_SIZE_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error.to_string())),
+        };
+        properties::parse_identity(&String::from_utf8_lossy(&bytes)).map(Some).map_err(unreadable)
+    }
+}
+
 /// One entry of `log.dirs`.
 #[derive(Debug)]
 pub struct Directory {

@@ -163,7 +163,7 @@ fn parse(text: &str, file: &str, messages: &mut Vec<Message>) {
     // The struct that fields of each depth belong to, as an index into the message's structs.
     let mut owners: Vec<usize> = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        if line.is_empty() || line.starts_with('#') {
+        if line.is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
         let indent = line.len() - line.trim_start().len();

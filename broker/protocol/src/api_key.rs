@@ -36,7 +36,13 @@ impl ApiKey {
     }
 
     pub fn info(self) -> &'static ApiInfo {
-        &APIS[self as usize]
+        let key = self as usize;
+        &APIS[if self.is_private() { key - PRIVATE_FROM as usize + PUBLIC_KEYS } else { key }]
+    }
+
+    /// Whether only Milena's own processes use it among each other: no client asks for it or is told of it.
+    pub const fn is_private(self) -> bool {
+        self as i16 >= PRIVATE_FROM
     }
 
     /// Kafka's name, such as `Produce`.
@@ -79,5 +85,20 @@ impl fmt::Display for ApiKey {
 impl From<ApiKey> for i16 {
     fn from(key: ApiKey) -> i16 {
         key as i16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_finds_its_own_row() {
+        for info in &APIS {
+            assert_eq!(info.key.info(), info);
+            assert_eq!(ApiKey::from_i16(info.key.as_i16()), Some(info.key));
+        }
+        assert_eq!(ApiKey::from_i16(PUBLIC_KEYS as i16), None);
+        assert!(ApiKey::RaftAppend.is_private() && !ApiKey::Vote.is_private());
     }
 }

@@ -40,7 +40,8 @@ fn defaults_are_kafkas() {
 #[test]
 fn golden_file_and_schema_have_the_same_messages_and_versions() {
     let golden: BTreeSet<_> = golden().into_iter().map(|line| (line.name, line.version)).collect();
-    let ours = entries().into_iter().flat_map(|entry| {
+    let kafkas = entries().into_iter().filter(|entry| !entry.is_private);
+    let ours = kafkas.flat_map(|entry| {
         let name = entry.name;
         entry.versions.map(move |version| (name.to_owned(), version))
     });

@@ -1,6 +1,6 @@
 //! ApiVersions (key 18), versions 0–4.
 //!
-//! Names exactly the rows of the route table. A request in a version that we do not serve is answered in
+//! Names exactly the rows of the route table that are served on the listener. A request in a version that we do not serve is answered in
 //! version 0 with UNSUPPORTED_VERSION and our range for this one API, whatever its body was, so that a newer
 //! client can ask again in a version that both speak.
 //!
@@ -30,7 +30,11 @@ pub async fn handle(cx: &RequestContext, request: ApiVersionsRequest<'_>) -> Rep
     let supported = features::supported();
     let image = cx.node.metadata.image();
     cx.reply(&ApiVersionsResponse {
-        api_keys: ROUTES.iter().map(advertised).collect(),
+        api_keys: ROUTES
+            .iter()
+            .filter(|route| route.scope.includes(cx.peer.audience))
+            .map(advertised)
+            .collect(),
         supported_features: supported
             .iter()
             .filter(|f| cx.version >= 4 || f.min > 0)

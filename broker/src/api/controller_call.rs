@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use milena_protocol::{ApiKey, ErrorCode};
 use milena_state::metadata::command::ApiError;
+use milena_state::metadata::configs::ANY_RECEIVER;
 use milena_state::metadata::{Command, Reply};
 
-use crate::controller::SubmitError;
 use crate::controller::client::SUBMIT_TIMEOUT;
+use crate::controller::{Committed, SubmitError};
 use crate::server::RequestContext;
 
 /// The longest that a request may make us wait, whatever it says.
@@ -32,15 +33,31 @@ pub async fn decide_soon(cx: &RequestContext, command: Command) -> Result<Reply,
 
 async fn decide_within(cx: &RequestContext, command: Command, timeout: Duration) -> Result<Reply, ErrorCode> {
     let deadline = tokio::time::Instant::now() + timeout;
-    let committed = cx.node.controller.submit_within(command, timeout).await;
+    // Requests are passed on whole before they come here, so that a command of a client is never sent on by itself.
+    let committed = cx.node.controller.submit_here(command, timeout).await;
     let committed = committed.map_err(|error| refused(cx, error))?;
     let _ = tokio::time::timeout_at(deadline, cx.node.metadata.reached(committed.index)).await;
     Ok(committed.reply)
 }
 
+/// Has a command of another node decided by this one, or says that this one is not the active controller.
+pub async fn decide_here(cx: &RequestContext, command: Command) -> Result<Committed, ErrorCode> {
+    cx.node.controller.submit_here(command, SUBMIT_TIMEOUT).await.map_err(SubmitError::code)
+}
+
+/// The broker that the client asked, whose configuration it may change through it.
+pub fn receiver(cx: &RequestContext) -> i32 {
+    // Which broker passed a request on is not told, and its client is where it wants to be.
+    if cx.peer.asked_elsewhere() { ANY_RECEIVER } else { cx.node.settings.node_id }
+}
+
 /// The answer when the controller took no decision.
 fn refused(cx: &RequestContext, error: SubmitError) -> ErrorCode {
     match error {
+        SubmitError::NotController => {
+            cx.not_controller();
+            error.code()
+        }
         SubmitError::Overloaded if !knows_throttling(cx.api, cx.version) => ErrorCode::RequestTimedOut,
         _ => error.code(),
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::incremental_alter_configs_request::{
-    AlterConfigsResource, IncrementalAlterConfigsRequest,
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use milena_protocol::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
@@ -18,13 +18,22 @@ use milena_state::metadata::command::ApiError;
 use milena_state::metadata::configs::{Asked, Change, IncrementalAlterConfigs};
 use milena_state::metadata::{Command, Reply as Decided};
 
-use super::broker_loggers;
 use super::controller_call::{self, Refusal};
-use crate::server::{Reply, RequestContext};
+use super::{Audience, broker_loggers};
+use crate::controller::remote::opened;
+use crate::server::{Reply, RequestContext, forward};
 
 pub async fn handle(cx: &RequestContext, request: IncrementalAlterConfigsRequest<'_>) -> Reply {
     let asked: Vec<_> = request.resources.iter().map(asked).collect();
-    let outcomes = match asked.iter().any(|one| broker_loggers::is_about_loggers(one.resource_type)) {
+    let has_loggers = asked.iter().any(|one| broker_loggers::is_about_loggers(one.resource_type));
+    if !has_loggers
+        && cx.peer.audience == Audience::Clients
+        && forward::is_elsewhere(cx)
+        && let Some(reply) = forward::pass_on(cx).await
+    {
+        return reply;
+    }
+    let outcomes = match has_loggers {
         true => with_loggers(cx, asked, request.validate_only).await,
         false => by_controller(cx, asked, request.validate_only).await,
     };
@@ -54,7 +63,11 @@ async fn with_loggers(cx: &RequestContext, asked: Vec<Asked<Change>>, validate_o
         false => Refusal::of(broker_loggers::alter(node_id, one, validate_only)),
     });
     let mut changed = changed.collect::<Vec<_>>().into_iter();
-    let decided = if others.is_empty() { Vec::new() } else { by_controller(cx, others, validate_only).await };
+    let decided = match () {
+        () if others.is_empty() => Vec::new(),
+        () if forward::is_elsewhere(cx) => elsewhere(cx, others, validate_only).await,
+        () => by_controller(cx, others, validate_only).await,
+    };
     let mut decided = decided.into_iter();
     order.into_iter().filter_map(|ours| if ours { changed.next() } else { decided.next() }).collect()
 }
@@ -65,13 +78,43 @@ async fn by_controller(
     validate_only: bool,
 ) -> Vec<Refusal> {
     let count = resources.len();
-    let receiver = cx.node.settings.node_id;
+    let receiver = controller_call::receiver(cx);
     let command =
         Command::IncrementalAlterConfigs(IncrementalAlterConfigs { resources, validate_only, receiver });
     match controller_call::decide_soon(cx, command).await {
         Ok(Decided::IncrementalAlterConfigs(outcomes)) => outcomes.into_iter().map(Refusal::of).collect(),
         Ok(_) => Refusal::same(ErrorCode::UnknownServerError, count),
         Err(error) => Refusal::same(error, count),
+    }
+}
+
+/// The others alone, by a request of our own that is passed on.
+async fn elsewhere(cx: &RequestContext, others: Vec<Asked<Change>>, validate_only: bool) -> Vec<Refusal> {
+    let count = others.len();
+    let resources = others.iter().map(resource).collect();
+    let request = IncrementalAlterConfigsRequest { resources, validate_only };
+    let Some(answered) = forward::pass_on_own(cx, &request).await else {
+        return Refusal::same(ErrorCode::NotController, count);
+    };
+    let response = opened::<IncrementalAlterConfigsResponse<'_>>(&answered, cx.api, cx.version);
+    let Ok(response) = response else { return Refusal::same(ErrorCode::UnknownServerError, count) };
+    let refusals = response.responses.iter().map(|one| Refusal {
+        code: ErrorCode::from_i16(one.error_code).unwrap_or(ErrorCode::UnknownServerError),
+        message: one.error_message.as_deref().map(str::to_owned),
+    });
+    refusals.collect()
+}
+
+fn resource(asked: &Asked<Change>) -> AlterConfigsResource<'_> {
+    let configs = asked.changes.iter().map(|change| AlterableConfig {
+        name: change.name.as_str().into(),
+        config_operation: change.operation,
+        value: change.value.as_deref().map(Into::into),
+    });
+    AlterConfigsResource {
+        resource_type: asked.resource_type,
+        resource_name: asked.name.as_str().into(),
+        configs: configs.collect(),
     }
 }
 

@@ -96,9 +96,7 @@ fn respond<'a>(
     MetadataResponse {
         brokers: brokers(image, listener),
         cluster_id: Some((&*cx.node.cluster_id).into()),
-        // With one node it is the controller too. Asked for something that only the controller does, a broker that
-        // is not answers NOT_CONTROLLER.
-        controller_id: cx.node.settings.node_id,
+        controller_id: cx.node.stand_in_controller(image),
         topics,
         cluster_authorized_operations: authorized_operations::on_cluster(
             request.include_cluster_authorized_operations,

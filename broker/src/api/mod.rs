@@ -24,12 +24,18 @@ use milena_protocol::{ApiKey, DecodeError, decode_start};
 
 use crate::server::{Reply, RequestContext};
 
+pub mod add_raft_voter;
+pub mod allocate_producer_ids;
 pub mod alter_client_quotas;
 pub mod alter_configs;
+pub mod alter_partition;
 pub mod api_versions;
 mod authorized_operations;
 mod auto_create;
+pub mod begin_cluster;
+pub mod broker_heartbeat;
 mod broker_loggers;
+pub mod broker_registration;
 mod client_host;
 mod controller_call;
 pub mod create_partitions;
@@ -41,12 +47,15 @@ pub mod delete_topics;
 pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_controller;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod envelope;
 pub mod fetch;
+pub mod fetch_metadata;
 pub mod find_coordinator;
 mod group_topics;
 pub mod heartbeat;
@@ -64,11 +73,18 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod raft_append;
+pub mod raft_snapshot;
+pub mod raft_transfer;
+pub mod raft_vote;
+pub mod remove_raft_voter;
 mod room;
 pub mod sync_group;
 mod topic_metadata;
 pub mod unregister_broker;
 pub mod update_features;
+pub mod update_raft_voter;
+mod voter_change;
 
 /// A handler at work. Fails when the body cannot be decoded.
 pub type Running = Pin<Box<dyn Future<Output = Result<Reply, DecodeError>>>>;
@@ -86,7 +102,46 @@ pub struct Route {
     /// of a connection one by one. Set where the answer may take minutes and changes what those behind it mean: a
     /// heartbeat that ran ahead of its member's join would report a rebalance that is over when the client reads of it.
     pub holds_the_line: bool,
+    /// On which listeners it is answered.
+    pub scope: Scope,
+    /// Only the active controller can answer it: whichever broker a client asks passes it on (KIP-590).
+    pub forwards: bool,
     pub run: fn(RequestContext) -> Running,
+}
+
+/// Who connects to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Clients, and brokers that replicate.
+    Clients,
+    /// Controllers and brokers that report to them, and tools that are pointed at a controller.
+    Controllers,
+}
+
+/// The listeners on which an API is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Clients,
+    Controllers,
+    Both,
+}
+
+impl Scope {
+    fn name(self) -> &'static str {
+        match self {
+            Scope::Clients => "clients",
+            Scope::Controllers => "controllers",
+            Scope::Both => "both",
+        }
+    }
+
+    pub const fn includes(self, audience: Audience) -> bool {
+        match self {
+            Scope::Clients => matches!(audience, Audience::Clients),
+            Scope::Controllers => matches!(audience, Audience::Controllers),
+            Scope::Both => true,
+        }
+    }
 }
 
 macro_rules! route {
@@ -96,6 +151,8 @@ macro_rules! route {
             versions: ($first, $last),
             advertised_first: $first,
             holds_the_line: false,
+            scope: Scope::Clients,
+            forwards: false,
             run: |cx| {
                 Box::pin(async move {
                     let request = decode_start(cx.body(), cx.version)?;
@@ -104,6 +161,21 @@ macro_rules! route {
             },
         }
     };
+}
+
+/// An API of which the active controller decides, whoever is asked.
+const fn decided(route: Route) -> Route {
+    Route { scope: Scope::Both, forwards: true, ..route }
+}
+
+/// An API that brokers and controllers answer for themselves.
+const fn both(route: Route) -> Route {
+    Route { scope: Scope::Both, ..route }
+}
+
+/// An API between controllers, or from brokers to them.
+const fn internal(route: Route) -> Route {
+    Route { scope: Scope::Controllers, ..route }
 }
 
 /// Every API that this broker serves, by ascending key. `docs/apis.md` is made from it.
@@ -121,32 +193,50 @@ pub static ROUTES: &[Route] = &[
     Route { holds_the_line: true, ..route!(SyncGroup, 0..=5, sync_group::handle) },
     route!(DescribeGroups, 0..=6, describe_groups::handle),
     route!(ListGroups, 0..=5, list_groups::handle),
-    route!(ApiVersions, 0..=4, api_versions::handle),
-    route!(CreateTopics, 2..=7, create_topics::handle),
-    route!(DeleteTopics, 1..=6, delete_topics::handle),
+    both(route!(ApiVersions, 0..=4, api_versions::handle)),
+    decided(route!(CreateTopics, 2..=7, create_topics::handle)),
+    decided(route!(DeleteTopics, 1..=6, delete_topics::handle)),
     route!(DeleteRecords, 0..=2, delete_records::handle),
     route!(InitProducerId, 0..=5, init_producer_id::handle),
     route!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
-    route!(DescribeConfigs, 1..=4, describe_configs::handle),
-    route!(AlterConfigs, 0..=2, alter_configs::handle),
+    both(route!(DescribeConfigs, 1..=4, describe_configs::handle)),
+    both(route!(AlterConfigs, 0..=2, alter_configs::handle)),
     route!(DescribeLogDirs, 1..=5, describe_log_dirs::handle),
-    route!(CreatePartitions, 0..=3, create_partitions::handle),
+    decided(route!(CreatePartitions, 0..=3, create_partitions::handle)),
     route!(DeleteGroups, 0..=2, delete_groups::handle),
-    route!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle),
+    both(route!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle)),
     route!(OffsetDelete, 0..=0, offset_delete::handle),
     route!(DescribeClientQuotas, 0..=1, describe_client_quotas::handle),
-    route!(AlterClientQuotas, 0..=1, alter_client_quotas::handle),
-    route!(DescribeQuorum, 0..=2, describe_quorum::handle),
-    route!(UpdateFeatures, 0..=2, update_features::handle),
-    route!(DescribeCluster, 0..=2, describe_cluster::handle),
+    decided(route!(AlterClientQuotas, 0..=1, alter_client_quotas::handle)),
+    decided(route!(DescribeQuorum, 0..=2, describe_quorum::handle)),
+    internal(route!(AlterPartition, 2..=3, alter_partition::handle)),
+    decided(route!(UpdateFeatures, 0..=2, update_features::handle)),
+    internal(route!(Envelope, 0..=0, envelope::handle)),
+    both(route!(DescribeCluster, 0..=2, describe_cluster::handle)),
     route!(DescribeProducers, 0..=0, describe_producers::handle),
-    route!(UnregisterBroker, 0..=0, unregister_broker::handle),
+    internal(route!(BrokerRegistration, 0..=4, broker_registration::handle)),
+    internal(route!(BrokerHeartbeat, 0..=2, broker_heartbeat::handle)),
+    decided(route!(UnregisterBroker, 0..=0, unregister_broker::handle)),
+    internal(route!(AllocateProducerIds, 0..=0, allocate_producer_ids::handle)),
     route!(ListConfigResources, 0..=1, list_config_resources::handle),
     route!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),
+    decided(route!(AddRaftVoter, 0..=1, add_raft_voter::handle)),
+    decided(route!(RemoveRaftVoter, 0..=0, remove_raft_voter::handle)),
+    internal(route!(UpdateRaftVoter, 0..=0, update_raft_voter::handle)),
+    internal(route!(RaftAppend, 0..=0, raft_append::handle)),
+    internal(route!(RaftVote, 0..=0, raft_vote::handle)),
+    internal(route!(RaftSnapshot, 0..=0, raft_snapshot::handle)),
+    internal(route!(RaftTransfer, 0..=0, raft_transfer::handle)),
+    internal(route!(DescribeController, 0..=0, describe_controller::handle)),
+    internal(route!(BeginCluster, 0..=0, begin_cluster::handle)),
+    internal(route!(FetchMetadata, 0..=0, fetch_metadata::handle)),
 ];
 
 /// Keys below this are looked up; Kafka's last is 94.
 const KEYS_MAX: usize = 128;
+
+/// Keys from here on are Milena's own, between its nodes.
+const PRIVATE_KEYS_FROM: i16 = 120;
 
 /// Place in `ROUTES` by key; `u8::MAX` where there is none.
 static PLACES: [u8; KEYS_MAX] = places();
@@ -172,9 +262,24 @@ impl Route {
         (self.versions.0..=self.versions.1).contains(&version)
     }
 
+    /// Whether a broker may pass it on to the active controller.
+    pub fn may_be_passed_on(&self) -> bool {
+        // Configs of loggers are the broker's own, so that it takes the request apart first.
+        self.forwards || matches!(self.key, ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs)
+    }
+
     /// Place in [`ROUTES`], for tables that go with it.
     pub fn place(&self) -> usize {
         usize::from(PLACES[self.key.as_i16() as usize])
+    }
+}
+
+/// What Apache Kafka answers; nothing for the keys that are ours alone.
+fn kafkas_versions(route: &Route) -> Option<(i16, i16)> {
+    match route.scope {
+        _ if route.key.as_i16() >= PRIVATE_KEYS_FROM => None,
+        Scope::Controllers => route.key.versions(),
+        Scope::Clients | Scope::Both => milena_protocol::versions::broker_4_3_1(route.key),
     }
 }
 
@@ -183,12 +288,13 @@ pub fn reference() -> String {
     use std::fmt::Write as _;
 
     let mut page = String::from(
-        "# APIs\n\nGenerated from the route table in `broker/src/api/mod.rs`; a test compares the two.\n\n\
-         | key | API | versions | Apache Kafka 4.3.1 |\n|---|---|---|---|\n",
+        "# APIs\n\nGenerated from the route table in `broker/src/api/mod.rs`; a test compares the two. Listeners: of clients, of \
+         controllers, or both.\n\n\
+         | key | API | versions | Apache Kafka 4.3.1 | listeners |\n|---|---|---|---|---|\n",
     );
     for route in ROUTES {
         let (first, last) = route.versions;
-        let kafka = milena_protocol::versions::broker_4_3_1(route.key);
+        let kafka = kafkas_versions(route);
         let kafka = kafka.map_or(String::from("–"), |(first, last)| format!("{first}–{last}"));
         let note = if route.advertised_first == first {
             String::new()
@@ -197,9 +303,10 @@ pub fn reference() -> String {
         };
         let _ = writeln!(
             page,
-            "| {} | {} | {first}–{last}{note} | {kafka} |",
+            "| {} | {} | {first}–{last}{note} | {kafka} | {} |",
             route.key.as_i16(),
             route.key.name(),
+            route.scope.name(),
         );
     }
     page
@@ -207,8 +314,6 @@ pub fn reference() -> String {
 
 #[cfg(test)]
 mod tests {
-    use milena_protocol::versions::broker_4_3_1;
-
     use super::*;
 
     #[test]
@@ -217,16 +322,35 @@ mod tests {
         for route in ROUTES {
             assert_eq!(find(route.key.as_i16()).map(|found| found.key), Some(route.key));
         }
-        for absent in [i16::MIN, -1, 4, 127, 128, i16::MAX] {
+        for absent in [i16::MIN, -1, 4, 119, 127, 128, i16::MAX] {
             assert!(find(absent).is_none(), "{absent}");
         }
     }
 
     #[test]
     fn served_keys_have_the_versions_of_apache_kafka_4_3_1() {
-        for route in ROUTES {
-            let kafka = broker_4_3_1(route.key).expect("a 4.3.1 broker answers this key");
+        for route in ROUTES.iter().filter(|route| route.key.as_i16() < PRIVATE_KEYS_FROM) {
+            let kafka = kafkas_versions(route).expect("a 4.3.1 node answers this key");
             assert_eq!((route.advertised_first, route.versions.1), kafka, "{}", route.key);
+        }
+    }
+
+    #[test]
+    fn keys_are_served_on_the_listeners_of_apache_kafka_4_3_1() {
+        for route in ROUTES {
+            let listeners = route.key.info().listeners;
+            let (clients, controllers) = (
+                listeners.contains(&"broker"),
+                listeners.contains(&"controller") && route.key != ApiKey::Fetch,
+            );
+            // Kafka's controllers are asked for the metadata log by Fetch, ours by keys of their own.
+            let scope = match (clients, controllers) {
+                (true, true) => Scope::Both,
+                (true, false) => Scope::Clients,
+                (false, _) => Scope::Controllers,
+            };
+            assert_eq!(route.scope, scope, "{}", route.key);
+            assert!(!route.forwards || scope == Scope::Both, "{}", route.key);
         }
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::answer::json;
 use crate::admin::Admin;
+use crate::controller::raft::quorum::Progress;
 
 /// Offsets are those after the last entry, as DescribeQuorum tells them.
 #[derive(Serialize)]
@@ -41,15 +42,26 @@ struct Observer {
 
 pub async fn answer(State(admin): State<Admin>) -> Response {
     let node = &admin.node;
-    let progress = node.quorum.progress();
+    // A broker that is no controller sees the quorum from outside: who leads, and what it has followed.
+    let member = node.quorum.as_ref();
     let published_offset = node.metadata.published_index() + 1;
-    let own = Voter {
-        node_id: progress.voter.id,
-        directory_id: milena_protocol::types::Uuid::from_u128(progress.voter.directory.as_u128()).to_string(),
-        is_leader: progress.leader == Some(progress.voter.id),
-        log_end_offset: progress.log_end_offset,
-        lag: 0,
+    let progress = match member {
+        Some(quorum) => quorum.progress(),
+        None => Progress {
+            leader: node.controller.remote().and_then(|remote| remote.leader()).map(|leader| leader.id),
+            high_watermark: published_offset,
+            log_end_offset: published_offset,
+            ..Progress::default()
+        },
     };
+    let voters = member.map(|quorum| quorum.voter_progress()).unwrap_or_default();
+    let voters = voters.into_iter().map(|known| Voter {
+        node_id: known.voter.id,
+        directory_id: milena_protocol::types::Uuid::from_u128(known.voter.directory.as_u128()).to_string(),
+        is_leader: progress.leader == Some(known.voter.id),
+        log_end_offset: known.log_end_offset,
+        lag: (progress.log_end_offset - known.log_end_offset).max(0),
+    });
     let observer = Observer {
         node_id: node.settings.node_id,
         published_offset,
@@ -61,8 +73,8 @@ pub async fn answer(State(admin): State<Admin>) -> Response {
         high_watermark: progress.high_watermark,
         log_end_offset: progress.log_end_offset,
         snapshot_end_offset: progress.snapshot_end_offset,
-        is_running: node.quorum.stopped().is_none(),
-        voters: vec![own],
+        is_running: member.is_none_or(|quorum| quorum.stopped().is_none()),
+        voters: voters.collect(),
         observers: vec![observer],
     }))
 }

@@ -1,12 +1,22 @@
 //! The handle through which the rest of the broker asks the controller for a decision.
+//!
+//! The active controller is the leader of the quorum. When that is this process its writer is asked, otherwise the
+//! leader is asked as Apache Kafka's brokers do ([`remote`](super::remote)). Who leads may change at any time: what was
+//! certainly not decided is asked again, until the time that the caller gives is over.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use milena_protocol::ErrorCode;
 use milena_state::metadata::{Command, Reply};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
+use super::raft::quorum::Quorum;
+use super::remote::{PassedOn, Refused, Remote};
+use super::sessions::Heard;
 use crate::metrics::{Limit, Metrics};
 
 /// Commands that may wait for the writer; one more is refused, so that a burst costs an error and not memory.
@@ -19,15 +29,15 @@ pub const SUBMIT_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Committed {
     pub reply: Reply,
-    /// Index of the entry that carries the decision, or of the state that the reply was read from. A broker has
-    /// the outcome in its image once its metadata reached this index.
+    /// Index of the entry that carries the decision, or of the state that the reply was read from; −1 when another node
+    /// decided and did not say. A broker has the outcome in its image once its metadata reached this index.
     pub index: i64,
 }
 
 /// Why a command was not decided, or why its outcome is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    #[error("this node is not the active controller")]
+    #[error("there is no active controller that could be asked")]
     NotController,
     /// The outcome is unknown: the entry may still be committed.
     #[error("the controller did not answer in time")]
@@ -38,6 +48,9 @@ pub enum SubmitError {
     TooLarge,
     #[error("the metadata log cannot be written")]
     Storage,
+    /// What another node answered.
+    #[error("the controller answered {0}")]
+    Answered(ErrorCode),
 }
 
 impl SubmitError {
@@ -49,6 +62,7 @@ impl SubmitError {
             Self::Overloaded => ErrorCode::ThrottlingQuotaExceeded,
             Self::TooLarge => ErrorCode::PolicyViolation,
             Self::Storage => ErrorCode::KafkaStorageError,
+            Self::Answered(code) => code,
         }
     }
 }
@@ -58,16 +72,59 @@ pub(super) struct Submission {
     pub answer: oneshot::Sender<Result<Committed, SubmitError>>,
 }
 
-/// Sends commands to the controller's writer; cheap to clone, usable from every thread and runtime.
+/// Sends commands to the active controller; cheap to clone, usable from every thread and runtime.
 #[derive(Clone)]
 pub struct Client {
-    mailbox: mpsc::Sender<Submission>,
+    /// The writer of this process; none in a broker without the role of a controller.
+    mailbox: Option<mpsc::Sender<Submission>>,
+    /// The member of the quorum in this process. A writer without one is always asked (tests).
+    quorum: Option<Quorum>,
+    /// The way to other controllers; none in a quorum of one.
+    remote: Option<Arc<Remote>>,
+    heard: Arc<Heard>,
     metrics: Arc<Metrics>,
 }
 
 impl Client {
     pub(super) fn new(mailbox: mpsc::Sender<Submission>, metrics: Arc<Metrics>) -> Self {
-        Self { mailbox, metrics }
+        Self { mailbox: Some(mailbox), quorum: None, remote: None, heard: Arc::default(), metrics }
+    }
+
+    /// The client of a broker that is no controller.
+    pub fn of_observer(remote: Arc<Remote>, metrics: Arc<Metrics>) -> Self {
+        Self { mailbox: None, quorum: None, remote: Some(remote), heard: Arc::default(), metrics }
+    }
+
+    pub(super) fn of_member(self, quorum: Quorum, heard: Arc<Heard>) -> Self {
+        Self { quorum: Some(quorum), heard, ..self }
+    }
+
+    /// The same, which asks others while this process does not lead.
+    pub fn with_remote(self, remote: Arc<Remote>) -> Self {
+        Self { remote: Some(remote), ..self }
+    }
+
+    /// Of the brokers that report to this controller.
+    pub fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
+    /// Whether this process is the active controller.
+    pub fn leads_here(&self) -> bool {
+        match &self.quorum {
+            Some(quorum) => quorum.leadership().is_some(),
+            None => self.mailbox.is_some(),
+        }
+    }
+
+    /// Whether there is nobody else to ask.
+    pub fn is_alone(&self) -> bool {
+        self.remote.is_none()
+    }
+
+    /// The way to other controllers.
+    pub fn remote(&self) -> Option<&Arc<Remote>> {
+        self.remote.as_ref()
     }
 
     /// Has `command` decided and committed, in at most [`SUBMIT_TIMEOUT`]. Dropping the future does not take the
@@ -78,8 +135,29 @@ impl Client {
 
     /// As [`submit`](Self::submit), with the time that the request allows.
     pub async fn submit_within(&self, command: Command, timeout: Duration) -> Result<Committed, SubmitError> {
+        let Some(remote) = &self.remote else { return self.submit_here(command, timeout).await };
+        let deadline = Instant::now() + timeout;
+        loop {
+            let outcome = match self.leads_here() {
+                true => self.submit_here(command.clone(), deadline - Instant::now()).await,
+                false => match remote.submit(&command, deadline).await {
+                    Ok(committed) => Ok(committed),
+                    Err(Refused::ForGood(error)) => return Err(error),
+                    Err(Refused::ForNow) => Err(SubmitError::NotController),
+                },
+            };
+            match outcome {
+                Err(SubmitError::NotController) if Instant::now() < deadline => remote.pause(deadline).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// As [`submit_within`](Self::submit_within), by this process or not at all.
+    pub async fn submit_here(&self, command: Command, timeout: Duration) -> Result<Committed, SubmitError> {
+        let Some(mailbox) = &self.mailbox else { return Err(SubmitError::NotController) };
         let (answer, answered) = oneshot::channel();
-        self.mailbox.try_send(Submission { command, answer }).map_err(|error| match error {
+        mailbox.try_send(Submission { command, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.metrics.refused(Limit::ControllerMailbox);
                 SubmitError::Overloaded
@@ -91,6 +169,23 @@ impl Client {
             Ok(Err(_)) => Err(SubmitError::NotController),
             Err(_) => Err(SubmitError::TimedOut),
         }
+    }
+
+    /// Has a request of a client, a whole frame, answered by the active controller when that is not this process.
+    /// `None`: this process is the one to ask, or nobody answered in time.
+    pub async fn pass_on(&self, frame: &Bytes, client: IpAddr, deadline: Instant) -> Option<PassedOn> {
+        let remote = self.remote.as_ref()?;
+        while !self.leads_here() && Instant::now() < deadline {
+            match remote.pass_on(frame, client, deadline).await {
+                Ok(passed_on) => return Some(passed_on),
+                Err(Refused::ForNow) => remote.pause(deadline).await,
+                Err(Refused::ForGood(error)) => {
+                    tracing::debug!(%error, "request of a client could not be passed on");
+                    return None;
+                }
+            }
+        }
+        None
     }
 }
 

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_state::config::broker::Settings;
-use milena_state::metadata::brokers::{FenceBroker, Sessions};
+use milena_state::metadata::brokers::{FenceBroker, RegisterBroker, Sessions};
 use milena_state::metadata::{self, Applied, BatchSize, Command, Context, Image, Record, Reply};
 use tokio::sync::{mpsc, oneshot};
 
 use super::client::{Client, Committed, MAILBOX_COMMANDS_MAX, Submission, SubmitError};
 use super::raft::quorum::{ProposeError, Quorum};
 use super::raft::types::LeaderId;
+use super::sessions::Heard;
 use crate::broker::now_ms;
 use crate::metrics::Metrics;
 
@@ -31,10 +32,10 @@ type Answer = oneshot::Sender<Result<Committed, SubmitError>>;
 struct Writer {
     quorum: Quorum,
     settings: Arc<Settings>,
-    /// The broker in this process: it lives as long as we do, so its session cannot run out.
+    /// The broker in this process: while it is alone it lives as long as we do, so its session cannot run out.
     local_broker: Option<i32>,
     leadership: Option<LeaderId>,
-    sessions: Sessions,
+    heard: Arc<Heard>,
     /// Index at which each broker's controlled shutdown began.
     leaving_since: BTreeMap<i32, i64>,
 }
@@ -47,16 +48,17 @@ pub fn start(
     metrics: &Arc<Metrics>,
 ) -> Client {
     let (mailbox, submissions) = mpsc::channel(MAILBOX_COMMANDS_MAX);
+    let heard = Arc::new(Heard::default());
     let writer = Writer {
-        quorum,
+        quorum: quorum.clone(),
         settings,
         local_broker,
         leadership: None,
-        sessions: Sessions::default(),
+        heard: Arc::clone(&heard),
         leaving_since: BTreeMap::new(),
     };
     tokio::spawn(writer.run(submissions));
-    Client::new(mailbox, Arc::clone(metrics))
+    Client::new(mailbox, Arc::clone(metrics)).of_member(quorum, heard)
 }
 
 /// Records decided and not committed yet, and who waits for them.
@@ -94,19 +96,44 @@ impl Writer {
         }
     }
 
-    /// The leadership to decide under. A new one begins with what only the committed image says.
-    fn lead(&mut self) -> Option<LeaderId> {
+    /// The leadership to decide under. A new one begins with what only the committed image says, and gives an empty
+    /// cluster its feature levels.
+    async fn lead(&mut self) -> Option<LeaderId> {
         let leadership = self.quorum.leadership();
-        if leadership != self.leadership {
-            self.leadership = leadership;
-            self.sessions = Sessions::seeded(&self.quorum.state().image, now_ms());
-            self.leaving_since.clear();
+        if leadership == self.leadership {
+            return leadership;
         }
-        leadership
+        self.leadership = leadership;
+        self.leaving_since.clear();
+        let leader = leadership?;
+        let image = self.quorum.state().image;
+        *self.heard.sessions() = Sessions::seeded(&image, now_ms());
+        tracing::info!(
+            term = leader.term,
+            index = image.applied().index,
+            "this node is the active controller"
+        );
+        if image.features().is_empty() {
+            let mut entry = self.begin(leader);
+            let context = Context { now_ms: now_ms(), settings: &self.settings };
+            entry.records = metadata::decide(&entry.working, &Command::Bootstrap, context).records;
+            if let Err(error) = self.commit(entry).await {
+                tracing::warn!(%error, "new cluster could not be given its feature levels");
+                // The next command tries again.
+                self.leadership = None;
+                return None;
+            }
+        }
+        Some(leader)
+    }
+
+    /// Whether the session of a broker cannot run out: nobody else would take over from this process.
+    fn lives_with_us(&self, broker_id: i32) -> bool {
+        Some(broker_id) == self.local_broker && self.settings.quorum.is_alone
     }
 
     async fn decide(&mut self, queued: impl Iterator<Item = Submission>) {
-        let Some(leader) = self.lead() else {
+        let Some(leader) = self.lead().await else {
             let error = if self.quorum.stopped().is_some() {
                 SubmitError::Storage
             } else {
@@ -164,15 +191,16 @@ impl Writer {
         match &mut command {
             Command::RegisterBroker(c) => {
                 let timeout = self.settings.broker_session_timeout_ms;
-                // The broker in our own process is not registered by anyone else while we run.
-                let local = Some(c.broker_id) == self.local_broker;
-                c.session_is_live = !local && self.sessions.is_live(c.broker_id, timeout, now_ms);
+                let is_live = self.heard.sessions().is_live(c.broker_id, timeout, now_ms);
+                c.session_is_live =
+                    is_live && !self.lives_with_us(c.broker_id) && !has_its_directories(working, c);
             }
             Command::BrokerHeartbeat(c) => {
-                self.sessions.touch(c.broker_id, c.broker_epoch, c.current_metadata_offset, now_ms);
+                let mut sessions = self.heard.sessions();
+                sessions.touch(c.broker_id, c.broker_epoch, c.current_metadata_offset, now_ms);
                 let since = self.leaving_since.get(&c.broker_id);
                 c.others_caught_up =
-                    since.is_some_and(|index| self.sessions.all_reached(working, c.broker_id, *index));
+                    since.is_some_and(|index| sessions.all_reached(working, c.broker_id, *index));
             }
             _ => {}
         }
@@ -215,7 +243,7 @@ impl Writer {
             Note::Registered { broker_id } => {
                 let epoch =
                     self.quorum.state().image.broker(broker_id).map_or(-1, |broker| broker.broker_epoch);
-                self.sessions.touch(broker_id, epoch, -1, now_ms());
+                self.heard.sessions().touch(broker_id, epoch, -1, now_ms());
                 self.leaving_since.remove(&broker_id);
             }
             Note::Leaving { broker_id } => {
@@ -225,10 +253,11 @@ impl Writer {
     }
 
     async fn fence_expired(&mut self) {
-        let Some(leader) = self.lead() else { return };
+        let Some(leader) = self.lead().await else { return };
         let state = self.quorum.state();
-        let expired = self.sessions.expired(&state.image, self.settings.broker_session_timeout_ms, now_ms());
-        let others = expired.into_iter().filter(|fence| Some(fence.broker_id) != self.local_broker);
+        let timeout_ms = self.settings.broker_session_timeout_ms;
+        let expired = self.heard.sessions().expired(&state.image, timeout_ms, now_ms());
+        let others = expired.into_iter().filter(|fence| !self.lives_with_us(fence.broker_id));
         for fence in others.collect::<Vec<FenceBroker>>() {
             tracing::info!(broker = fence.broker_id, "session of a broker ran out, it is fenced");
             let mut entry = self.begin(leader);
@@ -241,6 +270,13 @@ impl Writer {
             }
         }
     }
+}
+
+/// Whether the process that registers holds a directory of the one that was registered before. Directories are locked:
+/// whoever had it is gone, however short its last heartbeat is ago.
+fn has_its_directories(image: &Image, command: &RegisterBroker) -> bool {
+    let before = image.broker(command.broker_id);
+    before.is_some_and(|before| before.log_dirs.iter().any(|id| command.log_dirs.contains(id)))
 }
 
 fn note(command: &Command) -> Note {

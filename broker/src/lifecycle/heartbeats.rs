@@ -1,4 +1,8 @@
 //! How a broker tells the controller that it is alive, and what it hears back.
+//!
+//! Besides the interval a heartbeat goes out when its connection broke (the controller would fence this broker a moment
+//! later), when somebody else leads (who does not know of this connection), and when another broker wants to stop (it
+//! waits until all others know).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -9,6 +13,11 @@ use milena_state::metadata::{Command, Reply};
 
 use crate::controller::Client;
 use crate::metadata::Metadata;
+
+/// How long a heartbeat looks for a controller at least: an election takes up to a second.
+const ANSWER_TIME_MIN: Duration = Duration::from_secs(3);
+/// Pause after a heartbeat that failed, when that is shorter than the interval.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Tells the controller that this broker lives.
 pub struct Heartbeats {
@@ -31,7 +40,11 @@ impl Heartbeats {
             want_shut_down,
             others_caught_up: false,
         });
-        let committed = self.controller.submit(command).await.map_err(|error| error.to_string())?;
+        let committed = match self.controller.is_alone() {
+            true => self.controller.submit(command).await,
+            false => self.controller.submit_within(command, self.interval.max(ANSWER_TIME_MIN)).await,
+        };
+        let committed = committed.map_err(|error| error.to_string())?;
         match committed.reply {
             Reply::BrokerHeartbeat(Ok(answer)) => {
                 self.is_unfenced.store(!answer.is_fenced, Ordering::Release);
@@ -45,17 +58,54 @@ impl Heartbeats {
     pub async fn run(self) {
         let mut beats = tokio::time::interval(self.interval);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut reached, mut leaving) = (None, Vec::new());
         let mut is_failing = false;
         loop {
-            beats.tick().await;
+            let remote = self.controller.remote();
+            match remote {
+                None => drop(beats.tick().await),
+                Some(remote) => tokio::select! {
+                    _ = beats.tick() => {}
+                    () = remote.lost_contact() => {}
+                    () = remote.turnover(reached.as_ref()) => {}
+                    () = self.somebody_leaves(&mut leaving) => {}
+                },
+            }
+            let leader = remote.and_then(|remote| remote.leader());
             match self.beat(false).await {
-                Ok(_) => is_failing = false,
-                // Once, not with every beat: the controller may be away for long.
-                Err(reason) if !is_failing => {
+                Ok(_) => (is_failing, reached) = (false, leader),
+                Err(reason) => {
+                    // Once, not with every beat: the controller may be away for long.
+                    if !is_failing {
+                        tracing::warn!(%reason, "heartbeat was not answered by the controller");
+                    }
                     is_failing = true;
-                    tracing::warn!(%reason, "heartbeat was not answered by the controller");
+                    // Who is alone has asked itself.
+                    if remote.is_some() {
+                        beats.reset_after(RETRY_PAUSE.min(self.interval));
+                    }
                 }
-                Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits until a broker that is not in `known` wants to stop.
+    async fn somebody_leaves(&self, known: &mut Vec<i32>) {
+        loop {
+            let index = self.metadata.published_index();
+            let leaving: Vec<i32> = {
+                let image = self.metadata.image();
+                let leaving =
+                    image.brokers().filter(|broker| broker.in_controlled_shutdown && !broker.fenced);
+                leaving.map(|broker| broker.broker_id).collect()
+            };
+            let is_news = leaving.iter().any(|id| !known.contains(id));
+            *known = leaving;
+            if is_news {
+                return;
+            }
+            if self.metadata.reached(index + 1).await.is_err() {
+                return std::future::pending().await;
             }
         }
     }

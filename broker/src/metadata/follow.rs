@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::Metadata;
 use super::publish::Publisher;
+use super::remote::Feed;
 use crate::controller::raft::quorum::Quorum;
 use crate::controller::raft::state_machine::State;
 use crate::controller::raft::types::{Entry, Payload};
@@ -25,6 +26,10 @@ const BATCH_ENTRIES_MAX: usize = 256;
 pub enum Source {
     /// The quorum member in this process.
     Local { quorum: Quorum, state: watch::Receiver<State> },
+    /// Any controller, for a broker that is none.
+    Remote(Box<Feed>),
+    /// Any controller, until the member in this process, which knows of no voters yet, has caught up.
+    Joining { feed: Box<Feed>, quorum: Quorum, state: watch::Receiver<State> },
 }
 
 /// What a source has after some entry.
@@ -40,10 +45,17 @@ impl Source {
         Self::Local { quorum, state }
     }
 
+    /// As [`local`](Self::local), for a member that does not know who votes.
+    pub fn joining(quorum: Quorum, feed: Feed) -> Self {
+        let state = quorum.subscribe();
+        Self::Joining { feed: Box::new(feed), quorum, state }
+    }
+
     /// The committed state as of now, to begin with.
     pub fn current(&self) -> Arc<Image> {
         match self {
             Self::Local { state, .. } => Arc::clone(&state.borrow().image),
+            Self::Remote(feed) | Self::Joining { feed, .. } => feed.begin_with(),
         }
     }
 
@@ -55,11 +67,22 @@ impl Source {
             Self::Local { quorum, state } => {
                 quorum.leadership().is_some() && image.applied().index >= state.borrow().image.applied().index
             }
+            Self::Remote(_) | Self::Joining { .. } => false,
         }
     }
 
     /// Waits until something is committed after `after`. `None` when the source is gone for good.
     pub async fn next(&mut self, after: Applied) -> Option<io::Result<Update>> {
+        if let Self::Joining { feed, quorum, state } = self {
+            let caught_up = |state: &State| state.leader.is_some() && state.image.applied() >= after;
+            tokio::select! {
+                biased;
+                caught_up = state.wait_for(caught_up) => drop(caught_up.ok()?),
+                update = feed.next(after) => return Some(update),
+            }
+            let quorum = quorum.clone();
+            *self = Self::local(quorum);
+        }
         match self {
             Self::Local { quorum, state } => {
                 let newer = |state: &State| state.image.applied().index > after.index;
@@ -72,6 +95,7 @@ impl Source {
                     Err(error) => Err(error),
                 })
             }
+            Self::Remote(feed) | Self::Joining { feed, .. } => Some(feed.next(after).await),
         }
     }
 }
@@ -117,7 +141,8 @@ async fn follow(mut source: Source, metadata: &Metadata, mut publisher: Publishe
         };
         let after = Arc::new(image.clone());
         publisher = publisher.apply(Arc::clone(&after), delta).await.map_err(io::Error::other)?;
-        if publisher.is_catching_up() && source.is_complete(&after) {
+        let is_complete = source.is_complete(&after) || publisher.is_registered();
+        if publisher.is_catching_up() && is_complete {
             publisher = publisher.caught_up().await.map_err(io::Error::other)?;
         }
         let index = after.applied().index;

@@ -7,6 +7,8 @@
 mod awaited;
 pub mod follow;
 pub mod publish;
+pub mod remote;
+pub mod served;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

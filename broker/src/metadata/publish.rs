@@ -80,6 +80,12 @@ impl Publisher {
         self.apply(image, delta).await
     }
 
+    /// Whether the image that was applied last has the registration of this process: it was committed after the start,
+    /// and so everything that was committed before is in that image.
+    pub fn is_registered(&self) -> bool {
+        self.is_registered
+    }
+
     /// Whether [`caught_up`](Self::caught_up) has still to be called.
     pub fn is_catching_up(&self) -> bool {
         self.is_catching_up

@@ -1,17 +1,19 @@
 //! From a frame to a running handler.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use milena_protocol::frame::FrameError;
-use milena_protocol::{ApiKey, DecodeError, Reader, header};
+use milena_protocol::{ApiKey, DecodeError, ErrorCode, Reader, header};
 use milena_state::quota::Key;
 use tracing::Instrument as _;
 
+use super::forward;
 use super::request::{Peer, RequestContext};
 use super::stopwatch::Stopwatch;
-use crate::api::{self, Route, Running, api_versions};
+use crate::api::{self, Audience, Route, Running, api_versions};
 use crate::broker::Node;
 
 /// A request whose handler may run.
@@ -37,6 +39,16 @@ pub enum Malformed {
     Frame(#[from] FrameError),
 }
 
+impl Malformed {
+    /// What another node hears that passed the request on.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnsupportedVersion { .. } => ErrorCode::UnsupportedVersion,
+            _ => ErrorCode::InvalidRequest,
+        }
+    }
+}
+
 /// Where the client id begins: after key, version, correlation id and its own length, in every version.
 const CLIENT_ID_BEGINS: u32 = 10;
 
@@ -44,11 +56,17 @@ const CLIENT_ID_BEGINS: u32 = 10;
 pub fn start(node: &Arc<Node>, peer: &Rc<Peer>, frame: Bytes) -> Result<Started, Malformed> {
     let mut r = Reader::new(&frame);
     let incoming = header::decode_request(&mut r).map_err(Malformed::Header)?;
-    let route = api::find(incoming.api.as_i16()).ok_or(Malformed::NotServed(incoming.api))?;
-    let quota = node.quotas.find(Key::RequestPercentage, &incoming.client_id);
+    let route = api::find(incoming.api.as_i16()).filter(|route| route.scope.includes(peer.audience));
+    let route = route.ok_or(Malformed::NotServed(incoming.api))?;
+    // Quotas are for clients: a heartbeat that they held up would cost a broker its leaderships.
+    let quota = match peer.audience {
+        Audience::Clients => node.quotas.find(Key::RequestPercentage, &incoming.client_id),
+        Audience::Controllers => None,
+    };
     let stopwatch = quota.map(|quota| Rc::new(Stopwatch::new(quota)));
     let mut cx = RequestContext {
         stopwatch: stopwatch.clone(),
+        undecided: None,
         node: Arc::clone(node),
         peer: Rc::clone(peer),
         api: incoming.api,
@@ -75,10 +93,40 @@ pub fn start(node: &Arc<Node>, peer: &Rc<Peer>, frame: Bytes) -> Result<Started,
     Err(Malformed::UnsupportedVersion { api: cx.api, version: cx.version })
 }
 
+/// A request of a client that a broker passed on: the client's frame, and where the client is.
+///
+/// Errors: it cannot be read, or it is none that is passed on.
+pub fn passed_on(cx: &RequestContext, frame: Bytes, client: IpAddr) -> Result<RequestContext, Malformed> {
+    let mut r = Reader::new(&frame);
+    let incoming = header::decode_request(&mut r).map_err(Malformed::Header)?;
+    let route = api::find(incoming.api.as_i16()).filter(|route| route.may_be_passed_on());
+    let route = route.ok_or(Malformed::NotServed(incoming.api))?;
+    if !route.serves(incoming.version) {
+        return Err(Malformed::UnsupportedVersion { api: incoming.api, version: incoming.version });
+    }
+    Ok(RequestContext {
+        stopwatch: None,
+        undecided: None,
+        node: Arc::clone(&cx.node),
+        peer: Rc::new(cx.peer.behind(client)),
+        api: incoming.api,
+        version: incoming.version,
+        correlation_id: incoming.correlation_id,
+        client_id: CLIENT_ID_BEGINS..CLIENT_ID_BEGINS + incoming.client_id.len() as u32,
+        body: r.position() as u32,
+        frame: frame.clone(),
+    })
+}
+
 /// One span per request, which costs nothing unless somebody looks at debug level.
 fn run(route: &'static Route, cx: RequestContext) -> Running {
+    // Who asks a controller for what another decides is told so; clients never meet the difference.
+    let run = match route.forwards && cx.peer.audience == Audience::Clients {
+        true => forward::run,
+        false => route.run,
+    };
     if !tracing::enabled!(tracing::Level::DEBUG) {
-        return (route.run)(cx);
+        return run(cx);
     }
     let span = tracing::debug_span!(
         "request",
@@ -88,5 +136,5 @@ fn run(route: &'static Route, cx: RequestContext) -> Running {
         correlation_id = cx.correlation_id,
         peer = %cx.peer.address,
     );
-    Box::pin((route.run)(cx).instrument(span))
+    Box::pin(run(cx).instrument(span))
 }

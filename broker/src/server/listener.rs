@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use super::admission::{Connections, HeldBack};
 use super::quiet::Quiet;
 use super::reactor::{Accepted, Reactors};
+use crate::api::Audience;
 use crate::metrics::{Limit, Metrics};
 
 /// Pause after the system refused a new descriptor: the condition lasts longer than a moment.
@@ -36,6 +37,7 @@ pub struct Listener {
     socket: std::net::TcpListener,
     name: Arc<str>,
     address: SocketAddr,
+    audience: Audience,
 }
 
 /// What accepting needs to know.
@@ -68,7 +70,17 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let socket = std::net::TcpListener::from(socket);
         let address = socket.local_addr()?;
-        Ok(Self { socket, name: Arc::from(name), address })
+        Ok(Self { socket, name: Arc::from(name), address, audience: Audience::Clients })
+    }
+
+    /// The same socket, for controllers instead of clients.
+    pub fn for_controllers(self) -> Self {
+        Self { audience: Audience::Controllers, ..self }
+    }
+
+    /// Another handle of the same socket, for whoever answers before this process can.
+    pub fn copy(&self) -> io::Result<std::net::TcpListener> {
+        self.socket.try_clone()
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -90,7 +102,7 @@ impl Listener {
             }
         };
         loop {
-            outlived(acceptor.accept_one(&listener, &self.name, &quiet)).await;
+            outlived(acceptor.accept_one(&listener, (&self.name, self.audience), &quiet)).await;
         }
     }
 }
@@ -104,14 +116,15 @@ async fn outlived(turn: impl Future<Output = ()>) {
 }
 
 impl Acceptor {
-    async fn accept_one(&self, listener: &TcpListener, name: &Arc<str>, quiet: &Quiet) {
+    async fn accept_one(&self, listener: &TcpListener, named: (&Arc<str>, Audience), quiet: &Quiet) {
+        let (name, audience) = named;
         self.await_room(name).await;
         let accepted =
             listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
         match accepted {
             Ok((socket, address)) => {
                 self.connections.slow_down(name, &self.metrics).await;
-                self.admit(socket, address, name, quiet).await;
+                self.admit(socket, address, (name, audience), quiet).await;
             }
             Err(error) => {
                 self.metrics.refused(Limit::Descriptors);
@@ -134,7 +147,7 @@ impl Acceptor {
         &self,
         socket: std::net::TcpStream,
         address: SocketAddr,
-        listener: &Arc<str>,
+        (listener, audience): (&Arc<str>, Audience),
         quiet: &Quiet,
     ) {
         let admission = loop {
@@ -152,9 +165,9 @@ impl Acceptor {
         let connection_id = CONNECTION_IDS.fetch_add(1, Ordering::Relaxed);
         let listener = Arc::clone(listener);
         self.metrics.connection_accepted();
-        self.reactors
-            .adopt(Accepted { socket, address, local_address, listener, connection_id, admission })
-            .await;
+        let accepted =
+            Accepted { socket, address, local_address, listener, audience, connection_id, admission };
+        self.reactors.adopt(accepted).await;
     }
 
     fn turn_away(&self, refusal: Refusal, socket: std::net::TcpStream, address: SocketAddr, quiet: &Quiet) {

@@ -25,6 +25,7 @@ use super::mute::Mute;
 use super::quiet::Quiet;
 use super::request::Peer;
 use super::vitals::{Overdue, Vitals};
+use crate::api::Audience;
 use crate::broker::Node;
 use crate::metrics::{Failure, Limit, Shard};
 
@@ -47,6 +48,7 @@ pub struct Accepted {
     pub address: SocketAddr,
     pub local_address: SocketAddr,
     pub listener: Arc<str>,
+    pub audience: Audience,
     pub connection_id: u64,
     pub admission: Admission,
 }
@@ -83,9 +85,9 @@ pub struct Handle {
     thread: thread::JoinHandle<()>,
 }
 
-/// Starts a reactor on a thread of its own.
+/// Starts a reactor on a thread of its own, `milena-reactor-NAME`.
 pub fn spawn(
-    index: usize,
+    name: &str,
     node: Arc<Node>,
     limits: Arc<Limits>,
     budget: Option<Arc<Budget>>,
@@ -93,18 +95,19 @@ pub fn spawn(
     let (inbox, accepted) = mpsc::channel(INBOX_MAX);
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
+    let cold = format!("milena-cold-{name}");
     let runtime = move || {
         Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .max_blocking_threads(BLOCKING_THREADS_MAX)
-            .thread_name(format!("milena-cold-{index}"))
+            .thread_name(cold)
             .build_local(LocalOptions::default())
     };
     let thread =
-        thread::Builder::new().name(format!("milena-reactor-{index}")).spawn(move || match runtime() {
+        thread::Builder::new().name(format!("milena-reactor-{name}")).spawn(move || match runtime() {
             Ok(runtime) => runtime.block_on(run(Reactor::new(node, limits, budget, counted), accepted)),
-            Err(error) => tracing::error!(index, %error, "reactor cannot start"),
+            Err(error) => tracing::error!(%error, "reactor cannot start"),
         })?;
     Ok(Handle { inbox, count, thread })
 }
@@ -189,14 +192,16 @@ impl Reactor {
 
     /// Takes a connection over and gives it a task.
     fn adopt(self: &Rc<Self>, accepted: Accepted) {
-        let Accepted { socket, address, local_address, listener, connection_id, admission } = accepted;
+        let Accepted { socket, address, local_address, listener, audience, connection_id, admission } =
+            accepted;
         let guard = Guard { reactor: Rc::clone(self), connection_id, _admission: admission };
         let stream = match TcpStream::from_std(socket) {
             Ok(stream) => stream,
             Err(error) => return tracing::warn!(peer = %address, %error, "connection cannot be registered"),
         };
-        let mute = Mute::default();
-        let peer = Rc::new(Peer { address, local_address, listener, connection_id, mute });
+        let (mute, presence) = (Mute::default(), RefCell::default());
+        let peer =
+            Rc::new(Peer { address, local_address, listener, audience, connection_id, mute, presence });
         let vitals = Rc::new(Vitals::new(Instant::now()));
         let connection = Connection {
             reactor: Rc::clone(self),

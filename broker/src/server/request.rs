@@ -1,6 +1,7 @@
 //! What a handler knows about the request that it answers, and how it answers.
 
-use std::net::SocketAddr;
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use super::limits::WAIT_TIME_MAX;
 use super::mute::Mute;
 use super::reply::{FileSlice, Reply};
 use super::stopwatch::Stopwatch;
+use crate::api::Audience;
 use crate::broker::Node;
+use crate::controller::Presence;
 use crate::metrics::Limit;
 
 /// The other end of a connection; the same for all of its requests.
@@ -25,10 +28,34 @@ pub struct Peer {
     pub local_address: SocketAddr,
     /// Name of the listener that accepted the connection, such as `PLAINTEXT`.
     pub listener: Arc<str>,
+    /// Who the listener is for.
+    pub audience: Audience,
     /// Increases by one with every accepted connection of this process.
     pub connection_id: u64,
     /// Nothing is read while it is on: a quota was exceeded.
     pub(super) mute: Mute,
+    /// Set by the heartbeats of a broker: dropped with the connection, it tells that the broker may be gone.
+    pub presence: RefCell<Option<Presence>>,
+}
+
+impl Peer {
+    /// Whether it asked another broker, which passed its request on.
+    pub fn asked_elsewhere(&self) -> bool {
+        self.address.port() == 0
+    }
+
+    /// The client behind a request that a broker passed on over this connection.
+    pub(super) fn behind(&self, client: IpAddr) -> Self {
+        Self {
+            address: SocketAddr::new(client, 0),
+            local_address: self.local_address,
+            listener: Arc::clone(&self.listener),
+            audience: Audience::Clients,
+            connection_id: self.connection_id,
+            mute: Mute::default(),
+            presence: RefCell::default(),
+        }
+    }
 }
 
 /// One request: where it came from, its header, and the node that serves it.
@@ -40,6 +67,8 @@ pub struct RequestContext {
     pub correlation_id: i32,
     /// While a quota on time acts on the client.
     pub(super) stopwatch: Option<Rc<Stopwatch>>,
+    /// Of requests that the active controller decides: set when it turned out not to be this node.
+    pub(super) undecided: Option<Rc<Cell<bool>>>,
     /// The whole frame without its length; the request that a handler gets borrows from it.
     pub(super) frame: Bytes,
     /// Where the client id is in `frame`.
@@ -54,6 +83,34 @@ impl RequestContext {
         let bytes = &self.frame[self.client_id.start as usize..self.client_id.end as usize];
         // It was UTF-8 when the header was decoded.
         std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// The whole frame without its length.
+    pub(super) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// The same request once more, noting in `undecided` when this node is not the one to decide it.
+    pub(super) fn again(&self, undecided: Rc<Cell<bool>>) -> Self {
+        Self {
+            node: Arc::clone(&self.node),
+            peer: Rc::clone(&self.peer),
+            api: self.api,
+            version: self.version,
+            correlation_id: self.correlation_id,
+            stopwatch: self.stopwatch.clone(),
+            undecided: Some(undecided),
+            frame: self.frame.clone(),
+            client_id: self.client_id.clone(),
+            body: self.body,
+        }
+    }
+
+    /// Nothing was decided, because this node does not lead the quorum: another may be asked.
+    pub fn not_controller(&self) {
+        if let Some(undecided) = &self.undecided {
+            undecided.set(true);
+        }
     }
 
     /// The bytes after the request header.

@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod fetch_session;
+pub mod founding;
 pub mod group;
 pub mod lag;
 pub mod metadata;

@@ -1,6 +1,7 @@
 //! A whole broker in this process, seen from its sockets.
 
 mod admin;
+mod cluster;
 mod console;
 mod groups;
 mod harness;

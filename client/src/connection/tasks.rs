@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::{Bytes, BytesMut};
 use milena_protocol::{ApiKey, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::open_frame;
 use crate::error::{Error, Result};
@@ -18,6 +18,34 @@ const WRITE_BYTES: usize = 256 * 1024;
 
 /// The read buffer grows in steps of at least this.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Whether a connection is of no use any more, and whoever waits for that.
+#[derive(Debug, Default)]
+pub(super) struct Closed {
+    is_set: AtomicBool,
+    changed: Notify,
+}
+
+impl Closed {
+    pub fn set(&self) {
+        self.is_set.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Acquire)
+    }
+
+    pub async fn wait(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.is_set() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
 
 /// A request on its way out.
 pub(super) struct Outgoing {
@@ -48,7 +76,7 @@ pub(super) fn spawn(
     outgoing: mpsc::Receiver<Outgoing>,
     address: Arc<str>,
     response_bytes_max: usize,
-    closed: Arc<AtomicBool>,
+    closed: Arc<Closed>,
 ) {
     let (read, write) = tokio::io::split(stream);
     // As many may wait for a response as were written: the broker bounds that, not we.
@@ -57,7 +85,7 @@ pub(super) fn spawn(
         tokio::spawn(read_all(read, due, Arc::clone(&address), response_bytes_max, Arc::clone(&closed)));
     tokio::spawn(async move {
         write_all(write, outgoing, waiting).await;
-        closed.store(true, Ordering::Release);
+        closed.set();
         // Who still waits gets what arrives; dropping the write half does not end the read half.
         let _ = reading.await;
     });
@@ -113,7 +141,7 @@ async fn read_all(
     mut due: mpsc::UnboundedReceiver<Waiting>,
     address: Arc<str>,
     response_bytes_max: usize,
-    closed: Arc<AtomicBool>,
+    closed: Arc<Closed>,
 ) {
     let mut buffer = BytesMut::new();
     let error = loop {
@@ -138,7 +166,7 @@ async fn read_all(
             Err(error) => break Error::disconnected(&address, error),
         }
     };
-    closed.store(true, Ordering::Release);
+    closed.set();
     due.close();
     while let Ok(waiting) = due.try_recv() {
         let _ = waiting.answer.send(Err(error.clone()));

@@ -18,6 +18,7 @@ const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
 const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
+const FIND_COORDINATOR: i16 = 10;
 const API_VERSIONS: i16 = 18;
 const CREATE_TOPICS: i16 = 19;
 const DELETE_TOPICS: i16 = 20;
@@ -25,11 +26,13 @@ const INIT_PRODUCER_ID: i16 = 22;
 
 /// Key, lowest and highest version that ApiVersions names. Clients take the highest; the lowest is what
 /// librdkafka looks at to decide which features a broker has.
-const VERSIONS: [(i16, i16, i16); 8] = [
+const VERSIONS: [(i16, i16, i16); 9] = [
     (PRODUCE, 0, 7),
     (FETCH, 0, 11),
     (LIST_OFFSETS, 0, 1),
     (METADATA, 0, 4),
+    // librdkafka sends no lz4 to a broker without it, and says nothing.
+    (FIND_COORDINATOR, 0, 0),
     (API_VERSIONS, 0, 0),
     (CREATE_TOPICS, 0, 4),
     (DELETE_TOPICS, 0, 1),
@@ -89,6 +92,7 @@ impl Broker {
             FETCH => file_bytes = self.fetch(body, outgoing).await?,
             LIST_OFFSETS => self.list_offsets(body, &mut outgoing.bytes).ok_or_else(invalid)?,
             METADATA => self.metadata(body, &mut outgoing.bytes)?,
+            FIND_COORDINATOR => self.find_coordinator(&mut outgoing.bytes),
             DELETE_TOPICS => self.delete_topics(body, &mut outgoing.bytes)?,
             CREATE_TOPICS => self.create_topics(body, &mut outgoing.bytes)?,
             _ => self.init_producer_id(&mut outgoing.bytes),
@@ -282,6 +286,14 @@ impl Broker {
             }
         }
         Ok(())
+    }
+
+    /// Consumers ask, whether or not they commit anything.
+    fn find_coordinator(&self, out: &mut Vec<u8>) {
+        out.i16(0);
+        out.i32(1);
+        out.string("127.0.0.1");
+        out.i32(i32::from(self.port));
     }
 
     fn create_topics(&self, body: &[u8], out: &mut Vec<u8>) -> io::Result<()> {

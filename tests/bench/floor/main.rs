@@ -1,6 +1,6 @@
 //! The floor: a throw-away broker that shows what this machine can do when almost nothing is done.
 //!
-//! One thread answers ApiVersions, Metadata, CreateTopics, DeleteTopics, InitProducerId, Produce, Fetch and
+//! One thread answers ApiVersions, Metadata, FindCoordinator, CreateTopics, DeleteTopics, InitProducerId, Produce, Fetch and
 //! ListOffsets for librdkafka: it checks the CRC, assigns offsets, writes each request with one `pwrite` and sends
 //! files with `sendfile`. There is no durability, recovery, idempotence, security or limit here, and no code
 //! of Milena, so it moves only when someone finds a cheaper way to do that little. Benchmarks quote the

@@ -21,7 +21,8 @@ fn bulk_cases(name: &str, options: &Options, shapes: &[(&str, Shape)]) -> Result
     let values = Values::new();
     let contenders = contenders(options, &Settings::default())?;
     let mut cases = Vec::new();
-    for (title, shape) in shapes {
+    let is_wanted = |title: &str| options.case.as_ref().is_none_or(|wanted| title.contains(wanted));
+    for (title, shape) in shapes.iter().filter(|(title, _)| is_wanted(title)) {
         let mut case = Case::new(name, title);
         alternate(&mut case, options, &contenders, |one| bulk(one, &values, *shape, &options.directory))?;
         cases.push(case);

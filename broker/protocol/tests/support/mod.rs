@@ -13,6 +13,8 @@ pub type Transcode = fn(&[u8], i16) -> Result<Vec<u8>, DecodeError>;
 /// A message as tests see it.
 pub struct Entry {
     pub name: &'static str,
+    /// Not Kafka's: there are no golden bytes of it.
+    pub is_private: bool,
     pub versions: std::ops::RangeInclusive<i16>,
     pub transcode: Transcode,
     /// Decodes only; the size of the message's own struct when that went well.
@@ -33,12 +35,17 @@ fn default_bytes<T: Default + Encode>(version: i16) -> Result<Vec<u8>, milena_pr
     encode_to_vec(&T::default(), version)
 }
 
+fn is_private(key: Option<i16>) -> bool {
+    key.and_then(milena_protocol::ApiKey::from_i16).is_some_and(milena_protocol::ApiKey::is_private)
+}
+
 macro_rules! entries {
     ($($name:ident,)*) => {
         /// Every message of the crate.
         pub fn entries() -> Vec<Entry> {
             vec![$(Entry {
                 name: stringify!($name),
+                is_private: is_private(<milena_protocol::messages::$name as Message>::KEY),
                 versions: <milena_protocol::messages::$name as Message>::VERSIONS,
                 transcode: |bytes, version| transcode::<milena_protocol::messages::$name>(bytes, version),
                 decode: |bytes, version| decode::<milena_protocol::messages::$name>(bytes, version),

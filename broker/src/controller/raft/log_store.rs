@@ -4,7 +4,7 @@
 //! arrived meanwhile with one fdatasync and then completes the callbacks in order. The vote and the purge point are
 //! in [`HardState`]. Damage found while reading stops the member: a hole must never look like a short log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -83,19 +83,26 @@ impl LogStore {
         })
     }
 
-    /// Makes `voter` the sole member of a new quorum, if this store is new: its first entry says so, durably, before
-    /// there can be a vote.
+    /// Makes `voter` the sole member of a new quorum, if this store is new.
+    pub fn bootstrap(&mut self, voter: VoterId, address: VoterAddress) -> io::Result<()> {
+        if self.shared.hard.lock().vote().is_some() {
+            return Ok(());
+        }
+        self.found(voter, BTreeMap::from([(voter, address)]))
+    }
+
+    /// Begins a new quorum of `members`, if this store holds none: its first entry names them, durably, before there can
+    /// be a leader. It may have voted for another founder of the same members, who never came to lead.
     ///
     /// openraft's own `initialize` may leave a vote without the entry when the power fails, and such a store can
     /// neither be initialized nor elect anybody.
-    pub fn bootstrap(&mut self, voter: VoterId, address: VoterAddress) -> io::Result<()> {
-        let has_voted = self.shared.hard.lock().vote().is_some();
+    pub fn found(&mut self, voter: VoterId, members: BTreeMap<VoterId, VoterAddress>) -> io::Result<()> {
         let mut inner = self.shared.inner.lock();
-        if inner.last.is_some() || has_voted {
+        if inner.last.is_some() {
             return Ok(());
         }
-        let members = BTreeMap::from([(voter, address)]);
-        let membership = Membership::new(vec![BTreeSet::from([voter])], members).map_err(io::Error::other)?;
+        let voters = members.keys().copied().collect();
+        let membership = Membership::new(vec![voters], members).map_err(io::Error::other)?;
         let log_id = LogId::new(LeaderId { term: 0, node_id: voter }, 0);
         let mut bytes = Vec::new();
         encode_batch(&Entry { log_id, payload: Payload::Membership(membership) }, &mut bytes)?;
@@ -103,6 +110,11 @@ impl LogStore {
         inner.log()?.sync().map_err(io::Error::other)?;
         inner.last = Some(log_id);
         Ok(())
+    }
+
+    /// Whether it knows of a quorum: it holds entries, or has held some.
+    pub fn has_membership(&self) -> bool {
+        self.shared.inner.lock().last.is_some()
     }
 
     pub fn reader(&self) -> LogReader {
@@ -292,7 +304,7 @@ fn start_empty_log_at(log: &mut Log, bytes: &[u8]) -> io::Result<()> {
     log.truncate_fully_and_start_at(first).map_err(io::Error::other)
 }
 
-fn encode_batch(entry: &Entry, out: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn encode_batch(entry: &Entry, out: &mut Vec<u8>) -> io::Result<()> {
     let term = i32::try_from(entry.log_id.leader_id.term).map_err(io::Error::other)?;
     let mut value = Vec::new();
     entry::encode_value(entry, &mut value);
@@ -351,7 +363,7 @@ fn decode_batches(bytes: &Bytes, mut next: u64, entries: &mut Vec<Entry>) -> Res
     if entries.len() == before { Err((0, hole(next).to_string())) } else { Ok(next) }
 }
 
-fn decode_batch(batch: &Batch<'_>, bytes: &Bytes, index: u64) -> Result<Entry, String> {
+pub(super) fn decode_batch(batch: &Batch<'_>, bytes: &Bytes, index: u64) -> Result<Entry, String> {
     let header = batch.header();
     if header.base_offset != index as i64 {
         return Err(hole(index).to_string());

@@ -13,9 +13,14 @@ use openraft::{Config, Raft, ServerState};
 use tokio::sync::watch;
 
 use super::log_store::{LogReader, LogStore};
-use super::network::NoPeers;
+use super::network::Network;
+use super::observers::Observers;
+use super::receive::Incoming;
+use super::roles::{self, Leader};
+use super::snapshot::Snapshots;
 use super::state_machine::{State, StateMachine};
-use super::types::{Entry, LeaderId, Proposal, TypeConfig, VoterId};
+use super::types::{Entry, LeaderId, Proposal, TypeConfig, VoterAddress, VoterId};
+use super::voters;
 
 /// Entries that stay in the log behind a snapshot, so that a broker that was away for a while need not load it.
 const LOG_ENTRIES_KEPT: u64 = 10_000;
@@ -23,6 +28,9 @@ const LOG_ENTRIES_KEPT: u64 = 10_000;
 const SNAPSHOT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A node that is not a leader of a quorum of one after this long has a problem that waiting does not solve.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the founder of a quorum asks for votes out of turn, and the first pause between, which doubles.
+const FIRST_ELECTIONS_MAX: u32 = 5;
+const FIRST_ELECTION_PAUSE: Duration = Duration::from_millis(20);
 /// Writes refused for want of a lease are tried again this often.
 const LEASE_RETRY: Duration = Duration::from_millis(1);
 /// A leader that its quorum has not answered for this long, several elections, answers that it is none.
@@ -31,9 +39,24 @@ const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
 /// This node's member of the Raft quorum; cheap to clone.
 #[derive(Clone)]
 pub struct Quorum {
-    raft: Raft<TypeConfig, StateMachine>,
+    pub(super) raft: Raft<TypeConfig, StateMachine>,
     state: watch::Receiver<State>,
     log: LogReader,
+    leader: watch::Receiver<Option<Leader>>,
+    shared: Arc<Shared>,
+}
+
+/// What the clones of a member have in common.
+struct Shared {
+    voter: VoterId,
+    /// Where the others reach us.
+    address: VoterAddress,
+    network: Network,
+    snapshots: Snapshots,
+    incoming: tokio::sync::Mutex<Option<Incoming>>,
+    /// Held while the voters are changed: one change at a time.
+    changing: tokio::sync::Mutex<()>,
+    observers: Observers,
 }
 
 /// When a snapshot is written.
@@ -87,27 +110,44 @@ pub struct Progress {
 }
 
 impl Quorum {
-    /// Starts the member; returns when the image is recovered and, in a quorum of one, this node leads it.
+    /// Starts the member that the others reach at `address`.
     ///
-    /// A quorum of one asks itself for its vote at once: there is nobody whose election timeout to wait for.
+    /// A quorum of one asks itself for its vote at once: there is nobody whose election timeout to wait for. It returns
+    /// when this node leads and its image is recovered. With other voters, or none that this node knows of yet, it
+    /// returns when the log is open: who leads is told by [`leader_changes`](Self::leader_changes).
     pub async fn start(
         voter: VoterId,
+        address: VoterAddress,
         log: LogStore,
         machine: StateMachine,
         policy: SnapshotPolicy,
+        network: Network,
     ) -> Result<Self, StartError> {
         let state = machine.subscribe();
         let reader = log.reader();
+        let shared = Arc::new(Shared {
+            voter,
+            address,
+            network: network.clone(),
+            snapshots: machine.snapshots().clone(),
+            incoming: tokio::sync::Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            observers: Observers::default(),
+        });
         let bytes_since_snapshot = machine.bytes_since_snapshot();
         let config = Arc::new(settings().validate()?);
         let fatal = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
-        let raft = Raft::build(voter, config, NoPeers, log, machine).await.map_err(|e| fatal(&e))?;
+        let raft = Raft::build(voter, config, network, log, machine).await.map_err(|e| fatal(&e))?;
         raft.run();
         // From the core itself: the metrics may not have been told yet.
-        let voters =
-            raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<_>>());
-        let is_sole_voter = voters.await.map_err(|e| fatal(&e))? == [voter];
-        let mut quorum = Self { raft, state, log: reader };
+        let voters = raft.with_raft_state(|state| {
+            let voters = state.membership_state.effective().voter_ids().collect::<Vec<_>>();
+            (voters, state.vote_ref().leader_id.term)
+        });
+        let (voters, term) = voters.await.map_err(|e| fatal(&e))?;
+        let is_sole_voter = voters == [voter];
+        let leader = roles::watch(&raft);
+        let mut quorum = Self { raft, state, log: reader, leader, shared };
         if is_sole_voter {
             quorum.raft.trigger().elect(false).await.map_err(|e| fatal(&e))?;
             let leads = tokio::time::timeout(START_TIMEOUT, quorum.wait_to_lead());
@@ -115,12 +155,28 @@ impl Quorum {
             // A sole voter resumes its own term without a new entry, so leading does not say yet that all of the log
             // is applied.
             quorum.raft.wait_for_recovery(Some(START_TIMEOUT)).await.map_err(|e| fatal(&e))?;
-            // Nobody needs its heartbeats and nobody can replace it: 60 wake-ups a second saved while idle. Whoever
-            // adds voters must switch it on again.
-            quorum.raft.runtime_config().tick(false);
+        }
+        if term == 0 && !is_sole_voter && voters.contains(&voter) {
+            tokio::spawn(quorum.clone().elect_first());
         }
         tokio::spawn(quorum.clone().snapshot_when_due(bytes_since_snapshot, policy));
+        tokio::spawn(voters::finish_changes(quorum.clone()));
         Ok(quorum)
+    }
+
+    /// Stands for election at once in a quorum that never had a leader: the others have been told of it a moment ago and
+    /// wait for us. When they are not there yet the ordinary timeouts take over.
+    async fn elect_first(self) {
+        let mut leader = self.leader_changes();
+        for attempt in 0..FIRST_ELECTIONS_MAX {
+            if self.raft.trigger().elect(false).await.is_err() {
+                return;
+            }
+            let pause = FIRST_ELECTION_PAUSE * 2_u32.pow(attempt);
+            if tokio::time::timeout(pause, leader.wait_for(Option::is_some)).await.is_ok() {
+                return;
+            }
+        }
     }
 
     /// Waits until this node leads the quorum.
@@ -137,6 +193,47 @@ impl Quorum {
             }
         }
         Ok(())
+    }
+
+    /// This member.
+    pub fn voter(&self) -> VoterId {
+        self.shared.voter
+    }
+
+    /// Where the other voters reach us; empty for a quorum of one that nobody dials.
+    pub fn address(&self) -> &VoterAddress {
+        &self.shared.address
+    }
+
+    pub fn cluster_id(&self) -> &Arc<str> {
+        self.shared.network.cluster_id()
+    }
+
+    pub(super) fn snapshots(&self) -> &Snapshots {
+        &self.shared.snapshots
+    }
+
+    pub(super) fn incoming(&self) -> &tokio::sync::Mutex<Option<Incoming>> {
+        &self.shared.incoming
+    }
+
+    pub(super) fn changing(&self) -> &tokio::sync::Mutex<()> {
+        &self.shared.changing
+    }
+
+    /// Who follows the log without voting; filled by whoever answers their fetches.
+    pub fn observers(&self) -> &Observers {
+        &self.shared.observers
+    }
+
+    /// The voter that leads as far as this member knows, itself included.
+    pub fn leader(&self) -> Option<Leader> {
+        self.leader.borrow().clone()
+    }
+
+    /// The leader and its changes.
+    pub fn leader_changes(&self) -> watch::Receiver<Option<Leader>> {
+        self.leader.clone()
     }
 
     /// The leadership under which this node may decide: it leads, and has applied everything committed before.

@@ -23,7 +23,9 @@ pub const KEEP: usize = 2;
 /// Metadata records in one batch of a snapshot.
 const BLOCK_RECORDS: usize = 1_000;
 /// Memory that reading one snapshot may cost; a million partitions are about a tenth of it.
-const SIZE_MAX: u64 = 2 << 30;
+pub const SIZE_MAX: u64 = 2 << 30;
+/// A snapshot on its way from the leader; begun anew with each.
+const INCOMING: &str = "incoming-snapshot";
 
 const SUFFIX: &str = ".checkpoint";
 const VERSION: u8 = 1;
@@ -82,9 +84,15 @@ impl Snapshots {
         Ok(SnapshotFile { files: Arc::clone(&self.files), path })
     }
 
+    /// Where a snapshot that comes from the leader is put together.
+    pub fn incoming(&self) -> SnapshotFile {
+        SnapshotFile { files: Arc::clone(&self.files), path: self.directory.join(INCOMING) }
+    }
+
     /// Whether the file is one of ours already, and need not be copied.
     pub fn owns(&self, snapshot: &SnapshotFile) -> bool {
         snapshot.path.parent() == Some(&*self.directory)
+            && snapshot.path.extension().is_some_and(|extension| extension == &SUFFIX[1..])
     }
 
     fn remove_old(&self) -> io::Result<()> {
@@ -106,6 +114,16 @@ impl Snapshots {
 }
 
 impl SnapshotFile {
+    /// The size of the file and up to `bytes_max` of its bytes from `position`.
+    pub fn read_chunk(&self, position: u64, bytes_max: usize) -> io::Result<(u64, Vec<u8>)> {
+        let file = self.files.open(&self.path)?;
+        let size = file.size()?;
+        let left = usize::try_from(size.saturating_sub(position)).unwrap_or(usize::MAX);
+        let mut chunk = vec![0; left.min(bytes_max)];
+        files::read_exact_at(&*file, &mut chunk, position)?;
+        Ok((size, chunk))
+    }
+
     /// Reads and checks the whole file. `InvalidData` when it is not a complete snapshot.
     pub fn read(&self) -> io::Result<Contents> {
         let bytes = files::read_file(&*self.files, &self.path, SIZE_MAX)?;

@@ -56,6 +56,11 @@ impl StateMachine {
         self.state.subscribe()
     }
 
+    /// The snapshots of this machine.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
     /// Bytes of records applied since the last snapshot, for the snapshot policy.
     pub fn bytes_since_snapshot(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.bytes_since_snapshot)
@@ -139,6 +144,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             Ok(contents)
         })
         .await?;
+        self.bytes_since_snapshot.store(0, Ordering::Relaxed);
         self.image = contents.image;
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
@@ -175,7 +181,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 }
 
 /// Runs file work of unknown length on the blocking pool.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(in crate::controller) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?

@@ -54,6 +54,16 @@ pub struct VoterAddress {
     pub port: u16,
 }
 
+impl fmt::Display for VoterAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
 /// What the controller proposes: the records of one decision batch, encoded by `milena_state::metadata::record`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {

@@ -13,7 +13,7 @@ use super::connections::{self, MAX, RATE};
 use super::coordinator::GroupCoordinator;
 use super::definition::{Acts, ConfigError, Definition, Update, find, list, parse_bool, unknown};
 use super::listener::Listener;
-use super::{cleaner, rows, topic};
+use super::{cleaner, quorum, rows, topic};
 use crate::quota::Window;
 use crate::quota::connections::Bounds;
 
@@ -53,10 +53,13 @@ pub struct Settings {
     pub rack: Option<String>,
     /// Sockets for clients and other brokers.
     pub listeners: Vec<Listener>,
-    /// Sockets for controllers; unused while the quorum is this process alone.
+    /// Sockets for controllers, of which other nodes and the tools of controllers make use.
     pub controller_listeners: Vec<Listener>,
     /// What clients are told, one for each of `listeners`.
     pub advertised_listeners: Vec<Listener>,
+    /// What other nodes are told, one for each of `controller_listeners`.
+    pub advertised_controllers: Vec<Listener>,
+    /// Empty in a process without the role of a broker.
     pub inter_broker_listener_name: String,
     pub log_dirs: Vec<PathBuf>,
     /// Where the metadata log lives: `metadata.log.dir`, else the first of `log_dirs`.
@@ -109,6 +112,10 @@ pub struct Settings {
 
     pub broker_heartbeat_interval_ms: u64,
     pub broker_session_timeout_ms: i64,
+    pub initial_broker_registration_timeout_ms: u64,
+    /// Whether a broker whose connection breaks is fenced before its session runs out.
+    pub fence_on_disconnect: bool,
+    pub quorum: quorum::Settings,
     pub replica_lag_time_max_ms: i64,
     pub metadata_max_bytes_between_snapshots: u64,
     /// None: no snapshot for age alone.
@@ -317,6 +324,7 @@ impl Values<'_> {
         let sockets = broker_check::sockets(self)?;
         connections::check_listeners(&properties, &sockets)?;
         let connections = self.connections(&sockets)?;
+        let quorum = quorum::settings(self, &sockets.controller_listeners, &sockets.advertised_controllers)?;
         let log_dirs = broker_check::log_dirs(self)?;
         let metadata_log_dir =
             self.text("metadata.log.dir").map_or_else(|| log_dirs[0].clone(), PathBuf::from);
@@ -327,6 +335,7 @@ impl Values<'_> {
             listeners: sockets.listeners,
             controller_listeners: sockets.controller_listeners,
             advertised_listeners: sockets.advertised_listeners,
+            advertised_controllers: sockets.advertised_controllers,
             inter_broker_listener_name: sockets.inter_broker_listener_name,
             log_dirs,
             metadata_log_dir,
@@ -374,6 +383,9 @@ impl Values<'_> {
             producer_id_expiration_ms: self.number("producer.id.expiration.ms")?,
             broker_heartbeat_interval_ms: self.number("broker.heartbeat.interval.ms")?,
             broker_session_timeout_ms: self.number("broker.session.timeout.ms")?,
+            initial_broker_registration_timeout_ms: self.number("initial.broker.registration.timeout.ms")?,
+            fence_on_disconnect: self.bool("milena.fence.on.disconnect"),
+            quorum,
             replica_lag_time_max_ms: self.number("replica.lag.time.max.ms")?,
             metadata_max_bytes_between_snapshots: self
                 .number("metadata.log.max.record.bytes.between.snapshots")?,

@@ -1,18 +1,20 @@
 //! What must hold between broker properties, and the values that several of them make together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::broker::{HttpListener, OWN_DEFAULTS, Values};
 use super::connections;
 use super::definition::ConfigError;
 use super::listener::{self, Listener, SecurityProtocol};
+use super::quorum::{self, Roles};
 
 /// All listeners, sorted by who uses them.
 pub(super) struct Sockets {
     pub(super) listeners: Vec<Listener>,
     pub(super) controller_listeners: Vec<Listener>,
     pub(super) advertised_listeners: Vec<Listener>,
+    pub(super) advertised_controllers: Vec<Listener>,
     pub(super) inter_broker_listener_name: String,
 }
 
@@ -60,9 +62,7 @@ fn network_threads(values: &Values<'_>) -> Result<(), ConfigError> {
 
 /// Refuses combinations that cannot work.
 pub(super) fn combinations(values: &Values<'_>) -> Result<(), ConfigError> {
-    roles(values)?;
     network_threads(values)?;
-    quorum(values)?;
     let request_max: i64 = values.number("socket.request.max.bytes")?;
     let queued_max: i64 = values.number("queued.max.request.bytes")?;
     if queued_max != -1 && queued_max < request_max {
@@ -90,38 +90,6 @@ pub(super) fn combinations(values: &Values<'_>) -> Result<(), ConfigError> {
     retention(values)
 }
 
-/// One process is both broker and controller until clusters of several nodes are supported.
-fn roles(values: &Values<'_>) -> Result<(), ConfigError> {
-    let roles: BTreeSet<&str> = values.list("process.roles").into_iter().collect();
-    if roles.contains("broker") && roles.contains("controller") {
-        return Ok(());
-    }
-    Err(not_yet(values, "process.roles", "broker,controller"))
-}
-
-/// The quorum is this process.
-fn quorum(values: &Values<'_>) -> Result<(), ConfigError> {
-    let voters = values.list("controller.quorum.voters");
-    let bootstrap = values.list("controller.quorum.bootstrap.servers");
-    if voters.len() > 1 {
-        return Err(not_yet(values, "controller.quorum.voters", "this node alone"));
-    }
-    if bootstrap.len() > 1 {
-        return Err(not_yet(values, "controller.quorum.bootstrap.servers", "this node alone"));
-    }
-    let Some(voter) = voters.first() else { return Ok(()) };
-    let node_id: i32 = values.number("node.id")?;
-    let voter_id = voter.split_once('@').and_then(|(id, _)| id.parse::<i32>().ok());
-    if voter_id == Some(node_id) {
-        return Ok(());
-    }
-    Err(conflict(
-        "controller.quorum.voters",
-        "node.id",
-        format!("'{voter}' is not this node, which is {node_id} and the only voter"),
-    ))
-}
-
 fn retention(values: &Values<'_>) -> Result<(), ConfigError> {
     for name in ["log.retention.ms", "log.retention.minutes", "log.retention.hours"] {
         if values.get(name) == Some("0") {
@@ -137,28 +105,56 @@ fn retention(values: &Values<'_>) -> Result<(), ConfigError> {
 
 /// Resolves listeners, what is advertised for them and which one brokers use.
 pub(super) fn sockets(values: &Values<'_>) -> Result<Sockets, ConfigError> {
+    let roles = quorum::roles(values)?;
     let protocols = protocol_map(values)?;
     let all = parse_listeners(values, "listeners", &protocols)?;
     check_ports(&all)?;
-    let controller_names: Vec<String> =
-        values.list("controller.listener.names").iter().map(|name| name.to_ascii_uppercase()).collect();
-    let (controller_listeners, listeners): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|listener| controller_names.contains(&listener.name));
-    if listeners.is_empty() {
-        return Err(conflict(
-            "listeners",
-            "controller.listener.names",
-            "no listener is left for clients".to_owned(),
-        ));
-    }
-    for listener in &listeners {
+    for listener in &all {
         if listener.security_protocol != SecurityProtocol::Plaintext {
             return Err(not_yet(values, "listeners", "PLAINTEXT listeners"));
         }
     }
-    let inter_broker_listener_name = inter_broker_listener(values, &listeners)?;
-    let advertised_listeners = advertised(values, &protocols, &listeners, &controller_names)?;
-    Ok(Sockets { listeners, controller_listeners, advertised_listeners, inter_broker_listener_name })
+    let controller_names: Vec<String> =
+        values.list("controller.listener.names").iter().map(|name| name.to_ascii_uppercase()).collect();
+    let (controller_listeners, listeners): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|listener| controller_names.contains(&listener.name));
+    check_roles(roles, &listeners, &controller_listeners)?;
+    let inter_broker_listener_name = match roles.broker {
+        true => inter_broker_listener(values, &listeners)?,
+        false => String::new(),
+    };
+    let given = parse_listeners(values, "advertised.listeners", &protocols)?;
+    check_advertised(&given, roles, &listeners, &controller_names)?;
+    let advertised_listeners = advertised(&given, &listeners)?;
+    let advertised_controllers = advertised_or_own(&given, &controller_listeners);
+    Ok(Sockets {
+        listeners,
+        controller_listeners,
+        advertised_listeners,
+        advertised_controllers,
+        inter_broker_listener_name,
+    })
+}
+
+/// Whoever is a broker has listeners for clients, and who is not has none; the same of controllers, where a process
+/// with both roles may be alone.
+fn check_roles(roles: Roles, clients: &[Listener], controllers: &[Listener]) -> Result<(), ConfigError> {
+    let (first, second) = (
+        "listeners",
+        if roles.broker && roles.controller { "controller.listener.names" } else { "process.roles" },
+    );
+    let refuse = |reason: String| Err(conflict(first, second, reason));
+    match (roles.broker, clients.first(), roles.controller, controllers.first()) {
+        (true, None, ..) => refuse("no listener is left for clients".to_owned()),
+        (false, Some(client), ..) => refuse(format!(
+            "{client} is not in controller.listener.names, and a controller alone has no clients"
+        )),
+        (.., false, Some(controller)) => {
+            refuse(format!("{controller} is for controllers, which this process is not"))
+        }
+        (false, _, true, None) => refuse("no listener is in controller.listener.names".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 type Protocols = BTreeMap<String, SecurityProtocol>;
@@ -249,43 +245,57 @@ fn inter_broker_listener(values: &Values<'_>, listeners: &[Listener]) -> Result<
     Err(conflict("inter.broker.listener.name", "listeners", format!("no listener is named {name}")))
 }
 
-fn advertised(
-    values: &Values<'_>,
-    protocols: &Protocols,
+fn check_advertised(
+    given: &[Listener],
+    roles: Roles,
     listeners: &[Listener],
     controller_names: &[String],
-) -> Result<Vec<Listener>, ConfigError> {
+) -> Result<(), ConfigError> {
     let property = "advertised.listeners";
-    let given = parse_listeners(values, property, protocols)?;
-    for listener in &given {
+    for listener in given {
         let invalid = |reason: &str| ConfigError::Invalid {
             name: property.to_owned(),
             value: listener.to_string(),
             reason: reason.to_owned(),
         };
-        if matches!(listener.host.as_str(), "" | "0.0.0.0" | "::") {
+        if is_wildcard(listener) || listener.host.is_empty() {
             return Err(invalid("clients cannot connect to a wildcard address; name a host"));
         }
-        let known = |l: &Listener| l.name == listener.name;
-        if !listeners.iter().any(known) && !controller_names.contains(&listener.name) {
+        let is_controllers = controller_names.contains(&listener.name);
+        if is_controllers && !roles.controller {
+            return Err(conflict(
+                property,
+                "process.roles",
+                format!("{listener} is for controllers, which this process is not"),
+            ));
+        }
+        if !is_controllers && !listeners.iter().any(|l| l.name == listener.name) {
             let reason = format!("no listener is named {}", listener.name);
             return Err(conflict(property, "listeners", reason));
         }
     }
+    Ok(())
+}
+
+fn advertised(given: &[Listener], listeners: &[Listener]) -> Result<Vec<Listener>, ConfigError> {
     let is_given = |listener: &Listener| given.iter().any(|other| other.name == listener.name);
-    if let Some(wildcard) =
-        listeners.iter().find(|l| !is_given(l) && matches!(l.host.as_str(), "0.0.0.0" | "::"))
-    {
+    if let Some(wildcard) = listeners.iter().find(|l| !is_given(l) && is_wildcard(l)) {
         let reason =
             format!("clients cannot connect to the wildcard address of {wildcard}; name a host for it");
-        return Err(conflict(property, "listeners", reason));
+        return Err(conflict("advertised.listeners", "listeners", reason));
     }
-    // A listener that is not mentioned advertises itself; the shell puts in this machine's name where no host
-    // is given, and the port where it was left to the system.
-    Ok(listeners
-        .iter()
-        .map(|listener| given.iter().find(|g| g.name == listener.name).unwrap_or(listener).clone())
-        .collect())
+    Ok(advertised_or_own(given, listeners))
+}
+
+fn is_wildcard(listener: &Listener) -> bool {
+    matches!(listener.host.as_str(), "0.0.0.0" | "::")
+}
+
+/// A listener that is not mentioned advertises itself; the shell puts in this machine's name where no host
+/// is given, and the port where it was left to the system.
+fn advertised_or_own(given: &[Listener], listeners: &[Listener]) -> Vec<Listener> {
+    let of = |listener: &Listener| given.iter().find(|g| g.name == listener.name).unwrap_or(listener).clone();
+    listeners.iter().map(of).collect()
 }
 
 pub(super) fn log_dirs(values: &Values<'_>) -> Result<Vec<PathBuf>, ConfigError> {
@@ -333,6 +343,6 @@ fn not_yet(values: &Values<'_>, name: &str, accepted: &str) -> ConfigError {
     }
 }
 
-fn conflict(first: &str, second: &str, reason: String) -> ConfigError {
+pub(super) fn conflict(first: &str, second: &str, reason: String) -> ConfigError {
     ConfigError::Conflict { first: first.to_owned(), second: second.to_owned(), reason }
 }

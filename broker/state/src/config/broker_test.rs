@@ -113,7 +113,6 @@ fn bad_properties_are_named() {
     check_refused("log.cleaner.threads=-1", &["log.cleaner.threads", "at least 0"]);
     check_refused("log.cleanup.policy=compress", &["log.cleanup.policy", "compact, delete"]);
     check_refused("cordoned.log.dirs=a", &["cordoned.log.dirs", "does not act yet"]);
-    check_refused("process.roles=broker", &["process.roles", "does not act yet"]);
     check_refused(
         "listener.name.plaintext.ssl.keystore.location=/k",
         &["listener.name.plaintext", "not act yet"],
@@ -149,7 +148,7 @@ fn impossible_combinations_name_both() {
     );
     check_refused("inter.broker.listener.name=INSIDE", &["inter.broker.listener.name", "listeners"]);
     check_refused("controller.quorum.voters=2@h:9093", &["controller.quorum.voters", "node.id"]);
-    check_refused("controller.quorum.voters=1@a:1,2@b:1", &["controller.quorum.voters", "not act yet"]);
+    check_refused("controller.quorum.voters=1@a:1,2@b:1", &["controller.listener.names", "listeners"]);
     check_refused("listeners=CONTROLLER://:9093", &["listeners", "controller.listener.names"]);
     check_refused("advertised.listeners=OTHER://h:1", &["advertised.listeners", "OTHER"]);
     check_refused(

@@ -16,6 +16,7 @@ pub mod describe;
 pub mod group;
 pub mod listener;
 pub mod page;
+pub mod quorum;
 mod rows;
 pub mod topic;
 

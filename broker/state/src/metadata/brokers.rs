@@ -329,6 +329,13 @@ impl Sessions {
         self.sessions.remove(&broker_id);
     }
 
+    /// As [`forget`](Self::forget), unless another incarnation has taken its place.
+    pub fn forget_incarnation(&mut self, broker_id: i32, broker_epoch: i64) {
+        if self.sessions.get(&broker_id).is_some_and(|session| session.broker_epoch == broker_epoch) {
+            self.forget(broker_id);
+        }
+    }
+
     pub fn is_live(&self, broker_id: i32, session_timeout_ms: i64, now_ms: i64) -> bool {
         self.sessions.get(&broker_id).is_some_and(|s| now_ms - s.last_contact_ms <= session_timeout_ms)
     }

@@ -28,6 +28,9 @@ pub struct Asked<C> {
     pub changes: Vec<C>,
 }
 
+/// A receiver that has been checked by another node, which is not told: it changes whichever broker is named.
+pub const ANY_RECEIVER: i32 = -1;
+
 /// What to do with one value: Kafka's number of the operation, and what it works with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -143,7 +146,7 @@ impl<'a> Batch<'a> {
         if kind == ResourceKind::Broker && !name.is_empty() {
             let id = name.parse::<i32>();
             let id = id.map_err(|_| request(format!("Node id must be an integer, but it is: {name}")))?;
-            if id != self.receiver {
+            if id != self.receiver && self.receiver != ANY_RECEIVER {
                 let own = self.receiver;
                 return Err(request(format!("Unexpected broker id, expected {own}, but received {name}")));
             }

@@ -34,11 +34,13 @@ const RECOVERY: &str = "tests/integration/api/config_effects/recovery.rs";
 const SOCKETS: &str = "broker/src/server/listener.rs";
 const ADMIN: &str = "broker/tests/broker/admin.rs";
 const BROKER: &str = "broker/state/src/config/broker_test.rs";
+const CLUSTER: &str = "broker/tests/broker/cluster.rs";
 const CONNECTIONS: &str = "tests/integration/api/connection_quotas.rs";
 const COORDINATOR: &str = "broker/src/lifecycle_group_test.rs";
 const MEMBERS: &str = "broker/src/lifecycle_group_member_test.rs";
 const OFFSETS_TOPIC: &str = "broker/src/lifecycle_group_topic_test.rs";
 const PRODUCE: &str = "tests/integration/api/produce.rs";
+const QUORUM: &str = "broker/state/src/config/quorum_test.rs";
 const QUOTAS: &str = "tests/integration/api/quotas.rs";
 const SHAPES: (&str, &str) =
     ("broker/state/src/metadata/topics_test.rs", "coordinator_topics_get_their_shape_from_the_broker");
@@ -58,8 +60,9 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("broker.session.timeout.ms", SESSIONS.0, SESSIONS.1),
     ("connections.max.idle.ms", HERE, "connections_are_bounded_as_the_file_says"),
     ("controller.listener.names", BROKER, "kafkas_own_example_starts"),
-    ("controller.quorum.bootstrap.servers", BROKER, "kafkas_own_example_starts"),
-    ("controller.quorum.voters", BROKER, "impossible_combinations_name_both"),
+    ("controller.quorum.auto.join.enable", QUORUM, "impossible_memberships_are_refused"),
+    ("controller.quorum.bootstrap.servers", QUORUM, "who_names_nobody_else_is_alone"),
+    ("controller.quorum.voters", QUORUM, "voters_and_servers_are_read_and_counted_once"),
     ("controller.quota.window.num", QUOTAS, "windows_are_as_many_and_as_long_as_the_properties_say"),
     ("controller.quota.window.size.seconds", QUOTAS, "windows_are_as_many_and_as_long_as_the_properties_say"),
     ("default.replication.factor", HERE, "topics_are_as_the_file_says"),
@@ -69,6 +72,7 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("group.max.session.timeout.ms", GROUPS, "groups_are_bounded_as_the_file_says"),
     ("group.max.size", MEMBERS, "a_group_has_as_many_members_as_the_property_allows"),
     ("group.min.session.timeout.ms", GROUPS, "groups_are_bounded_as_the_file_says"),
+    ("initial.broker.registration.timeout.ms", CLUSTER, "an_id_that_is_taken_is_refused_while_the_other_lives"),
     ("inter.broker.listener.name", BROKER, "impossible_combinations_name_both"),
     ("listener.security.protocol.map", BROKER, "listeners_are_checked"),
     ("listeners", BROKER, "listeners_are_checked"),
@@ -92,6 +96,7 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("metadata.log.max.record.bytes.between.snapshots", HERE, "snapshots_are_taken_as_often_as_the_file_says"),
     ("metadata.log.max.snapshot.interval.ms", HERE, "snapshots_are_taken_as_often_as_the_file_says"),
     ("milena.cluster.id", HERE, "a_node_is_as_its_file_says"),
+    ("milena.fence.on.disconnect", CLUSTER, "a_broker_that_dies_is_fenced_long_before_its_session_ends"),
     ("milena.flush", HERE, "topics_are_as_the_file_says"),
     ("milena.http.listener", HERE, "a_node_is_as_its_file_says"),
     ("milena.log.format", HERE, "a_broker_logs_as_its_file_says"),
@@ -109,7 +114,7 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("offsets.topic.num.partitions", OFFSETS_TOPIC, "first_use_creates_it_as_the_properties_say"),
     ("offsets.topic.replication.factor", OFFSETS_TOPIC, "with_too_few_brokers_there_is_no_coordinator"),
     ("offsets.topic.segment.bytes", OFFSETS_TOPIC, "first_use_creates_it_as_the_properties_say"),
-    ("process.roles", BROKER, "bad_properties_are_named"),
+    ("process.roles", QUORUM, "roles_decide_which_listeners_there_are"),
     ("queued.max.request.bytes", HERE, "connections_are_bounded_as_the_file_says"),
     ("quota.window.num", QUOTAS, "windows_are_as_many_and_as_long_as_the_properties_say"),
     ("quota.window.size.seconds", QUOTAS, "windows_are_as_many_and_as_long_as_the_properties_say"),

@@ -116,11 +116,11 @@ pub const BROKERS: &[Refused] = &[
         reason: "a node alone is its whole quorum and keeps its leaderships",
         names: "\
             auto.leader.rebalance.enable controlled.shutdown.enable controller.quorum.append.linger.ms \
-            controller.quorum.auto.join.enable controller.quorum.election.backoff.max.ms \
+            controller.quorum.election.backoff.max.ms \
             controller.quorum.election.timeout.ms controller.quorum.fetch.max.bytes \
             controller.quorum.fetch.snapshot.max.bytes controller.quorum.fetch.timeout.ms \
             controller.quorum.request.timeout.ms controller.quorum.retry.backoff.ms controller.socket.timeout.ms \
-            initial.broker.registration.timeout.ms leader.imbalance.check.interval.seconds",
+            leader.imbalance.check.interval.seconds",
     },
     Refused {
         reason: "the metadata log has bounds of its own",
