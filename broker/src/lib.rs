@@ -21,6 +21,7 @@ pub mod partition;
 pub mod quota;
 #[cfg(test)]
 mod reference;
+pub mod replication;
 pub mod server;
 pub mod shutdown;
 mod system;

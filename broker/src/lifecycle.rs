@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
 use crate::partition::{Cleaner, Directories, OpenError, Partition, Table};
 use crate::quota::Quotas;
+use crate::replication::Replication;
 
 pub use start::Outside;
 
@@ -59,6 +60,7 @@ pub struct Lifecycle {
     quorum: Option<Quorum>,
     producer_ids: Arc<ProducerIds>,
     groups: Arc<Coordinators>,
+    replication: Arc<Replication>,
     incarnation_id: Uuid,
     broker_epoch: Arc<AtomicI64>,
     is_unfenced: Arc<AtomicBool>,
@@ -174,6 +176,7 @@ impl Lifecycle {
         if let Some(cleaner) = self.cleaner.take() {
             cleaner.stop().await;
         }
+        self.replication.stop().await;
         if let Some(remote) = self.controller.remote() {
             remote.close();
         }

@@ -1,3 +1,4 @@
+use milena_client::net::Tcp;
 use milena_protocol::ErrorCode;
 use milena_state::metadata::topics::{CreateTopics, DeleteTopics, NewTopic, TopicRef};
 use milena_state::metadata::{Delta, Image};
@@ -197,7 +198,16 @@ fn only_a_complete_image_sets_partitions_aside() {
         let (directories, _) = open_directories(&settings, None, Arc::new(RealFiles)).expect("opens");
         let (table, groups) = (Arc::clone(table), Arc::clone(&groups));
         let quotas = Arc::new(Quotas::new(&settings));
-        Publisher::new(Arc::clone(&settings), new_id(), table, Arc::new(directories), groups, quotas)
+        let replication = Replication::new(Arc::clone(&settings), Arc::new(Tcp), Arc::new(Metrics::new()));
+        Publisher::new(
+            Arc::clone(&settings),
+            new_id(),
+            table,
+            Arc::new(directories),
+            groups,
+            quotas,
+            replication,
+        )
     };
     let strays = || {
         let names = std::fs::read_dir(directory.path()).expect("is there").flatten();

@@ -9,6 +9,7 @@ pub mod definitions;
 mod groups;
 mod process;
 mod quotas;
+mod replication;
 mod requests;
 mod scrape;
 
@@ -151,6 +152,7 @@ pub struct Metrics {
     log_directories_offline: IntGauge,
     groups: groups::Counters,
     quotas: quotas::Counters,
+    pub replication: replication::Replication,
     /// Of the log cleaner.
     pub cleaning: cleaning::Cleaning,
 }
@@ -179,6 +181,7 @@ impl Metrics {
             log_directories_offline: gauge(&definitions::LOG_DIRECTORIES_OFFLINE),
             groups: groups::Counters::new(),
             quotas: quotas::Counters::new(),
+            replication: replication::Replication::new(),
             cleaning: cleaning::Cleaning::default(),
         }
     }
@@ -234,6 +237,7 @@ impl Metrics {
             self.log_directories_offline.collect(),
             self.groups.collect(),
             self.quotas.collect(),
+            self.replication.collect(),
         ]
         .concat()
     }

@@ -7,11 +7,11 @@
 //!
 //! Consumers read below the high watermark, read committed below the last stable offset with the aborted
 //! transactions named. A request that claims to come from a follower is refused unless it is a replica of the
-//! partition. v7 sessions (KIP-227), v9 current leader epoch (KIP-320), v12 last fetched epoch and diverging epochs
+//! partition; what it has by its own word counts for the high watermark. It is answered too when the high watermark
+//! rises, and when the next request of its session comes. Consumers read from followers too (v11, KIP-392), and with
+//! `replica.selector.class` they are sent to one in their rack. v7 sessions (KIP-227), v9 current leader epoch (KIP-320), v12 last fetched epoch and diverging epochs
 //! (KIP-595), v13 topic ids (KIP-516), v15 replica state (KIP-903), v16 node endpoints (KIP-951), v18 the follower's
 //! high watermark (KIP-1166).
-
-use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::fetch_request::FetchRequest;
@@ -20,15 +20,15 @@ use milena_protocol::messages::fetch_response::{
 };
 use milena_protocol::types::{Records, Uuid};
 use milena_state::partition::leader::leader_epoch_of_fetch;
-use milena_state::partition::reads::check_fetch_as;
-use tokio::time::Instant;
 
+use self::reading::{Bounds, Found, Reader, bytes, is_notice, read_until_enough};
 use super::current_leader;
 use crate::broker::now_ms;
-use crate::partition::{Isolation, Mark, Missing, Partition, Read, ReadError, Readout, WaitAny};
 use crate::server::quota::FetchQuota;
 use crate::server::session::{Ask, Begun, Said, TopicKey, Want};
 use crate::server::{FileSlice, Reply, RequestContext};
+
+mod reading;
 
 pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
     let by_id = cx.version >= 13;
@@ -38,13 +38,14 @@ pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
         cx.exempt_from_time();
     }
     let quota_bytes_max = quota.as_ref().and_then(FetchQuota::bytes_max);
-    let bounds = Bounds::of(cx, &request, replica_id, quota_bytes_max);
+    let bounds = Bounds::of(cx, &request, quota_bytes_max);
+    let reader = Reader::of(cx, &request, replica_id);
     let deadline = cx.deadline(request.max_wait_ms);
     let begun = match cx.node.fetch_sessions.begin(ask(cx.version, request), now_ms()) {
         Ok(begun) => begun,
         Err(error) => return cx.reply(&FetchResponse { error_code: error.into(), ..Default::default() }),
     };
-    let results = read_until_enough(cx, &begun.wants, &bounds, deadline).await;
+    let results = read_until_enough(cx, &begun, &reader, &bounds, deadline).await;
     let throttle_time_ms = throttle(cx, quota, &results);
     if throttle_time_ms > 0 {
         // Nothing was said about any partition, so a session stays where it was.
@@ -62,32 +63,6 @@ fn throttle(cx: &RequestContext, quota: Option<FetchQuota<'_>>, results: &[Found
     quota.map_or(0, |quota| quota.throttle(bytes(results), time_ms > 0)).max(time_ms)
 }
 
-/// What the request limits over all of its partitions.
-struct Bounds {
-    isolation: Isolation,
-    /// From a broker: −1 for a consumer.
-    replica_id: i32,
-    bytes_max: usize,
-    bytes_min: usize,
-}
-
-impl Bounds {
-    fn of(
-        cx: &RequestContext,
-        request: &FetchRequest<'_>,
-        replica_id: i32,
-        quota_bytes_max: Option<i32>,
-    ) -> Self {
-        let isolation = Isolation::of(replica_id, request.isolation_level);
-        let bytes_max = request.max_bytes.min(cx.node.settings.fetch_max_bytes);
-        let bytes_max = quota_bytes_max.map_or(bytes_max, |quota| quota.min(bytes_max));
-        let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
-        // More than fits into the answer can never be waited for.
-        let bytes_min = size(request.min_bytes.min(bytes_max));
-        Self { isolation, replica_id, bytes_max: size(bytes_max), bytes_min }
-    }
-}
-
 fn ask(version: i16, request: FetchRequest<'_>) -> Ask {
     let by_id = version >= 13;
     let key = |name: &str, id: Uuid| if by_id { TopicKey::Id(id) } else { TopicKey::Name(name.into()) };
@@ -100,6 +75,8 @@ fn ask(version: i16, request: FetchRequest<'_>) -> Ask {
             current_leader_epoch: leader_epoch_of_fetch(asked.current_leader_epoch),
             fetch_offset: asked.fetch_offset,
             last_fetched_epoch: asked.last_fetched_epoch,
+            log_start_offset: asked.log_start_offset,
+            high_watermark: asked.high_watermark,
             bytes_max: asked.partition_max_bytes,
         }));
     }
@@ -111,129 +88,12 @@ fn ask(version: i16, request: FetchRequest<'_>) -> Ask {
     Ask { session_id: request.session_id, session_epoch: request.session_epoch, by_id, wants, forgotten }
 }
 
-/// Under memory pressure what was just read may be gone again; the client then asks once more.
-const WARM_ROUNDS_MAX: usize = 3;
-
-type Found = Result<(Arc<Partition>, Readout), ErrorCode>;
-
-async fn read_until_enough(
-    cx: &RequestContext,
-    wants: &[Want],
-    bounds: &Bounds,
-    deadline: Instant,
-) -> Vec<Found> {
-    let mut warmed = 0;
-    loop {
-        let mut results = read_all(cx, wants, bounds);
-        let missing = missing(&mut results);
-        if !missing.is_empty() {
-            // With something missing there is something to read: nothing to wait for, whatever comes of it.
-            if warmed == WARM_ROUNDS_MAX || !bring(cx, missing).await {
-                return results;
-            }
-            warmed += 1;
-            continue;
-        }
-        if wants.is_empty() || is_enough(&results, bounds.bytes_min) || Instant::now() >= deadline {
-            return results;
-        }
-        let waited = {
-            let mut wait = WaitAny::new();
-            for (partition, readout) in results.iter().flatten() {
-                wait.add(partition, mark(bounds.isolation), readout);
-            }
-            drop(results);
-            tokio::time::timeout_at(deadline, wait.any()).await
-        };
-        if waited.is_err() {
-            return read_all(cx, wants, bounds);
-        }
-    }
-}
-
-/// Takes out what the reads lacked. Costs nothing when that is nothing.
-fn missing(results: &mut [Found]) -> Vec<(Arc<Partition>, Missing)> {
-    let lacking = results.iter_mut().flatten().filter_map(|(partition, readout)| {
-        readout.missing.take().map(|missing| (Arc::clone(partition), missing))
-    });
-    lacking.collect()
-}
-
-/// Brings it into memory, away from the reactor. A disk that fails takes the partition offline, which the next read
-/// finds. False when nothing could be brought, because the process stops.
-async fn bring(cx: &RequestContext, missing: Vec<(Arc<Partition>, Missing)>) -> bool {
-    let bringing = cx.run_blocking(move || {
-        missing.into_iter().for_each(|(partition, missing)| partition.bring(missing));
-    });
-    bringing.await.is_ok()
-}
-
-/// The number that must rise before there is more to read.
-fn mark(isolation: Isolation) -> Mark {
-    match isolation {
-        Isolation::ReadUncommitted => Mark::HighWatermark,
-        Isolation::ReadCommitted => Mark::LastStable,
-        Isolation::LogEnd => Mark::LogEnd,
-    }
-}
-
-fn is_enough(results: &[Found], bytes_min: usize) -> bool {
-    let is_notice = |found: &Found| found.as_ref().map_or(true, |(_, readout)| readout.diverging.is_some());
-    bytes(results) >= bytes_min || results.iter().any(is_notice)
-}
-
-fn bytes(results: &[Found]) -> usize {
-    results.iter().flatten().map(|(_, readout)| readout.bytes()).sum()
-}
-
-fn read_all(cx: &RequestContext, wants: &[Want], bounds: &Bounds) -> Vec<Found> {
-    let mut left = bounds.bytes_max;
-    let mut first = true;
-    let read_one = |want: &Want| {
-        let bytes_max = left.min(usize::try_from(want.bytes_max).unwrap_or(0));
-        let found = read_one(cx, want, bounds, bytes_max, first);
-        let bytes = match &found {
-            // What it lacks is brought for it before anything else is: nothing behind it is sent in its stead.
-            Ok((_, Readout { missing: Some(_), .. })) => bytes_max.max(1),
-            Ok((_, readout)) => readout.bytes(),
-            Err(_) => 0,
-        };
-        left = left.saturating_sub(bytes);
-        first &= bytes == 0;
-        found
-    };
-    wants.iter().map(read_one).collect()
-}
-
-fn read_one(cx: &RequestContext, want: &Want, bounds: &Bounds, bytes_max: usize, first: bool) -> Found {
-    let partition = match &want.topic {
-        TopicKey::Id(id) => cx.node.partitions.by_id(*id, want.partition)?,
-        TopicKey::Name(name) => cx.node.partitions.by_name(name, want.partition)?,
-    };
-    if bounds.replica_id >= 0 {
-        let image = cx.node.metadata.image();
-        let known = image.partition(partition.topic_id(), partition.index());
-        let replicas = known.map_or(&[][..], |known| &known.replicas);
-        check_fetch_as(bounds.replica_id, cx.node.settings.node_id, replicas)?;
-    }
-    let read = Read {
-        offset: want.fetch_offset,
-        bytes_max,
-        first_batch_whole: first,
-        isolation: bounds.isolation,
-        current_leader_epoch: want.current_leader_epoch,
-        last_fetched_epoch: want.last_fetched_epoch,
-    };
-    let readout = partition.read(read).map_err(ReadError::code)?;
-    Ok((partition, readout))
-}
-
 fn said(found: &Found) -> Said {
     match found {
         Ok((_, readout)) => Said {
             has_records: readout.bytes() > 0,
             error: false,
-            notice: readout.diverging.is_some(),
+            notice: is_notice(readout),
             high_watermark: readout.high_watermark,
             log_start_offset: readout.log_start_offset,
         },
@@ -321,6 +181,9 @@ fn partition_data<'a>(
         records: Some(Records::Bytes((&[][..]).into())),
         ..Default::default()
     };
+    if let Some(broker_id) = readout.preferred_replica {
+        data.preferred_read_replica = broker_id;
+    }
     if let Some(diverging) = readout.diverging {
         data.diverging_epoch = EpochEndOffset { epoch: diverging.epoch, end_offset: diverging.end_offset };
     }

@@ -32,6 +32,7 @@ use crate::metadata::remote::Feed;
 use crate::metrics::Metrics;
 use crate::partition::{Directories, Table, upkeep};
 use crate::quota::Quotas;
+use crate::replication::Replication;
 
 /// How the node reaches the world and is reached by it while it starts.
 pub struct Outside {
@@ -108,7 +109,7 @@ impl Lifecycle {
             }
             false => Control::of_observer(&settings, &cluster_id, &dialer, &metrics),
         };
-        let lifecycle = Self::with(control, settings, directories, Arc::clone(&metrics)).await?;
+        let lifecycle = Self::with(control, settings, directories, dialer, Arc::clone(&metrics)).await?;
         watch_directories(&lifecycle.directories, &lifecycle.partitions, &metrics);
         if let Some(quorum) = &lifecycle.quorum {
             let mut tasks = lifecycle.tasks.lock();
@@ -127,6 +128,7 @@ impl Lifecycle {
         control: Control,
         settings: Arc<Settings>,
         directories: Arc<Directories>,
+        dialer: Dialer,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
         let Control { quorum, client: controller, source } = control;
@@ -142,6 +144,7 @@ impl Lifecycle {
             Arc::clone(&metrics),
         );
         let quotas = Arc::new(Quotas::new(&settings));
+        let replication = Replication::new(Arc::clone(&settings), dialer, Arc::clone(&metrics));
         let publisher = Publisher::new(
             Arc::clone(&settings),
             incarnation_id,
@@ -149,6 +152,7 @@ impl Lifecycle {
             Arc::clone(&directories),
             Arc::clone(&groups),
             Arc::clone(&quotas),
+            Arc::clone(&replication),
         );
         let mut publisher = publisher.first(Arc::clone(&image)).await?;
         if source.is_complete(&image) {
@@ -162,6 +166,8 @@ impl Lifecycle {
         let producer_ids =
             ProducerIds::new(controller.clone(), Arc::clone(&metadata), settings.node_id, background.clone());
         let tasks = vec![
+            background.spawn(Arc::clone(&replication).propose(controller.clone())),
+            background.spawn(Arc::clone(&replication).watch_lag(Arc::clone(&partitions))),
             background.spawn(follow::run(source, Arc::clone(&metadata), publisher)),
             background.spawn(upkeep::run(
                 Arc::clone(&partitions),
@@ -180,6 +186,7 @@ impl Lifecycle {
             quorum,
             producer_ids,
             groups,
+            replication,
             incarnation_id,
             broker_epoch: Arc::new(AtomicI64::new(-1)),
             is_unfenced: Arc::default(),

@@ -23,6 +23,7 @@ use crate::partition::directories::{SYNCING_THREADS, in_parallel};
 use crate::partition::table::{Slot, Topic};
 use crate::partition::{Directories, Myself, Partition, Table};
 use crate::quota::Quotas;
+use crate::replication::Replication;
 
 /// Keeps the partition table in step with the image.
 pub struct Publisher {
@@ -42,6 +43,7 @@ pub struct Publisher {
     table: Arc<Table>,
     directories: Arc<Directories>,
     groups: Arc<Coordinators>,
+    replication: Arc<Replication>,
 }
 
 impl Publisher {
@@ -52,6 +54,7 @@ impl Publisher {
         directories: Arc<Directories>,
         groups: Arc<Coordinators>,
         quotas: Arc<Quotas>,
+        replication: Arc<Replication>,
     ) -> Self {
         let defaults = shared(settings.topic.clone(), &settings);
         Self {
@@ -66,6 +69,7 @@ impl Publisher {
             table,
             directories,
             groups,
+            replication,
         }
     }
 
@@ -145,11 +149,18 @@ impl Publisher {
         }
         configured.retain(|id| !topics.contains(id));
         let myself = self.myself(image);
+        if !delta.brokers_changed.is_empty() {
+            // Before anybody is followed: where they are.
+            self.replication.take_brokers(image, myself.broker_epoch);
+        }
         let placed: Vec<_> =
             topics.iter().filter_map(|id| image.topic(*id)).map(|t| self.plan(image, t)).collect();
         self.open_all(&placed);
         for plan in placed {
-            self.put(plan, myself);
+            self.put(plan, image, myself);
+        }
+        if !delta.brokers_changed.is_empty() {
+            self.judge_brokers(image);
         }
         let awaited =
             topics.iter().filter(|id| self.table.topic(**id).is_some_and(|topic| topic.is_awaited()));
@@ -183,21 +194,33 @@ impl Publisher {
     fn remove_topics(&self, delta: &Delta) {
         for id in delta.topics_removed.keys() {
             let Some(topic) = self.table.remove(*id) else { continue };
-            let partitions: Vec<_> = topic.partitions().collect();
-            // Together: each waits for a sync of its directory while all metadata waits for them.
-            in_parallel(SYNCING_THREADS, &partitions, |partition| {
-                let Some(log) = partition.take_log() else { return };
-                let unique = uuid::Uuid::new_v4().simple().to_string();
-                let delay_ms = log.config().file_delete_delay_ms;
-                match log.delete(&unique) {
-                    Ok(folder) => self.directories.deleted(partition.directory(), folder, delay_ms),
-                    Err(error) => {
-                        tracing::error!(topic = %topic.name, partition = partition.index(), %error, "log of a deleted topic remains");
-                    }
-                }
-            });
+            self.delete(&topic.partitions().map(Arc::clone).collect::<Vec<_>>());
             tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");
         }
+    }
+
+    /// Deletes the logs of partitions that are not to be here any more.
+    fn delete(&self, partitions: &[Arc<Partition>]) {
+        partitions.iter().for_each(|partition| self.replication.unfollow(key_of(partition)));
+        // Together: each waits for a sync of its directory while all metadata waits for them.
+        in_parallel(SYNCING_THREADS, partitions, |partition| {
+            let Some(log) = partition.take_log() else { return };
+            let unique = uuid::Uuid::new_v4().simple().to_string();
+            let delay_ms = log.config().file_delete_delay_ms;
+            match log.delete(&unique) {
+                Ok(folder) => self.directories.deleted(partition.directory(), folder, delay_ms),
+                Err(error) => {
+                    let (topic, partition) = (partition.topic(), partition.index());
+                    tracing::error!(%topic, partition, %error, "log of a deleted replica remains");
+                }
+            }
+        });
+    }
+
+    /// Who may join the in-sync replicas of what is led here.
+    fn judge_brokers(&self, image: &Image) {
+        let now_ms = now_ms();
+        self.table.each(|partition| partition.set_eligible(&|id| eligible_epoch(image, id), now_ms));
     }
 
     /// Topics whose settings may have changed.
@@ -211,6 +234,7 @@ impl Publisher {
                     dynamic.listeners.clone_from(&self.settings.listeners);
                     dynamic.advertised_listeners.clone_from(&self.settings.advertised_listeners);
                     self.defaults = shared(dynamic.topic.clone(), &dynamic);
+                    self.replication.set_fetchers(dynamic.replication.fetchers);
                     self.in_force.send_replace(Arc::new(dynamic));
                 }
                 Err(error) => {
@@ -284,11 +308,12 @@ impl Publisher {
         }
     }
 
-    fn put(&self, plan: Plan, myself: Myself) {
+    fn put(&self, plan: Plan, image: &Image, myself: Myself) {
         let now_ms = now_ms();
         let Plan { assigned, settings, log_config, slots } = plan;
         let slots: Box<[Slot]> = slots.into_iter().map(Planned::into_slot).collect();
         let known = self.table.topic(assigned.id);
+        let gone = known.as_ref().map(|known| known.gone(&slots)).unwrap_or_default();
         let is_changed =
             known.is_some_and(|known| *known.settings != *settings || *known.log_config != *log_config);
         for (slot, assigned) in slots.iter().zip(&assigned.partitions) {
@@ -296,7 +321,10 @@ impl Publisher {
                 if is_changed {
                     partition.configure(&settings, &log_config, myself, now_ms);
                 }
+                partition.propose_to(self.replication.proposals());
                 partition.assign(assigned, myself, now_ms);
+                partition.set_eligible(&|id| eligible_epoch(image, id), now_ms);
+                self.follow(partition, assigned, myself);
             }
         }
         self.table.put(Topic {
@@ -306,6 +334,21 @@ impl Publisher {
             log_config,
             slots,
         });
+        if !gone.is_empty() {
+            self.delete(&gone);
+            tracing::info!(topic = %assigned.name, count = gone.len(), "replicas were taken from this broker and deleted");
+        }
+    }
+
+    /// Fetches from the leader, when that is another broker. Nobody is followed before our registration: the image may
+    /// be of long ago.
+    fn follow(&self, partition: &Arc<Partition>, assigned: &metadata::Partition, myself: Myself) {
+        match assigned.leader {
+            Some(leader) if self.is_registered && leader != myself.broker_id => {
+                self.replication.follow(partition, leader, assigned.leader_epoch);
+            }
+            _ => self.replication.unfollow(key_of(partition)),
+        }
     }
 
     fn configure(&self, image: &Image, id: Uuid, myself: Myself) {
@@ -357,6 +400,15 @@ impl Planned {
             Self::ToOpen(slot) => slot.into_inner(),
         }
     }
+}
+
+fn key_of(partition: &Partition) -> (Uuid, i32) {
+    (partition.topic_id(), partition.index())
+}
+
+/// The broker epoch under which a broker may join an ISR.
+fn eligible_epoch(image: &Image, broker_id: i32) -> Option<i64> {
+    image.broker(broker_id).filter(|broker| broker.is_active()).map(|broker| broker.broker_epoch)
 }
 
 fn shared(topic: topic::Settings, broker: &Settings) -> (Arc<topic::Settings>, Arc<Config>) {

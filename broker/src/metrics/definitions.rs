@@ -73,6 +73,18 @@ definitions! {
         "Offset below which every in-sync replica holds the records.";
     PARTITIONS = "milena_partitions" Gauge []
         "Partitions with a replica on this broker.";
+    UNDER_REPLICATED = "milena_under_replicated_partitions" Gauge []
+        "Partitions led here of which a replica is not in sync.";
+    UNDER_MIN_ISR = "milena_under_min_isr_partitions" Gauge []
+        "Partitions led here with fewer in-sync replicas than `min.insync.replicas`.";
+    FOLLOWER_LAG_MAX = "milena_follower_lag_records_max" Gauge []
+        "Most offsets by which a follower is behind this leader, over all partitions led here; one that has not fetched yet counts from the log start.";
+    REPLICATION_FETCHED_BYTES = "milena_replication_fetched_bytes_total" Counter []
+        "Bytes of records that this broker fetched from leaders.";
+    ISR_SHRINKS = "milena_isr_shrinks_total" Counter []
+        "Times that a leader here took a replica from the in-sync ones.";
+    ISR_EXPANDS = "milena_isr_expands_total" Counter []
+        "Times that a leader here added a replica to the in-sync ones.";
     GROUP_LAG_RECORDS = "milena_group_lag_records" Gauge ["group", "topic", "partition"]
         "Offsets from what a group has committed, or the log start, to the high watermark; none without a commit.";
     GROUP_LAG_SECONDS = "milena_group_lag_seconds" Gauge ["group", "topic", "partition"]

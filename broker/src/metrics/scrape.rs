@@ -28,6 +28,7 @@ pub fn render(node: &Node, connections: usize, signs: Signs) -> Result<String, p
     families.extend(groups(node));
     families.extend(health(signs));
     families.extend(partitions(node));
+    families.extend(replicas(node));
     families.extend(lags(node));
     families.extend(process(&node.metrics));
     families.retain(|family| !family.get_metric().is_empty());
@@ -125,6 +126,21 @@ fn partitions(node: &Node) -> Vec<MetricFamily> {
         each(&table::LOG_START_OFFSET, |partition| partition.log_start_offset() as f64),
         each(&table::LOG_END_OFFSET, |partition| partition.log_end_offset().get() as f64),
         each(&table::HIGH_WATERMARK, |partition| partition.high_watermark().get() as f64),
+    ]
+}
+
+fn replicas(node: &Node) -> [MetricFamily; 3] {
+    let (mut under_replicated, mut under_min_isr, mut lag_max) = (0, 0, 0);
+    node.partitions.each(|partition| {
+        let Some(figures) = partition.replica_figures() else { return };
+        under_replicated += u64::from(figures.out_of_sync_count > 0);
+        under_min_isr += u64::from(figures.is_under_min_isr);
+        lag_max = lag_max.max(figures.lag_max);
+    });
+    [
+        plain(&table::UNDER_REPLICATED, under_replicated as f64),
+        plain(&table::UNDER_MIN_ISR, under_min_isr as f64),
+        plain(&table::FOLLOWER_LAG_MAX, lag_max as f64),
     ]
 }
 

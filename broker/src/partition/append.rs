@@ -4,8 +4,7 @@ use milena_log::AppendAs as LogAppendAs;
 use milena_log::producers::{Origin, Refusal};
 use milena_protocol::ErrorCode;
 
-use super::partition::{Inner, Partition};
-use super::progress::Marks;
+use super::partition::{Inner, Outcome, Partition};
 
 /// How records enter the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +84,9 @@ impl Partition {
             let records = appended.last_offset - appended.base_offset + 1;
             let synced = inner.force_sync(records, self.flush_messages(), now_ms);
             synced.map_err(|error| self.storage_failed(&error))?;
-            let marks = inner.settle(effects);
+            let outcome = inner.settle(effects);
             drop(inner);
-            self.tell(marks);
+            self.tell(outcome);
             self.request_sync_when_durable();
         }
         Ok(Appended {
@@ -110,10 +109,10 @@ impl Partition {
         let (log, leader) = inner.leading()?;
         let offset = leader.delete_upto(offset, topic_deletes)?;
         if log.set_log_start_offset(offset) {
-            let marks = settle_log_start(&mut inner, offset);
+            let outcome = settle_log_start(&mut inner, offset);
             drop(inner);
             self.set_log_start(offset);
-            self.tell(marks);
+            self.tell(outcome);
             return Ok(offset);
         }
         Ok(log.log_start_offset())
@@ -147,14 +146,14 @@ fn refusal_code(refusal: &Refusal) -> ErrorCode {
 }
 
 /// The log now begins at `offset`: the high watermark is never below it.
-pub(super) fn settle_log_start(inner: &mut Inner, offset: i64) -> Option<Marks> {
+pub(super) fn settle_log_start(inner: &mut Inner, offset: i64) -> Option<Outcome> {
     let effects = inner.leading().ok()?.1.log_start_moved(offset);
     inner.settle(effects)
 }
 
 impl Inner {
     /// `flush.messages`: as in Kafka the append that reaches the number is on disk before it is answered.
-    fn force_sync(
+    pub(super) fn force_sync(
         &mut self,
         records: i64,
         flush_messages: i64,

@@ -6,22 +6,25 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use milena_log::{Config, Directory, Error, Log};
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::{Flush, Settings};
-use milena_state::metadata::Partition as Assigned;
 use milena_state::partition::acks::{self, Awaited};
-use milena_state::partition::leader::{Effects, Leader, LogEnds, Rules, check_leader_epoch};
+use milena_state::partition::isr::ProposeIsr;
+use milena_state::partition::leader::{Effects, Leader, check_leader_epoch};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use super::append::Appended;
 use super::lock::Locked;
 use super::progress::{Level, Mark, Marks, Progress};
+use super::role::{Following, Role, rules};
 use super::watermark::Interrupted;
+use crate::replication::Proposals;
 
 /// A partition with its replica on this broker.
 pub struct Partition {
@@ -32,12 +35,16 @@ pub struct Partition {
     index: i32,
     pub(super) directory: Arc<Directory>,
     /// What others wait for; replaced, under the lock, when the role changes.
-    progress: ArcSwap<Progress>,
+    pub(super) progress: ArcSwap<Progress>,
     log_start: AtomicI64,
     /// The directory failed or the log is damaged: clients get KAFKA_STORAGE_ERROR until the next start. Not under
     /// the lock, because the failure may be found by someone who holds it.
     is_offline: AtomicBool,
     settings: ArcSwap<Settings>,
+    /// Where changes of the ISR are asked for; set before the partition may lead others.
+    proposals: OnceLock<Arc<Proposals>>,
+    /// We lead, and there are other replicas: for those who look at all partitions.
+    pub(super) has_followers: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -51,15 +58,6 @@ pub(super) struct Inner {
     /// Records since the last forced sync (`flush.messages`) and when the oldest of them came (`flush.ms`).
     pub unsynced_records: i64,
     pub unsynced_since_ms: Option<i64>,
-}
-
-/// What this broker is to the partition. Leaders are boxed: the table has room for many that idle as followers.
-pub(super) enum Role {
-    Leader(Box<Leader>),
-    /// Another broker leads, or none does.
-    Follower {
-        leader_epoch: i32,
-    },
 }
 
 /// What a broker must know about itself to lead.
@@ -103,7 +101,7 @@ impl Partition {
         };
         let inner = Inner {
             log: Some(log),
-            role: Role::Follower { leader_epoch: -1 },
+            role: Role::Follower(Following { leader_epoch: -1, high_watermark: log_start }),
             term: marks.term,
             unsynced_records: 0,
             unsynced_since_ms: None,
@@ -118,6 +116,8 @@ impl Partition {
             log_start: AtomicI64::new(log_start),
             is_offline: AtomicBool::new(false),
             settings: ArcSwap::new(settings),
+            proposals: OnceLock::new(),
+            has_followers: AtomicBool::new(false),
             inner: Mutex::new(inner),
         })
     }
@@ -178,7 +178,7 @@ impl Partition {
     pub fn leader_epoch(&self) -> Result<i32, ErrorCode> {
         match &self.lock().role {
             Role::Leader(leader) => Ok(leader.leader_epoch()),
-            Role::Follower { .. } => Err(ErrorCode::NotLeaderOrFollower),
+            Role::Follower(_) => Err(ErrorCode::NotLeaderOrFollower),
         }
     }
 
@@ -223,66 +223,12 @@ impl Partition {
                 leader.acks_all_outcome(required_offset, appended.leader_epoch).unwrap_or(Ok(()))
             }
             Role::Leader(leader) => leader.check_appended_in(appended.leader_epoch),
-            Role::Follower { .. } => Err(ErrorCode::NotLeaderOrFollower),
+            Role::Follower(_) => Err(ErrorCode::NotLeaderOrFollower),
         }
     }
 
     fn interrupted(&self, _: Interrupted) -> ErrorCode {
         if self.is_offline() { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower }
-    }
-
-    /// Takes what the image says about this partition: leads it, stops leading it, or notes a changed ISR.
-    pub(crate) fn assign(&self, assigned: &Assigned, myself: Myself, now_ms: i64) {
-        let settings = self.settings.load_full();
-        let mut inner = self.lock();
-        let Inner { log: Some(log), role, .. } = &mut *inner else { return };
-        if assigned.leader != Some(myself.broker_id) {
-            let followed =
-                matches!(role, Role::Follower { leader_epoch } if *leader_epoch == assigned.leader_epoch);
-            if !followed {
-                *role = Role::Follower { leader_epoch: assigned.leader_epoch };
-                let high_watermark = self.high_watermark().get().min(log.log_end_offset());
-                self.begin_term(&mut inner, high_watermark);
-            }
-            return;
-        }
-        let effects = match role {
-            Role::Leader(leader) if leader.leader_epoch() == assigned.leader_epoch => {
-                leader.image_changed(assigned, now_ms)
-            }
-            Role::Leader(_) | Role::Follower { .. } => {
-                let known = self.high_watermark().get();
-                let (leader, effects) = lead(log, assigned, myself, rules(&settings, myself), known, now_ms);
-                let high_watermark = leader.high_watermark();
-                *role = Role::Leader(Box::new(leader));
-                self.begin_term(&mut inner, high_watermark);
-                effects
-            }
-        };
-        let marks = inner.settle(effects);
-        drop(inner);
-        self.tell(marks);
-        // What was recovered is not known to be synced, and counts only when it is.
-        self.request_sync_when_durable();
-    }
-
-    /// Gives the new role numbers of its own, and sends away who waited for those of the one before. The log may
-    /// have been cut since they rose.
-    fn begin_term(&self, inner: &mut Inner, high_watermark: i64) {
-        let Some(log) = &inner.log else { return };
-        inner.term += 1;
-        let marks = Marks {
-            term: inner.term,
-            log_end: log.log_end_offset(),
-            high_watermark,
-            last_stable: log.last_stable_offset().min(high_watermark),
-        };
-        let synced = log.durable_offset().min(marks.log_end);
-        self.progress.swap(Progress::new(inner.role.leader_epoch(), marks, synced)).close();
-        // It failed while this went on, and closed the numbers of before.
-        if self.is_offline() {
-            self.progress.load().close();
-        }
     }
 
     /// Takes new settings of the topic; they hold from the next append on.
@@ -294,11 +240,11 @@ impl Partition {
         }
         let effects = match &mut inner.role {
             Role::Leader(leader) => leader.set_rules(rules(settings, myself), now_ms),
-            Role::Follower { .. } => return,
+            Role::Follower(_) => return,
         };
-        let marks = inner.settle(effects);
+        let outcome = inner.settle(effects);
         drop(inner);
-        self.tell(marks);
+        self.tell(outcome);
         // What was written before the topic became durable has nobody else to ask for its sync.
         self.request_sync_when_durable();
     }
@@ -309,11 +255,11 @@ impl Partition {
         let Ok((log, leader)) = inner.leading() else { return };
         let offset = offset.min(log.durable_offset());
         let effects = leader.synced(offset, now_ms);
-        let marks = inner.settle(effects);
+        let outcome = inner.settle(effects);
         let level = self.level(Mark::Synced);
         drop(inner);
         level.watermark().advance(offset);
-        self.tell(marks);
+        self.tell(outcome);
     }
 
     pub(super) fn flush_messages(&self) -> i64 {
@@ -347,15 +293,54 @@ impl Partition {
         self.directory.request_sync(&durability, Some(Box::new(done)));
     }
 
-    /// Tells the waiters; the lock must not be held.
-    pub(super) fn tell(&self, marks: Option<Marks>) {
-        if let Some(marks) = marks {
-            self.progress.load().tell(marks);
+    /// Asks for a sync of what is here now; the receiver hears of its end, or nothing.
+    pub(crate) fn request_sync(&self) -> oneshot::Receiver<()> {
+        let (ended, end) = oneshot::channel();
+        let Some(durability) = self.lock().log.as_ref().map(|log| Arc::clone(log.durability())) else {
+            return end;
+        };
+        let this = Weak::clone(&self.this);
+        let done = move |outcome: Result<i64, Error>| {
+            if let (Some(partition), Err(error)) = (this.upgrade(), outcome)
+                && !error.is_retriable()
+            {
+                partition.fail();
+            }
+            // Who waited may have gone.
+            let _ = ended.send(());
+        };
+        self.directory.request_sync(&durability, Some(Box::new(done)));
+        end
+    }
+
+    /// Tells the waiters, and asks for what the rules propose; the lock must not be held.
+    pub(super) fn tell(&self, outcome: Option<Outcome>) {
+        let Some(Outcome { marks, proposal }) = outcome else { return };
+        self.progress.load().tell(marks);
+        if let Some(proposal) = proposal {
+            self.propose(proposal);
         }
+    }
+
+    fn propose(&self, proposal: ProposeIsr) {
+        match self.proposals.get() {
+            Some(proposals) => proposals.add(&self.this, (self.topic_id, self.index), proposal),
+            None => tracing::error!(topic = %self.topic, partition = self.index, "ISR change cannot be sent"),
+        }
+    }
+
+    /// Where changes of the ISR are asked for from now on; the first one stays.
+    pub(crate) fn propose_to(&self, proposals: &Arc<Proposals>) {
+        self.proposals.get_or_init(|| Arc::clone(proposals));
     }
 
     pub(super) fn set_log_start(&self, offset: i64) {
         self.log_start.fetch_max(offset, Ordering::AcqRel);
+    }
+
+    /// The log may begin earlier than before: it was begun anew.
+    pub(super) fn reset_log_start(&self, offset: i64) {
+        self.log_start.store(offset, Ordering::Release);
     }
 
     pub fn is_offline(&self) -> bool {
@@ -388,15 +373,6 @@ impl Partition {
     }
 }
 
-impl Role {
-    fn leader_epoch(&self) -> i32 {
-        match self {
-            Role::Leader(leader) => leader.leader_epoch(),
-            Role::Follower { leader_epoch } => *leader_epoch,
-        }
-    }
-}
-
 impl Inner {
     /// The log and the leader's rules, or what a client is told when one is missing.
     pub fn leading(&mut self) -> Result<(&mut Log, &mut Leader), ErrorCode> {
@@ -413,45 +389,21 @@ impl Inner {
         self.leading()
     }
 
-    /// Carries effects out that need the log, and says what to tell the waiters.
-    pub fn settle(&mut self, effects: Effects) -> Option<Marks> {
+    /// Carries effects out that need the log, and says what is to be told.
+    pub fn settle(&mut self, effects: Effects) -> Option<Outcome> {
         let term = self.term;
         let Ok((log, leader)) = self.leading() else { return None };
         if let Some(high_watermark) = effects.advance_high_watermark {
             log.high_watermark_reached(high_watermark);
         }
-        if let Some(proposal) = effects.propose_isr {
-            // With one replica the rules never propose; clusters add the sender of AlterPartition.
-            tracing::error!(log = log.name(), ?proposal, "ISR change cannot be sent");
-        }
-        let high_watermark = leader.high_watermark();
-        let last_stable = leader.last_stable_offset(log.last_stable_offset());
-        Some(Marks { term, log_end: log.log_end_offset(), high_watermark, last_stable })
+        let marks = Marks::of(term, log, leader.high_watermark());
+        Some(Outcome { marks, proposal: effects.propose_isr })
     }
 }
 
-fn lead(
-    log: &mut Log,
-    assigned: &Assigned,
-    myself: Myself,
-    rules: Rules,
-    high_watermark: i64,
-    now_ms: i64,
-) -> (Leader, Effects) {
-    log.assign_epoch_start(assigned.leader_epoch);
-    let ends = LogEnds {
-        log_start_offset: log.log_start_offset(),
-        log_end_offset: log.log_end_offset(),
-        synced_offset: log.durable_offset(),
-        high_watermark,
-    };
-    Leader::new(myself.broker_id, myself.broker_epoch, assigned, ends, rules, now_ms)
-}
-
-fn rules(settings: &Settings, myself: Myself) -> Rules {
-    Rules {
-        min_insync_replicas: settings.min_insync_replicas,
-        durable: settings.flush == Flush::Durable,
-        replica_lag_time_max_ms: myself.replica_lag_time_max_ms,
-    }
+/// What an event leaves to be done after the lock was released.
+#[must_use]
+pub(super) struct Outcome {
+    pub marks: Marks,
+    pub proposal: Option<ProposeIsr>,
 }

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use milena_log::Log;
+
 use super::watermark::{Reached, Watermark};
 
 /// Which number of a partition is waited for.
@@ -38,6 +40,14 @@ pub(super) struct Marks {
     pub log_end: i64,
     pub high_watermark: i64,
     pub last_stable: i64,
+}
+
+impl Marks {
+    /// The numbers of a log whose committed part ends at `high_watermark`.
+    pub fn of(term: u64, log: &Log, high_watermark: i64) -> Self {
+        let last_stable = log.last_stable_offset().min(high_watermark);
+        Self { term, log_end: log.log_end_offset(), high_watermark, last_stable }
+    }
 }
 
 impl Progress {

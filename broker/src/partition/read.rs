@@ -8,9 +8,10 @@ use milena_log::transaction_index::AbortedTransaction;
 use milena_log::{AbortedSearch, Cold, Error, Log, Lookup, Slice};
 use milena_protocol::ErrorCode;
 use milena_state::partition::follower::DivergingEpoch;
-use milena_state::partition::leader::Leader;
-use milena_state::partition::reads::{self, Isolation};
+use milena_state::partition::leader::{Fetched, check_leader_epoch};
+use milena_state::partition::reads::{self, Ends, Isolation};
 
+use super::lock::Locked;
 use super::partition::Partition;
 use super::progress::Mark;
 
@@ -50,6 +51,8 @@ pub struct Readout {
     pub missing: Option<Missing>,
     /// Set when the client's history diverges from ours; there are no records then.
     pub diverging: Option<EpochEnd>,
+    /// Set when the consumer should read from this broker instead; there are no records then.
+    pub preferred_replica: Option<i32>,
 }
 
 /// What a read would have had to wait for. [`Partition::bring`] waits for it.
@@ -62,17 +65,18 @@ pub enum Missing {
 }
 
 impl Readout {
-    fn of(term: u64, log: &Log, leader: &Leader) -> Self {
+    fn of(term: u64, ends: Ends, log_start_offset: i64) -> Self {
         Self {
             records: None,
             term,
-            log_end_offset: log.log_end_offset(),
-            high_watermark: leader.high_watermark(),
-            last_stable_offset: leader.last_stable_offset(log.last_stable_offset()),
-            log_start_offset: log.log_start_offset(),
+            log_end_offset: ends.log_end_offset,
+            high_watermark: ends.high_watermark,
+            last_stable_offset: ends.last_stable_offset(),
+            log_start_offset,
             aborted: None,
             missing: None,
             diverging: None,
+            preferred_replica: None,
         }
     }
 
@@ -124,11 +128,61 @@ impl Partition {
     /// not committed any more.
     pub fn read(&self, read: Read) -> Result<Readout, ReadError> {
         let mut inner = self.lock();
+        inner.leading_in(read.current_leader_epoch)?;
+        self.read_in(inner, &read, None)
+    }
+
+    /// As [`read`](Self::read), for a consumer that may read from a follower too (KIP-392).
+    pub fn read_any(&self, read: Read) -> Result<Readout, ReadError> {
+        let inner = self.lock();
+        check_leader_epoch(inner.role.leader_epoch(), read.current_leader_epoch)?;
+        self.read_in(inner, &read, None)
+    }
+
+    /// As [`read`](Self::read), by a follower: what it has counts from then on.
+    ///
+    /// Errors: NOT_LEADER_OR_FOLLOWER too for a broker that holds no replica, as Kafka answers.
+    pub fn read_as_replica(&self, read: Read, fetched: Fetched, now_ms: i64) -> Result<Readout, ReadError> {
+        let mut inner = self.lock();
+        let (_, leader) = inner.leading_in(read.current_leader_epoch)?;
+        if !leader.is_follower(fetched.broker_id) {
+            return Err(ErrorCode::NotLeaderOrFollower.into());
+        }
+        self.read_in(inner, &read, Some((fetched, now_ms)))
+    }
+
+    /// The broker from which a consumer in `rack` should read instead of us, with the ends to answer with.
+    ///
+    /// Errors: those of the leader epoch. Nothing when it should read here.
+    pub fn preferred_replica<'a>(
+        &self,
+        read: &Read,
+        rack: &str,
+        rack_of: impl Fn(i32) -> Option<&'a str>,
+    ) -> Result<Option<Readout>, ReadError> {
+        let mut inner = self.lock();
+        check_leader_epoch(inner.role.leader_epoch(), read.current_leader_epoch)?;
         let term = inner.term;
-        let (log, leader) = inner.leading_in(read.current_leader_epoch)?;
-        let mut readout = Readout::of(term, log, leader);
+        let Ok((log, leader)) = inner.leading() else { return Ok(None) };
+        let Some(broker_id) = leader.preferred_replica(rack, read.offset, rack_of) else { return Ok(None) };
+        let readout = Readout::of(term, ends(log, leader.high_watermark()), log.log_start_offset());
+        Ok(Some(Readout { preferred_replica: Some(broker_id), ..readout }))
+    }
+
+    /// What the reader may see is checked before a follower's offset counts: records that the leader does not have
+    /// would be taken for committed.
+    fn read_in(
+        &self,
+        mut inner: Locked<'_>,
+        read: &Read,
+        fetched: Option<(Fetched, i64)>,
+    ) -> Result<Readout, ReadError> {
+        let (term, high_watermark) = (inner.term, inner.role.high_watermark());
+        let Some(log) = &mut inner.log else { return Err(ErrorCode::NotLeaderOrFollower.into()) };
+        let mut seen = ends(log, high_watermark);
+        let mut readout = Readout::of(term, seen, log.log_start_offset());
         if read.last_fetched_epoch >= 0 {
-            readout.diverging = diverging(log, &read).map_err(|_| out_of_range(&readout))?;
+            readout.diverging = diverging(log, read).map_err(|_| out_of_range(&readout))?;
             if readout.diverging.is_some() {
                 return Ok(readout);
             }
@@ -136,14 +190,32 @@ impl Partition {
         if !(readout.log_start_offset..=readout.log_end_offset).contains(&read.offset) {
             return Err(out_of_range(&readout));
         }
-        let upto_offset = leader.visible_end(read.isolation, log.last_stable_offset());
-        let gives_nothing = read.bytes_max == 0 && !read.first_batch_whole;
-        if read.offset < upto_offset && !gives_nothing {
-            self.find(log, &read, upto_offset, &mut readout)?;
+        let mut outcome = None;
+        if let Some((fetched, now_ms)) = fetched {
+            let effects = inner.leading()?.1.fetched(fetched, now_ms)?;
+            outcome = inner.settle(effects);
+            seen.high_watermark = inner.role.high_watermark();
+            readout.high_watermark = seen.high_watermark;
+            readout.last_stable_offset = seen.last_stable_offset();
         }
+        let upto_offset = seen.visible(read.isolation);
+        let gives_nothing = read.bytes_max == 0 && !read.first_batch_whole;
+        let found = match &mut inner.log {
+            Some(log) if read.offset < upto_offset && !gives_nothing => {
+                self.find(log, read, upto_offset, &mut readout)
+            }
+            _ => Ok(()),
+        };
+        let search = match &inner.log {
+            Some(log) if read.isolation == Isolation::ReadCommitted => {
+                log.aborted_in(read.offset, readout.records.as_ref(), upto_offset)
+            }
+            _ => None,
+        };
+        drop(inner);
+        self.tell(outcome);
+        found?;
         if read.isolation == Isolation::ReadCommitted {
-            let search = log.aborted_in(read.offset, readout.records.as_ref(), upto_offset);
-            drop(inner);
             self.name_aborted(search, &mut readout)?;
         }
         Ok(readout)
@@ -233,6 +305,10 @@ impl Partition {
     fn read_failed(&self, path: &Path, position: u64, error: &io::Error) {
         self.storage_failed(&self.directory.read_failed(path, position, error));
     }
+}
+
+fn ends(log: &Log, high_watermark: i64) -> Ends {
+    Ends { log_end_offset: log.log_end_offset(), stable_in_log: log.last_stable_offset(), high_watermark }
 }
 
 fn diverging(log: &Log, read: &Read) -> Result<Option<EpochEnd>, ErrorCode> {

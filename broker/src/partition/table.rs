@@ -98,6 +98,13 @@ impl Table {
         topics.iter().flat_map(|topic| topic.partitions()).map(Arc::clone).collect()
     }
 
+    /// Visits every partition that is here and usable, without a copy of the whole table.
+    pub fn each(&self, mut visit: impl FnMut(&Arc<Partition>)) {
+        for shard in &self.ids.shards {
+            shard.load().values().for_each(|topic| topic.partitions().for_each(&mut visit));
+        }
+    }
+
     /// Every topic, in no particular order.
     pub fn topics(&self) -> Vec<Arc<Topic>> {
         let shards = self.ids.shards.iter();
@@ -149,6 +156,16 @@ impl Topic {
             Slot::Here(partition) => Some(partition),
             Slot::Elsewhere | Slot::Failed | Slot::Awaited => None,
         })
+    }
+
+    /// Partitions that are here and will not be with these slots.
+    pub(crate) fn gone(&self, slots: &[Slot]) -> Vec<Arc<Partition>> {
+        let now = |index: usize| slots.get(index);
+        let gone = self.slots.iter().enumerate().filter_map(|(index, slot)| match (slot, now(index)) {
+            (Slot::Here(partition), Some(Slot::Elsewhere) | None) => Some(Arc::clone(partition)),
+            _ => None,
+        });
+        gone.collect()
     }
 
     /// Whether a partition has to be opened again.

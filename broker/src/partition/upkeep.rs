@@ -70,18 +70,20 @@ async fn repeat(period: Duration, work: impl Fn() + Send + Sync + 'static) {
 }
 
 impl Partition {
-    /// Deletes segments that retention or a raised log start no longer wants; says whether there were any.
+    /// Deletes segments that retention or a raised log start no longer wants; says whether there were any. Followers
+    /// too, as in Apache Kafka: each goes by what it knows to be committed.
     pub fn delete_old_segments(&self, now_ms: i64) -> bool {
         self.find_timestamps(now_ms);
         let mut inner = self.lock();
-        let Ok((log, leader)) = inner.leading() else { return false };
+        let high_watermark = inner.role.high_watermark();
+        let Some(log) = &mut inner.log else { return false };
         let before = log.log_start_offset();
-        let deleted = log.delete_old_segments(leader.high_watermark(), now_ms);
+        let deleted = log.delete_old_segments(high_watermark, now_ms);
         let start = log.log_start_offset();
-        let marks = (start > before).then(|| settle_log_start(&mut inner, start)).flatten();
+        let outcome = (start > before).then(|| settle_log_start(&mut inner, start)).flatten();
         drop(inner);
         self.set_log_start(start);
-        self.tell(marks);
+        self.tell(outcome);
         let any = deleted.as_ref().is_ok_and(|count| *count > 0);
         self.note(deleted.map(|_| ()), "retention");
         any

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::metrics::{Limit, Metrics};
+use crate::partition::Watermark;
 
 /// A session that was not used for this long, or is this old and smaller than a newcomer, may lose its slot.
 const EVICTION_MS: i64 = 120_000;
@@ -37,6 +38,8 @@ enum Kind {
         session_id: i32,
         slot: Arc<Slot>,
         places: Vec<Place>,
+        /// Which of the session's requests it is.
+        turn: i64,
     },
 }
 
@@ -63,6 +66,8 @@ struct Slot {
     created_ms: i64,
     used_ms: AtomicI64,
     size: Share,
+    /// Requests that began. One that waits is done with that when the next begins: its client has more to say.
+    begun: Watermark,
 }
 
 /// The part of one session in the partitions that all of them hold; given back when dropped.
@@ -79,6 +84,16 @@ impl Begun {
             Kind::Incremental { session_id, .. } => *session_id,
             Kind::Full | Kind::Sessionless => 0,
         }
+    }
+
+    /// Ends when another request of the session has begun behind this one, if ever.
+    pub async fn overtaken(&self) {
+        if let Kind::Incremental { slot, turn, .. } = &self.kind
+            && slot.begun.reached(turn + 1).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 }
 
@@ -118,16 +133,17 @@ impl Sessions {
         let session_id = ask.session_id;
         let slot = self.cache.lock().slots.get(&session_id).cloned();
         let slot = slot.ok_or(ErrorCode::FetchSessionIdNotFound)?;
-        let (turn, size) = {
+        let (turn, size, number) = {
             let mut session = slot.session.lock();
-            (session.advance(ask)?, session.partitions_count())
+            (session.advance(ask)?, session.partitions_count(), slot.begun.get() + 1)
         };
+        slot.begun.advance(number);
         slot.used_ms.store(now_ms, Ordering::Relaxed);
         let has_grown = size > slot.size.set(size);
         match turn {
             Turn::Read(reads) if !(has_grown && self.is_over()) => {
                 let (places, wants) = reads.into_iter().unzip();
-                Ok(Begun { wants, kind: Kind::Incremental { session_id, slot, places } })
+                Ok(Begun { wants, kind: Kind::Incremental { session_id, slot, places, turn: number } })
             }
             Turn::Emptied => {
                 self.remove(session_id);
@@ -149,7 +165,7 @@ impl Sessions {
             Kind::Sessionless => (0, vec![true; said.len()]),
             Kind::Full => (self.create(begun, said, by_id, now_ms), vec![true; said.len()]),
             // One that was evicted meanwhile is settled for nothing: its client learns it with its next request.
-            Kind::Incremental { session_id, slot, places } => {
+            Kind::Incremental { session_id, slot, places, .. } => {
                 (*session_id, slot.session.lock().settle(places, said))
             }
         }
@@ -176,6 +192,7 @@ impl Sessions {
             created_ms: now_ms,
             used_ms: AtomicI64::new(now_ms),
             size: share,
+            begun: Watermark::new(0),
         };
         let mut cache = self.cache.lock();
         let mut evicted = None;

@@ -11,6 +11,8 @@ fn want(partition: i32) -> Want {
         current_leader_epoch: -1,
         fetch_offset: 5,
         last_fetched_epoch: -1,
+        log_start_offset: -1,
+        high_watermark: i64::MAX,
         bytes_max: 1024,
     }
 }

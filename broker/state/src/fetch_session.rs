@@ -45,6 +45,11 @@ pub struct Want {
     pub current_leader_epoch: i32,
     pub fetch_offset: i64,
     pub last_fetched_epoch: i32,
+    /// Where the log of the follower that asks begins, −1 from a consumer.
+    pub log_start_offset: i64,
+    /// The high watermark that the follower was told last: with a higher one it is answered at once (KIP-1166).
+    /// `i64::MAX` when it does not matter to who asks.
+    pub high_watermark: i64,
     pub bytes_max: i32,
 }
 
@@ -213,6 +218,9 @@ impl Entry {
         let changed =
             self.high_watermark != said.high_watermark || self.log_start_offset != said.log_start_offset;
         (self.high_watermark, self.log_start_offset) = (said.high_watermark, said.log_start_offset);
+        if self.want.high_watermark != i64::MAX {
+            self.want.high_watermark = said.high_watermark;
+        }
         said.has_records || said.notice || changed
     }
 }

@@ -11,6 +11,8 @@ fn want(partition: i32) -> Want {
         current_leader_epoch: -1,
         fetch_offset: 5,
         last_fetched_epoch: -1,
+        log_start_offset: -1,
+        high_watermark: i64::MAX,
         bytes_max: 1024,
     }
 }
@@ -111,4 +113,13 @@ fn name_that_no_topic_can_have_is_not_remembered() {
     assert!(Session::begin(&wants, &[QUIET], false).is_none());
     let mut session = begin(&[0]);
     assert_eq!(session.advance(Ask { wants: wants.to_vec(), ..ask(1, &[]) }), Ok(Turn::Overfull));
+}
+
+#[test]
+fn a_follower_is_known_to_have_the_watermark_that_it_was_told_last() {
+    let follower = Want { high_watermark: 3, ..want(0) };
+    let mut session = Session::begin(&[follower, want(1)], &[QUIET, QUIET], false).expect("remembers");
+    let Ok(Turn::Read(reads)) = session.advance(ask(1, &[])) else { panic!("there is something to read") };
+    let known: Vec<_> = reads.iter().map(|(_, want)| want.high_watermark).collect();
+    assert_eq!(known, [5, i64::MAX], "5 was said; a consumer does not say");
 }

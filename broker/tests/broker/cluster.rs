@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use milena_broker::broker::Broker;
+use milena_broker::error::StartError;
 use milena_client::admin::{Admin, ConfigChange, ConfigResource, NewTopic};
 use milena_client::cluster::Cluster;
 use milena_client::config::ClientConfig;
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// An election and a registration are matters of a second; a busy machine gets more.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What every node is given besides its roles.
 const PROPERTIES: &[(&str, &str)] = &[
@@ -27,12 +28,14 @@ const PROPERTIES: &[(&str, &str)] = &[
 ];
 
 /// Nodes with directories of their own. What still runs at the end is killed.
-struct Nodes {
+pub struct Nodes {
     voters: String,
     ports: BTreeMap<i32, u16>,
     directories: BTreeMap<i32, TempDir>,
-    running: BTreeMap<i32, Broker>,
-    client: Runtime,
+    pub running: BTreeMap<i32, Broker>,
+    pub client: Runtime,
+    /// Properties of all nodes that differ from the usual.
+    more: Vec<(&'static str, &'static str)>,
 }
 
 impl Nodes {
@@ -50,12 +53,19 @@ impl Nodes {
             directories: BTreeMap::new(),
             running: BTreeMap::new(),
             client: Runtime::new().expect("a runtime"),
+            more: Vec::new(),
         }
     }
 
     /// Three nodes that are brokers and controllers, running.
-    fn three() -> Self {
+    pub fn three() -> Self {
+        Self::three_with(&[])
+    }
+
+    /// The same, with other properties.
+    pub fn three_with(more: &[(&'static str, &'static str)]) -> Self {
         let mut nodes = Self::of(&[1, 2, 3]);
+        nodes.more = more.to_vec();
         nodes.start(&[(1, "broker,controller"), (2, "broker,controller"), (3, "broker,controller")]);
         nodes
     }
@@ -78,18 +88,18 @@ impl Nodes {
             ("controller.quorum.voters", &self.voters),
             ("log.dirs", directory.path().to_str().expect("a plain path")),
         ];
-        let all = own.iter().chain(PROPERTIES).chain(more);
+        let all = own.iter().chain(PROPERTIES).chain(&self.more).chain(more);
         let properties = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Settings::parse(&properties).expect("valid settings")
     }
 
     /// Starts nodes at the same time and returns when all of them answer.
-    fn start(&mut self, nodes: &[(i32, &str)]) {
+    pub fn start(&mut self, nodes: &[(i32, &str)]) {
         let starting: Vec<_> = nodes
             .iter()
             .map(|(id, roles)| {
                 let settings = self.settings(*id, roles, &[]);
-                (*id, thread::spawn(move || Broker::start(settings)))
+                (*id, thread::spawn(move || start(&settings)))
             })
             .collect();
         for (id, starting) in starting {
@@ -98,7 +108,7 @@ impl Nodes {
         }
     }
 
-    fn admin(&self, id: i32) -> Admin {
+    pub fn admin(&self, id: i32) -> Admin {
         let config = ClientConfig {
             bootstrap_servers: vec![self.running[&id].bootstrap()],
             api_timeout: PATIENCE,
@@ -122,11 +132,11 @@ impl Nodes {
         }
     }
 
-    fn has(&self, id: i32, topic: &str) -> bool {
+    pub fn has(&self, id: i32, topic: &str) -> bool {
         self.running[&id].node().metadata.image().topic_by_name(topic).is_some()
     }
 
-    fn eventually(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub fn eventually(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !condition(self) {
             assert!(begun.elapsed() < PATIENCE, "{what}");
@@ -134,22 +144,22 @@ impl Nodes {
         }
     }
 
-    fn active(&self) -> i32 {
+    pub fn active(&self) -> i32 {
         self.eventually("somebody leads", |nodes| nodes.leader().is_some());
         self.leader().expect("it was there just now")
     }
 
-    fn leader(&self) -> Option<i32> {
+    pub fn leader(&self) -> Option<i32> {
         let mut leading = self.running.iter().filter(|(_, broker)| broker.node().controller.leads_here());
         leading.next().map(|(id, _)| *id)
     }
 
     /// What a kill leaves behind.
-    fn kill(&mut self, id: i32) {
+    pub fn kill(&mut self, id: i32) {
         drop(self.running.remove(&id).expect("it runs"));
     }
 
-    fn stop(&mut self, id: i32) {
+    pub fn stop(&mut self, id: i32) {
         self.running.remove(&id).expect("it runs").stop();
     }
 
@@ -161,6 +171,19 @@ impl Nodes {
 
     fn is_active(&self, seen_by: i32, broker: i32) -> bool {
         self.running[&seen_by].node().metadata.image().is_active(broker)
+    }
+}
+
+/// Starts a node. One that was killed in this process lets go of its directory when its last thread has ended.
+fn start(settings: &Settings) -> Result<Broker, StartError> {
+    let begun = Instant::now();
+    loop {
+        match Broker::start(settings.clone()) {
+            Err(error) if error.to_string().contains("locked") && begun.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            outcome => return outcome,
+        }
     }
 }
 
@@ -234,6 +257,7 @@ fn a_broker_that_stops_hands_over_what_it_leads() {
     nodes.create(1, "topic", 6, 3);
     let active = nodes.active();
     let seen_by = *nodes.running.keys().find(|id| **id != active).expect("three run");
+    nodes.eventually("all follow", |nodes| nodes.has(seen_by, "topic") && nodes.has(active, "topic"));
     nodes
         .eventually("it leads something", |nodes| nodes.leaders_of(seen_by, "topic").contains(&Some(active)));
     nodes.stop(active);

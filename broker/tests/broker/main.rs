@@ -9,5 +9,6 @@ mod lag;
 mod loggers;
 mod long_texts;
 mod program;
+mod replication;
 mod server;
 mod versions;

@@ -263,7 +263,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             vote: WireVote::of(&rpc.vote),
             previous: WireLogId::of(rpc.prev_log_id.as_ref()),
             leader_commit: WireLogId::of(rpc.leader_commit.as_ref()),
-            entries: (!entries.is_empty()).then(|| Records::Bytes(entries.into())),
+            entries: Some(Records::Bytes(entries.into())),
         };
         let response = self.ask(&self.appends, &request, ttl, RPCTypes::AppendEntries).await?;
         let response = response.decode::<RaftAppendRequest<'_>>().map_err(malformed)?;

@@ -197,11 +197,15 @@ impl Cluster {
 
     /// Nothing comes to or from this member any more; its connections break.
     pub fn cut(&self, voter: VoterId) {
-        self.fabric.cut.send_modify(|cut| drop(cut.insert(address(voter).to_string())));
+        self.fabric.cut.send_modify(|cut| {
+            cut.insert(address(voter).to_string());
+        });
     }
 
     pub fn heal(&self, voter: VoterId) {
-        self.fabric.cut.send_modify(|cut| drop(cut.remove(&address(voter).to_string())));
+        self.fabric.cut.send_modify(|cut| {
+            cut.remove(&address(voter).to_string());
+        });
     }
 
     pub fn quorum(&self, voter: VoterId) -> &Quorum {
@@ -213,6 +217,18 @@ impl Cluster {
         let ready = of.iter().map(|voter| Box::pin(leading(self.quorum(*voter).clone())));
         let (quorum, ..) = within(futures_util::future::select_all(ready)).await;
         quorum
+    }
+
+    /// Commits one record under whoever leads by then.
+    pub async fn commit(&self, level: i16) -> i64 {
+        loop {
+            let leader = self.leader().await;
+            let Some(leadership) = leader.leadership() else { continue };
+            // Refused by a leader that was deposed while it was asked.
+            if let Ok(index) = within(leader.propose(leadership, records(level), 7)).await {
+                return index;
+            }
+        }
     }
 
     pub async fn leader(&self) -> Quorum {
@@ -233,12 +249,16 @@ async fn leading(quorum: Quorum) -> Quorum {
     quorum
 }
 
+/// One record that makes the image differ.
+pub fn records(level: i16) -> Bytes {
+    let record = Record::FeatureLevel(FeatureLevel { name: "test".to_owned(), level });
+    Bytes::from(metadata::encode_batch(&[record]))
+}
+
 /// Commits one record that makes the image differ; gives the index of its entry.
 pub async fn commit(leader: &Quorum, level: i16) -> i64 {
-    let record = Record::FeatureLevel(FeatureLevel { name: "test".to_owned(), level });
     let leadership = leader.leadership().expect("leads");
-    let records = Bytes::from(metadata::encode_batch(&[record]));
-    within(leader.propose(leadership, records, 7)).await.expect("commits")
+    within(leader.propose(leadership, records(level), 7)).await.expect("commits")
 }
 
 /// The image of a member once it has applied the entry at `index`.

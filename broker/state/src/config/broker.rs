@@ -13,7 +13,7 @@ use super::connections::{self, MAX, RATE};
 use super::coordinator::GroupCoordinator;
 use super::definition::{Acts, ConfigError, Definition, Update, find, list, parse_bool, unknown};
 use super::listener::Listener;
-use super::{cleaner, quorum, rows, topic};
+use super::{cleaner, quorum, replication, rows, topic};
 use crate::quota::Window;
 use crate::quota::connections::Bounds;
 
@@ -117,6 +117,7 @@ pub struct Settings {
     pub fence_on_disconnect: bool,
     pub quorum: quorum::Settings,
     pub replica_lag_time_max_ms: i64,
+    pub replication: replication::Settings,
     pub metadata_max_bytes_between_snapshots: u64,
     /// None: no snapshot for age alone.
     pub metadata_max_snapshot_interval_ms: Option<u64>,
@@ -387,6 +388,7 @@ impl Values<'_> {
             fence_on_disconnect: self.bool("milena.fence.on.disconnect"),
             quorum,
             replica_lag_time_max_ms: self.number("replica.lag.time.max.ms")?,
+            replication: replication::Settings::of(self)?,
             metadata_max_bytes_between_snapshots: self
                 .number("metadata.log.max.record.bytes.between.snapshots")?,
             metadata_max_snapshot_interval_ms: match self.number("metadata.log.max.snapshot.interval.ms")? {

@@ -17,6 +17,7 @@ pub mod group;
 pub mod listener;
 pub mod page;
 pub mod quorum;
+pub mod replication;
 mod rows;
 pub mod topic;
 

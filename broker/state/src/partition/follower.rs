@@ -64,6 +64,35 @@ fn cut(log_start_offset: i64, leader_end: i64) -> Truncation {
     if leader_end >= log_start_offset { Truncation::To(log_start_offset) } else { Truncation::Fully }
 }
 
+/// How a follower goes on whose fetch offset its leader cannot serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// Cut here and ask again.
+    CutTo(i64),
+    /// Drop everything and begin here.
+    BeginAt(i64),
+}
+
+/// What follows from OFFSET_OUT_OF_RANGE, after the leader was asked where its log begins and ends.
+///
+/// Above the leader's end we hold what was never committed. Below its start, what we need is deleted. In between only
+/// our epochs can be the reason: the leader has none as old as our last, so nothing tells where the histories part.
+/// Every committed record is in the leader's log, so nothing that counts is dropped.
+pub fn out_of_range(own: (i64, i64), leader: (i64, i64)) -> Restart {
+    let ((own_start, own_end), (leader_start, leader_end)) = (own, leader);
+    if own_end > leader_end && leader_end >= own_start.max(leader_start) {
+        Restart::CutTo(leader_end)
+    } else {
+        Restart::BeginAt(leader_start)
+    }
+}
+
+/// The high watermark of a follower after an answer of its leader: as far as both know that it is committed. It never
+/// goes back while the leadership lasts.
+pub fn high_watermark(own: i64, own_log_end: i64, leaders: i64) -> i64 {
+    own.max(leaders.min(own_log_end))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +151,30 @@ mod tests {
             ours.retain(|e| e.start_offset < our_end);
         }
         assert_eq!((our_end, ours), (8, history(&[(1, 0)])));
+    }
+
+    #[test]
+    fn out_of_range_cuts_above_the_leader_and_begins_anew_elsewhere() {
+        for (own, leader, expected) in [
+            ((0, 20), (0, 15), Restart::CutTo(15)),
+            ((0, 20), (15, 15), Restart::CutTo(15)),
+            // The leader deleted what we need.
+            ((0, 20), (30, 40), Restart::BeginAt(30)),
+            // Nothing of ours is left below the leader's end.
+            ((10, 20), (0, 5), Restart::BeginAt(0)),
+            // In range: the epochs have nothing in common.
+            ((0, 20), (5, 25), Restart::BeginAt(5)),
+            ((0, 20), (0, 20), Restart::BeginAt(0)),
+        ] {
+            assert_eq!(out_of_range(own, leader), expected, "{own:?} {leader:?}");
+        }
+    }
+
+    #[test]
+    fn a_follower_knows_to_be_committed_what_it_holds_below_the_leaders_watermark() {
+        for (own, own_end, leaders, expected) in [(0, 10, 7, 7), (0, 10, 12, 10), (8, 10, 7, 8), (0, 0, 5, 0)]
+        {
+            assert_eq!(high_watermark(own, own_end, leaders), expected);
+        }
     }
 }

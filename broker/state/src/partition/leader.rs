@@ -13,6 +13,10 @@ use milena_protocol::ErrorCode;
 
 use super::isr::{IsrState, ProposeIsr, effective_min_isr};
 use crate::metadata::Partition;
+use remote::Follower;
+
+mod remote;
+mod selection;
 
 /// The leader's view of one partition.
 #[derive(Debug, Clone)]
@@ -42,22 +46,6 @@ pub struct Rules {
     pub replica_lag_time_max_ms: i64,
 }
 
-/// What is known of a follower, all of it from its fetches in this leader epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Follower {
-    broker_id: i32,
-    /// −1 until it fetched.
-    broker_epoch: i64,
-    /// None until it fetched in this leader epoch.
-    log_end_offset: Option<i64>,
-    last_caught_up_ms: i64,
-    last_fetch_ms: i64,
-    /// Our log end offset at its last fetch.
-    leader_end_at_last_fetch: i64,
-    /// The image says it may join: registered under that epoch, unfenced, not shutting down.
-    eligible: bool,
-}
-
 /// What the shell must do after an event. Empty for most events of a partition with one replica.
 #[must_use]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,8 +64,10 @@ pub struct Fetched {
     pub broker_id: i32,
     /// From Fetch version 15 on (KIP-903), −1 before.
     pub broker_epoch: i64,
-    /// Its log end offset.
+    /// Its log end offset; in durable mode what of it is synced.
     pub fetch_offset: i64,
+    /// −1 when it does not say.
+    pub log_start_offset: i64,
 }
 
 /// The ends of our own log when leadership begins.
@@ -139,6 +129,32 @@ impl Leader {
         self.epoch_start_offset
     }
 
+    /// Whether there are replicas besides ours.
+    pub fn has_followers(&self) -> bool {
+        !self.followers.is_empty()
+    }
+
+    /// Whether it holds a replica besides ours.
+    pub fn is_follower(&self, broker_id: i32) -> bool {
+        self.follower(broker_id).is_some()
+    }
+
+    /// The brokers of the replicas besides ours, ascending.
+    pub fn followers(&self) -> impl Iterator<Item = i32> {
+        self.followers.iter().map(|follower| follower.broker_id)
+    }
+
+    /// Replicas that are not in sync.
+    pub fn out_of_sync_count(&self) -> usize {
+        self.followers.iter().filter(|follower| !self.isr.contains(follower.broker_id)).count()
+    }
+
+    /// Offsets by which the last of the followers is behind; one that has not fetched yet lacks all from the log start.
+    pub fn lag_max(&self, log_start_offset: i64) -> i64 {
+        let ends = self.followers.iter().map(|follower| follower.log_end_offset.unwrap_or(log_start_offset));
+        ends.map(|end| self.log_end_offset - end).max().unwrap_or(0)
+    }
+
     /// Committed in-sync replicas.
     pub fn isr(&self) -> &[i32] {
         self.isr.committed()
@@ -156,7 +172,9 @@ impl Leader {
             "an append does not shrink the log: {log_end_offset} >= {}",
             self.log_end_offset
         );
-        self.log_end_offset = log_end_offset;
+        let before = std::mem::replace(&mut self.log_end_offset, log_end_offset);
+        // A follower that waits for records does not say again and again that it has all there are.
+        self.followers.iter_mut().for_each(|follower| follower.note_append(before, now_ms));
         Effects {
             advance_high_watermark: self.advance_high_watermark(now_ms),
             wake_fetchers: !self.followers.is_empty(),
@@ -181,14 +199,17 @@ impl Leader {
 
     /// A follower fetched. It has everything below its fetch offset.
     ///
-    /// Errors: `NOT_LEADER_OR_FOLLOWER` from a broker that is no replica, as Kafka answers;
-    /// `OFFSET_OUT_OF_RANGE` above our log's end.
+    /// Errors: `NOT_LEADER_OR_FOLLOWER` from a broker that is no replica, as Kafka answers, and from a
+    /// process of it that was followed by another; `OFFSET_OUT_OF_RANGE` above our log's end.
     pub fn fetched(&mut self, fetched: Fetched, now_ms: i64) -> Result<Effects, ErrorCode> {
         if fetched.fetch_offset > self.log_end_offset {
             return Err(ErrorCode::OffsetOutOfRange);
         }
         let log_end_offset = self.log_end_offset;
         let follower = self.follower_mut(fetched.broker_id).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        if follower.is_past(fetched.broker_epoch) {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
         follower.note_fetch(fetched, log_end_offset, now_ms);
         let propose_isr = self.propose_growth(fetched.broker_id);
         Ok(Effects {
@@ -223,11 +244,15 @@ impl Leader {
         Effects { advance_high_watermark: self.advance_high_watermark(now_ms), ..Effects::default() }
     }
 
-    /// The image says whether a follower may join the ISR, and under which broker epoch.
-    pub fn set_eligible(&mut self, broker_id: i32, eligible: bool) {
-        if let Some(follower) = self.follower_mut(broker_id) {
-            follower.eligible = eligible;
+    /// The image says under which broker epoch a follower may join the ISR; none when it is fenced, shutting down or
+    /// gone. The high watermark does not wait any more for one that lost that.
+    pub fn set_eligible(&mut self, broker_id: i32, broker_epoch: Option<i64>, now_ms: i64) -> Effects {
+        let Some(follower) = self.follower_mut(broker_id) else { return Effects::default() };
+        if follower.eligible_epoch == broker_epoch {
+            return Effects::default();
         }
+        follower.eligible_epoch = broker_epoch;
+        Effects { advance_high_watermark: self.advance_high_watermark(now_ms), ..Effects::default() }
     }
 
     /// The controller answered the proposal.
@@ -338,7 +363,7 @@ impl Leader {
     /// A caught-up replica outside the ISR: waiting for it keeps the watermark from running ahead
     /// for ever of a follower that is only ever one fetch behind.
     fn is_about_to_join(&self, follower: &Follower, now_ms: i64) -> bool {
-        follower.eligible
+        follower.is_eligible()
             && follower.log_end_offset.is_some()
             && !follower.is_lagging(self.log_end_offset, self.rules.replica_lag_time_max_ms, now_ms)
     }
@@ -356,7 +381,7 @@ impl Leader {
         }
         let follower = self.follower(broker_id)?;
         let end = follower.log_end_offset?;
-        if !follower.eligible || end < self.high_watermark || end < self.epoch_start_offset {
+        if !follower.is_eligible() || end < self.high_watermark || end < self.epoch_start_offset {
             return None;
         }
         let mut members = self.isr.committed().to_vec();
@@ -407,38 +432,6 @@ impl Leader {
     fn follower_mut(&mut self, broker_id: i32) -> Option<&mut Follower> {
         let at = self.followers.binary_search_by_key(&broker_id, |f| f.broker_id).ok()?;
         Some(&mut self.followers[at])
-    }
-}
-
-impl Follower {
-    fn new(broker_id: i32, now_ms: i64, leader_end: i64) -> Self {
-        Self {
-            broker_id,
-            broker_epoch: -1,
-            log_end_offset: None,
-            last_caught_up_ms: now_ms,
-            last_fetch_ms: now_ms,
-            leader_end_at_last_fetch: leader_end,
-            eligible: false,
-        }
-    }
-
-    fn note_fetch(&mut self, fetched: Fetched, leader_end: i64, now_ms: i64) {
-        // Reaching our end of one fetch ago means it was caught up then: a follower under constant
-        // load never reaches the end of now.
-        if fetched.fetch_offset >= leader_end {
-            self.last_caught_up_ms = self.last_caught_up_ms.max(now_ms);
-        } else if fetched.fetch_offset >= self.leader_end_at_last_fetch {
-            self.last_caught_up_ms = self.last_caught_up_ms.max(self.last_fetch_ms);
-        }
-        self.broker_epoch = fetched.broker_epoch;
-        self.log_end_offset = Some(fetched.fetch_offset);
-        self.last_fetch_ms = now_ms;
-        self.leader_end_at_last_fetch = leader_end;
-    }
-
-    fn is_lagging(&self, leader_end: i64, lag_time_max_ms: i64, now_ms: i64) -> bool {
-        self.log_end_offset != Some(leader_end) && now_ms - self.last_caught_up_ms > lag_time_max_ms
     }
 }
 

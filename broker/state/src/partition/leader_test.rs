@@ -29,15 +29,17 @@ fn ends(log_end_offset: i64, high_watermark: i64) -> LogEnds {
 fn leader(replicas: &[i32], isr: &[i32], rules: Rules, at: LogEnds) -> Leader {
     let (mut leader, _) = Leader::new(1, 77, &partition(replicas, isr), at, rules, 0);
     for id in replicas {
-        leader.set_eligible(*id, true);
+        let _ = leader.set_eligible(*id, Some(70 + i64::from(*id)), 0);
     }
     leader
 }
 
+fn of(broker_id: i32, broker_epoch: i64, fetch_offset: i64) -> Fetched {
+    Fetched { broker_id, broker_epoch, fetch_offset, log_start_offset: 0 }
+}
+
 fn fetch(leader: &mut Leader, broker_id: i32, fetch_offset: i64, now_ms: i64) -> Effects {
-    leader
-        .fetched(Fetched { broker_id, broker_epoch: 70 + i64::from(broker_id), fetch_offset }, now_ms)
-        .unwrap()
+    leader.fetched(of(broker_id, 70 + i64::from(broker_id), fetch_offset), now_ms).unwrap()
 }
 
 #[test]
@@ -114,9 +116,9 @@ fn a_follower_joins_when_it_has_the_watermark_and_the_start_of_the_epoch() {
 #[test]
 fn an_ineligible_follower_never_joins() {
     let mut leader = leader(&[1, 2], &[1], RULES, ends(10, 10));
-    leader.set_eligible(2, false);
+    let _ = leader.set_eligible(2, None, 0);
     assert_eq!(fetch(&mut leader, 2, 10, 1).propose_isr, None);
-    leader.set_eligible(2, true);
+    let _ = leader.set_eligible(2, Some(72), 0);
     assert!(fetch(&mut leader, 2, 10, 2).propose_isr.is_some());
 }
 
@@ -125,6 +127,7 @@ fn the_watermark_waits_for_a_member_that_is_only_proposed() {
     let mut leader = leader(&[1, 2], &[1], RULES, ends(10, 10));
     assert!(fetch(&mut leader, 2, 10, 1).propose_isr.is_some());
     // Long after, it is lagging and still may be in the ISR for all we know.
+    assert_eq!(leader.appended(15, 1).advance_high_watermark, None);
     assert_eq!(leader.appended(20, 50_000).advance_high_watermark, None);
     let unknown = leader.proposal_answered(Err(ErrorCode::RequestTimedOut), 50_000);
     assert!(unknown.propose_isr.is_some(), "asked again");
@@ -197,7 +200,7 @@ fn epochs_below_zero_are_fenced_but_in_a_fetch_they_are_none() {
 #[test]
 fn strangers_and_offsets_past_the_end_are_refused() {
     let mut leader = leader(&[1, 2], &[1], RULES, ends(10, 0));
-    let fetched = |broker_id, fetch_offset| Fetched { broker_id, broker_epoch: 1, fetch_offset };
+    let fetched = |broker_id, fetch_offset| of(broker_id, 1, fetch_offset);
     assert_eq!(leader.fetched(fetched(3, 0), 0), Err(ErrorCode::NotLeaderOrFollower));
     assert_eq!(leader.fetched(fetched(2, 11), 0), Err(ErrorCode::OffsetOutOfRange));
 }
@@ -300,4 +303,91 @@ fn only_minus_one_means_that_a_client_knows_no_leader_epoch() {
     let codes = [-2, -1, 4, 5, 6].map(|epoch| check_leader_epoch(5, epoch).err());
     let (fenced, unknown) = (Some(ErrorCode::FencedLeaderEpoch), Some(ErrorCode::UnknownLeaderEpoch));
     assert_eq!(codes, [fenced, None, fenced, None, unknown]);
+}
+
+#[test]
+fn a_process_that_was_followed_by_another_does_not_fetch_any_more() {
+    let mut leader = leader(&[1, 2], &[1, 2], RULES, ends(10, 0));
+    assert_eq!(leader.fetched(of(2, 80, 10), 1).map(|effects| effects.advance_high_watermark), Ok(Some(10)));
+    assert_eq!(leader.fetched(of(2, 79, 4), 1), Err(ErrorCode::NotLeaderOrFollower));
+    assert!(leader.fetched(of(2, 81, 4), 1).is_ok(), "the next one begins where it stands");
+    assert_eq!(leader.high_watermark(), 10);
+}
+
+#[test]
+fn only_the_process_that_the_image_finds_fit_joins() {
+    let mut leader = leader(&[1, 2], &[1], RULES, ends(0, 0));
+    let _ = leader.appended(5, 0);
+    assert_eq!(leader.fetched(of(2, 71, 5), 1).unwrap().propose_isr, None, "the image knows epoch 72");
+    let _ = leader.set_eligible(2, Some(71), 1);
+    let proposed = leader.fetched(of(2, 71, 5), 1).unwrap().propose_isr.expect("it joins");
+    assert_eq!(proposed.new_isr, [(1, 77), (2, 71)]);
+}
+
+/// A broker that died while it caught up must not hold the watermark back for as long as it may lag.
+#[test]
+fn the_watermark_does_not_wait_for_a_broker_that_the_image_fenced() {
+    // Below the start of the epoch, so that it is not proposed yet.
+    let mut leader = leader(&[1, 2, 3], &[1, 3], RULES, ends(10, 0));
+    assert_eq!(fetch(&mut leader, 2, 4, 1), Effects::default());
+    assert_eq!(fetch(&mut leader, 3, 10, 1).advance_high_watermark, Some(4), "2 is about to join");
+    assert_eq!(leader.set_eligible(2, None, 2).advance_high_watermark, Some(10));
+    assert_eq!(leader.set_eligible(2, None, 2), Effects::default());
+}
+
+#[test]
+fn consumers_are_sent_to_the_replica_of_their_rack_that_has_most() {
+    let racks = |id: i32| ["", "a", "b", "b", "b", "c"].get(id as usize).copied();
+    let mut leader = leader(&[1, 2, 3, 4, 5], &[1, 2, 3, 5], RULES, ends(20, 0));
+    for (id, end) in [(2, 12), (3, 15), (4, 20)] {
+        let _ = fetch(&mut leader, id, end, 1);
+    }
+    for (rack, offset, chosen) in [
+        ("", 0, None),
+        ("a", 0, None),
+        ("b", 0, Some(3)),
+        ("b", 13, Some(3)),
+        // 4 has it, and is not in sync.
+        ("b", 16, None),
+        // 5 has not fetched yet.
+        ("c", 0, None),
+        ("d", 0, None),
+    ] {
+        assert_eq!(leader.preferred_replica(rack, offset, racks), chosen, "{rack} {offset}");
+    }
+}
+
+#[test]
+fn the_low_watermark_is_the_lowest_log_start_of_those_alive() {
+    let mut leader = leader(&[1, 2, 3], &[1, 2, 3], RULES, ends(20, 0));
+    assert_eq!(leader.low_watermark(9), None, "nobody has said");
+    let _ = leader.fetched(Fetched { log_start_offset: 7, ..of(2, 72, 20) }, 1);
+    assert_eq!(leader.low_watermark(9), None, "3 has not said");
+    let _ = leader.set_eligible(3, None, 1);
+    assert_eq!((leader.low_watermark(9), leader.low_watermark(4)), (Some(7), Some(4)));
+}
+
+#[test]
+fn only_another_broker_with_a_replica_fetches_as_one() {
+    let mut leader = leader(&[1, 2, 3], &[1, 2, 3], RULES, ends(0, 0));
+    for (id, allowed) in [(1, false), (2, true), (3, true), (4, false)] {
+        let fetched = leader.fetched(of(id, 70, 0), 1).map(|_| ());
+        let expected = if allowed { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) };
+        assert_eq!((fetched, leader.is_follower(id)), (expected, allowed), "{id}");
+    }
+}
+
+#[test]
+fn a_follower_that_had_everything_until_now_does_not_lag_with_the_first_record_after_a_pause() {
+    let mut leader = leader(&[1, 2, 3], &[1, 2, 3], RULES, ends(0, 0));
+    let _ = fetch(&mut leader, 2, 0, 1);
+    let _ = leader.appended(1, 100_000);
+    let proposed = leader.tick(100_500).propose_isr.expect("3 never fetched");
+    assert_eq!(proposed.new_isr.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2]);
+    let mut leader = self::leader(&[1, 2], &[1, 2], RULES, ends(0, 0));
+    let _ = fetch(&mut leader, 2, 0, 1);
+    let _ = leader.appended(1, 100_000);
+    let _ = leader.appended(2, 100_900);
+    assert_eq!(leader.tick(101_000), Effects::default());
+    assert!(leader.tick(101_001).propose_isr.is_some(), "it had not everything any more at the second");
 }

@@ -27,19 +27,36 @@ impl Isolation {
     }
 }
 
-impl Leader {
+/// The ends of a replica as its readers see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    pub log_end_offset: i64,
+    /// The log's own last stable offset, of which only what is committed counts.
+    pub stable_in_log: i64,
+    pub high_watermark: i64,
+}
+
+impl Ends {
     /// The last stable offset as readers see it: of what is committed, whatever the log itself knows to be stable.
-    pub fn last_stable_offset(&self, stable_in_log: i64) -> i64 {
-        stable_in_log.min(self.high_watermark())
+    pub fn last_stable_offset(self) -> i64 {
+        self.stable_in_log.min(self.high_watermark)
     }
 
+    /// First offset that the reader must not see.
+    pub fn visible(self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::LogEnd => self.log_end_offset,
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.last_stable_offset(),
+        }
+    }
+}
+
+impl Leader {
     /// First offset that the reader must not see. `stable_in_log` is the log's own last stable offset.
     pub fn visible_end(&self, isolation: Isolation, stable_in_log: i64) -> i64 {
-        match isolation {
-            Isolation::LogEnd => self.log_end_offset(),
-            Isolation::ReadUncommitted => self.high_watermark(),
-            Isolation::ReadCommitted => self.last_stable_offset(stable_in_log),
-        }
+        let (log_end_offset, high_watermark) = (self.log_end_offset(), self.high_watermark());
+        Ends { log_end_offset, stable_in_log, high_watermark }.visible(isolation)
     }
 
     /// What ListOffsets says to "latest".
@@ -99,17 +116,6 @@ pub fn diverging(
     let ours = ours.ok_or(ErrorCode::OffsetOutOfRange)?;
     let diverges = ours.epoch < last_fetched_epoch || ours.end_offset < fetch_offset;
     Ok(diverges.then_some(ours))
-}
-
-/// Whether a request may fetch as the replica that it names: only another broker that holds one may, or a client
-/// that pretends would disturb replication.
-///
-/// Errors: `NOT_LEADER_OR_FOLLOWER`, as Kafka answers to a broker that is no replica.
-pub fn check_fetch_as(replica_id: i32, leader_id: i32, replicas: &[i32]) -> Result<(), ErrorCode> {
-    if replica_id < 0 || (replica_id != leader_id && replicas.contains(&replica_id)) {
-        return Ok(());
-    }
-    Err(ErrorCode::NotLeaderOrFollower)
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ fn leader(log_end_offset: i64, high_watermark: i64) -> Leader {
     let (mut leader, _) = Leader::new(1, 77, &partition, ends, rules, 0);
     let _ = leader.appended(log_end_offset, 0);
     if high_watermark > 10 {
-        let fetched = Fetched { broker_id: 2, broker_epoch: 70, fetch_offset: high_watermark };
+        let fetched =
+            Fetched { broker_id: 2, broker_epoch: 70, fetch_offset: high_watermark, log_start_offset: 0 };
         let _ = leader.fetched(fetched, 0).unwrap();
     }
     leader
@@ -91,11 +92,4 @@ fn a_history_diverges_where_its_last_epoch_ends_earlier_here() {
     assert_eq!(diverging(3, 10, ours(3, 9)), Ok(ours(3, 9)));
     assert_eq!(diverging(3, 10, ours(2, 12)), Ok(ours(2, 12)));
     assert_eq!(diverging(3, 10, None), Err(ErrorCode::OffsetOutOfRange));
-}
-
-#[test]
-fn only_another_broker_with_a_replica_fetches_as_one() {
-    for (replica_id, allowed) in [(-1, true), (1, false), (2, true), (3, true), (4, false)] {
-        assert_eq!(check_fetch_as(replica_id, 1, &[1, 2, 3]).is_ok(), allowed, "{replica_id}");
-    }
 }

@@ -1,0 +1,171 @@
+//! A connection to a leader, with the fetches that wait for their answers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use milena_client::connection::{Connection, Options, Response};
+use milena_client::error::Result;
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::fetch_request::{
+    FetchPartition, FetchRequest, FetchTopic, ForgottenTopic, ReplicaState,
+};
+use milena_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use milena_state::config::replication::Settings;
+use milena_state::partition::fetch_plan::{Key, Position, Request};
+
+use super::Cast;
+use crate::partition::Partition;
+
+/// Fetches that wait for an answer: one that waits for records, and one that tells what has changed meanwhile.
+pub(super) const IN_FLIGHT_MAX: usize = 2;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of one answer. Batches may be as large as a segment, and the first of an answer comes whole.
+const RESPONSE_BYTES_MAX: usize = i32::MAX as usize;
+
+/// The first version with the broker epoch of the follower (KIP-903).
+const FETCH_VERSION_MIN: i16 = 15;
+
+const EARLIEST: i64 = -2;
+const LATEST: i64 = -1;
+
+pub(super) struct Link {
+    connection: Arc<Connection>,
+    fetch_version: i16,
+    /// With the session epoch that each named.
+    in_flight: VecDeque<(i32, BoxFuture<'static, Result<Response>>)>,
+}
+
+impl Link {
+    pub async fn open(cast: &Cast, address: &str, index: usize) -> Result<Self> {
+        let settings = &cast.settings;
+        let options = Options {
+            client_id: format!("broker-{}-fetcher-{index}", settings.node_id),
+            connect_timeout: CONNECT_TIMEOUT,
+            request_timeout: Duration::from_millis(settings.replication.socket_timeout_ms),
+            response_bytes_max: RESPONSE_BYTES_MAX,
+        };
+        let connection = Arc::new(Connection::open(&cast.dialer, address, options).await?);
+        let fetch_version = connection.version_of::<FetchRequest<'_>>(i16::MAX)?;
+        if fetch_version < FETCH_VERSION_MIN {
+            return Err(milena_client::Error::Protocol {
+                address: address.to_owned(),
+                message: format!(
+                    "Fetch goes to version {fetch_version} only, followers need {FETCH_VERSION_MIN}"
+                ),
+            });
+        }
+        Ok(Self { connection, fetch_version, in_flight: VecDeque::new() })
+    }
+
+    pub fn in_flight_count(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub async fn fetch(&mut self, request: &Request, broker: (i32, i64), settings: &Settings) -> Result<()> {
+        let epoch = request.session_epoch;
+        let encoded = fetch_request(request, broker, settings);
+        let answer = self.connection.post(&encoded, self.fetch_version).await?;
+        self.in_flight.push_back((epoch, answer));
+        Ok(())
+    }
+
+    /// The next answer, with the session epoch that was named. Pending while nothing is asked. May be dropped and
+    /// called again.
+    pub async fn answer(&mut self) -> (i32, Result<Response>) {
+        let Some((epoch, answer)) = self.in_flight.front_mut() else { return std::future::pending().await };
+        let answered = (*epoch, answer.await);
+        self.in_flight.pop_front();
+        answered
+    }
+
+    /// Where the leader's log begins and ends.
+    pub async fn ends(
+        &self,
+        partition: &Partition,
+        leader_epoch: i32,
+        broker_id: i32,
+    ) -> Result<std::result::Result<(i64, i64), ErrorCode>> {
+        let mut ends = [0; 2];
+        for (end, timestamp) in ends.iter_mut().zip([EARLIEST, LATEST]) {
+            let request = list_offsets(partition, leader_epoch, broker_id, timestamp);
+            let response = self.connection.call(&request).await?;
+            let decoded = response.decode::<ListOffsetsRequest<'_>>()?;
+            let found = decoded.topics.first().and_then(|topic| topic.partitions.first());
+            match found.map(|found| (ErrorCode::from_i16(found.error_code), found.offset)) {
+                Some((Some(ErrorCode::None), offset)) => *end = offset,
+                Some((Some(error), _)) => return Ok(Err(error)),
+                _ => return Ok(Err(ErrorCode::UnknownServerError)),
+            }
+        }
+        Ok(Ok((ends[0], ends[1])))
+    }
+}
+
+fn list_offsets(
+    partition: &Partition,
+    leader_epoch: i32,
+    replica_id: i32,
+    timestamp: i64,
+) -> ListOffsetsRequest<'_> {
+    let asked = ListOffsetsPartition {
+        partition_index: partition.index(),
+        current_leader_epoch: leader_epoch,
+        timestamp,
+    };
+    let topic = ListOffsetsTopic { name: (&**partition.topic()).into(), partitions: vec![asked] };
+    ListOffsetsRequest { replica_id, topics: vec![topic], ..Default::default() }
+}
+
+fn fetch_request(
+    request: &Request,
+    (replica_id, replica_epoch): (i32, i64),
+    settings: &Settings,
+) -> FetchRequest<'static> {
+    FetchRequest {
+        replica_state: ReplicaState { replica_id, replica_epoch },
+        max_wait_ms: settings.fetch_wait_max_ms,
+        min_bytes: settings.fetch_min_bytes,
+        max_bytes: settings.fetch_response_max_bytes,
+        session_id: request.session_id,
+        session_epoch: request.session_epoch,
+        topics: wanted(&request.wants, settings),
+        forgotten_topics_data: forgotten(&request.forgotten),
+        ..Default::default()
+    }
+}
+
+/// Partitions of a topic stand together in the request.
+fn wanted(wants: &[(Key, Position)], settings: &Settings) -> Vec<FetchTopic<'static>> {
+    let of_topic = wants.chunk_by(|((a, _), _), ((b, _), _)| a == b);
+    let topics = of_topic.filter_map(|wants| {
+        let ((topic_id, _), _) = wants.first()?;
+        let partitions = wants.iter().map(|((_, partition), position)| FetchPartition {
+            partition: *partition,
+            current_leader_epoch: position.leader_epoch,
+            fetch_offset: position.fetch_offset,
+            last_fetched_epoch: position.last_fetched_epoch,
+            log_start_offset: position.log_start_offset,
+            partition_max_bytes: settings.fetch_max_bytes,
+            high_watermark: position.high_watermark,
+            ..Default::default()
+        });
+        Some(FetchTopic { topic_id: *topic_id, partitions: partitions.collect(), ..Default::default() })
+    });
+    topics.collect()
+}
+
+fn forgotten(keys: &[Key]) -> Vec<ForgottenTopic<'static>> {
+    let of_topic = keys.chunk_by(|(a, _), (b, _)| a == b);
+    let topics = of_topic.filter_map(|keys| {
+        let (topic_id, _) = keys.first()?;
+        let partitions = keys.iter().map(|(_, partition)| *partition).collect();
+        Some(ForgottenTopic { topic_id: *topic_id, partitions, ..Default::default() })
+    });
+    topics.collect()
+}

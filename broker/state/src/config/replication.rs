@@ -1,0 +1,121 @@
+//! How followers copy from their leaders, and whom consumers are sent to.
+
+use super::broker::Values;
+use super::definition::ConfigError;
+
+const SELECTOR: &str = "replica.selector.class";
+
+/// Bound on connections to one leader: each is a thread.
+const FETCHERS_MAX: i64 = 128;
+
+/// The `replica.*` properties that act on fetching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    pub selector: Selector,
+    /// Connections, and threads, to each leader.
+    pub fetchers: usize,
+    pub fetch_min_bytes: i32,
+    /// Of one partition.
+    pub fetch_max_bytes: i32,
+    /// Of one response.
+    pub fetch_response_max_bytes: i32,
+    pub fetch_wait_max_ms: i32,
+    /// Longest pause after an error.
+    pub fetch_backoff_ms: i64,
+    /// A leader that does not answer for so long is connected anew.
+    pub socket_timeout_ms: u64,
+}
+
+/// Which replica consumers read from (KIP-392).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selector {
+    Leader,
+    /// One in the consumer's rack.
+    RackAware,
+}
+
+impl Settings {
+    pub(super) fn of(values: &Values<'_>) -> Result<Self, ConfigError> {
+        let wait: i32 = values.number("replica.fetch.wait.max.ms")?;
+        for other in ["replica.socket.timeout.ms", "replica.lag.time.max.ms"] {
+            let bound: i64 = values.number(other)?;
+            if i64::from(wait) > bound {
+                return Err(ConfigError::Conflict {
+                    first: "replica.fetch.wait.max.ms".to_owned(),
+                    second: other.to_owned(),
+                    reason: format!("a fetch may not wait for {wait} ms, longer than {bound} ms"),
+                });
+            }
+        }
+        Ok(Self {
+            selector: selector(values)?,
+            fetchers: fetchers(values)?,
+            fetch_min_bytes: values.number("replica.fetch.min.bytes")?,
+            fetch_max_bytes: values.number("replica.fetch.max.bytes")?,
+            fetch_response_max_bytes: values.number("replica.fetch.response.max.bytes")?,
+            fetch_wait_max_ms: wait,
+            fetch_backoff_ms: values.number("replica.fetch.backoff.ms")?,
+            socket_timeout_ms: values.number("replica.socket.timeout.ms")?,
+        })
+    }
+}
+
+fn selector(values: &Values<'_>) -> Result<Selector, ConfigError> {
+    match values.get(SELECTOR).unwrap_or_default() {
+        "" | "org.apache.kafka.common.replica.LeaderSelector" => Ok(Selector::Leader),
+        "org.apache.kafka.common.replica.RackAwareReplicaSelector" => Ok(Selector::RackAware),
+        other => Err(ConfigError::Invalid {
+            name: SELECTOR.to_owned(),
+            value: other.to_owned(),
+            reason: "there is org.apache.kafka.common.replica.RackAwareReplicaSelector, and its like for LeaderSelector"
+                .to_owned(),
+        }),
+    }
+}
+
+fn fetchers(values: &Values<'_>) -> Result<usize, ConfigError> {
+    let count: i64 = values.number("num.replica.fetchers")?;
+    if count <= FETCHERS_MAX {
+        return Ok(usize::try_from(count).unwrap_or(1).max(1));
+    }
+    Err(ConfigError::Invalid {
+        name: "num.replica.fetchers".to_owned(),
+        value: count.to_string(),
+        reason: format!("at most {FETCHERS_MAX}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::broker;
+
+    fn parse(properties: &[(&str, &str)]) -> Result<Settings, String> {
+        let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = broker::Settings::parse(&properties.collect::<BTreeMap<_, _>>());
+        settings.map(|settings| settings.replication).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn selectors_have_kafkas_names() {
+        let of = |name| parse(&[(SELECTOR, name)]).map(|settings| settings.selector);
+        assert_eq!(of("org.apache.kafka.common.replica.RackAwareReplicaSelector"), Ok(Selector::RackAware));
+        assert_eq!(of("org.apache.kafka.common.replica.LeaderSelector"), Ok(Selector::Leader));
+        assert_eq!(parse(&[]).map(|settings| settings.selector), Ok(Selector::Leader));
+        let refused = of("com.example.Nearest").expect_err("an unknown class");
+        assert!(refused.contains(SELECTOR) && refused.contains("RackAwareReplicaSelector"), "{refused}");
+    }
+
+    #[test]
+    fn fetches_may_not_wait_longer_than_the_leader_or_the_socket_would() {
+        for other in ["replica.socket.timeout.ms", "replica.lag.time.max.ms"] {
+            let refused =
+                parse(&[("replica.fetch.wait.max.ms", "501"), (other, "500")]).expect_err("too long");
+            assert!(refused.contains("replica.fetch.wait.max.ms") && refused.contains(other), "{refused}");
+            assert!(parse(&[("replica.fetch.wait.max.ms", "500"), (other, "500")]).is_ok());
+        }
+        assert!(parse(&[("num.replica.fetchers", "129")]).is_err());
+    }
+}
