@@ -6,6 +6,7 @@
 //! out in order: leadership is given up, logs are closed, the clean-stop marker is written. A process that dies instead
 //! loses nothing that was acknowledged: its next start recovers the logs.
 
+mod assignments;
 mod heartbeats;
 mod join;
 mod start;

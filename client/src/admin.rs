@@ -1,9 +1,11 @@
-//! Administration: topics, cluster, configs, offsets, groups, quotas. Each call is one request with its retries and checks.
+//! Administration: topics, partitions, cluster, configs, offsets, groups, quotas. Each call is one request with its retries and checks.
 
 mod configs;
+mod elections;
 mod groups;
 mod offsets;
 mod quotas;
+mod reassignments;
 mod records;
 mod topics;
 
@@ -17,11 +19,13 @@ use crate::error::{Error, Result};
 
 pub use crate::offsets::fetch::CommittedOffset;
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
+pub use elections::Election;
 pub use groups::{
     Assignment, ByGroup, GroupDescription, GroupListing, GroupMember, ListedGroups, RecordPlace,
 };
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use quotas::{Quota, QuotaChange, QuotaEntity, QuotaFilter, QuotaName};
+pub use reassignments::Reassignment;
 pub use topics::{CreatedTopic, NewTopic};
 
 /// The admin client. Clones share connections and metadata.

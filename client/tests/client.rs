@@ -7,6 +7,8 @@ mod fake;
 mod group;
 #[path = "client/in_flight.rs"]
 mod in_flight;
+#[path = "client/partitions.rs"]
+mod partitions;
 #[path = "client/places.rs"]
 mod places;
 

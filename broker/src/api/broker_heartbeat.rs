@@ -50,6 +50,7 @@ async fn beat(
         current_metadata_offset: request.current_metadata_offset,
         want_fence: request.want_fence,
         want_shut_down: request.want_shut_down,
+        offline_log_dirs: request.offline_log_dirs.clone(),
         others_caught_up: false,
     });
     let committed = controller_call::decide_here(cx, command).await?;

@@ -29,7 +29,9 @@ pub mod allocate_producer_ids;
 pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition;
+pub mod alter_partition_reassignments;
 pub mod api_versions;
+pub mod assign_replicas_to_dirs;
 mod authorized_operations;
 mod auto_create;
 pub mod begin_cluster;
@@ -53,6 +55,7 @@ pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod envelope;
 pub mod fetch;
 pub mod fetch_metadata;
@@ -66,6 +69,7 @@ pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 mod mutations;
 pub mod offset_commit;
@@ -204,7 +208,10 @@ pub static ROUTES: &[Route] = &[
     route!(DescribeLogDirs, 1..=5, describe_log_dirs::handle),
     decided(route!(CreatePartitions, 0..=3, create_partitions::handle)),
     route!(DeleteGroups, 0..=2, delete_groups::handle),
+    decided(route!(ElectLeaders, 0..=2, elect_leaders::handle)),
     both(route!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle)),
+    decided(route!(AlterPartitionReassignments, 0..=1, alter_partition_reassignments::handle)),
+    decided(route!(ListPartitionReassignments, 0..=0, list_partition_reassignments::handle)),
     route!(OffsetDelete, 0..=0, offset_delete::handle),
     route!(DescribeClientQuotas, 0..=1, describe_client_quotas::handle),
     decided(route!(AlterClientQuotas, 0..=1, alter_client_quotas::handle)),
@@ -218,6 +225,7 @@ pub static ROUTES: &[Route] = &[
     internal(route!(BrokerHeartbeat, 0..=2, broker_heartbeat::handle)),
     decided(route!(UnregisterBroker, 0..=0, unregister_broker::handle)),
     internal(route!(AllocateProducerIds, 0..=0, allocate_producer_ids::handle)),
+    internal(route!(AssignReplicasToDirs, 0..=0, assign_replicas_to_dirs::handle)),
     route!(ListConfigResources, 0..=1, list_config_resources::handle),
     route!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),
     decided(route!(AddRaftVoter, 0..=1, add_raft_voter::handle)),

@@ -11,6 +11,7 @@ pub mod founding;
 pub mod producer_ids;
 pub mod raft;
 pub mod remote;
+mod rounds;
 pub mod sessions;
 pub mod topic_id;
 pub mod writer;

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::client::{Client, Committed, MAILBOX_COMMANDS_MAX, Submission, SubmitError};
 use super::raft::quorum::{ProposeError, Quorum};
 use super::raft::types::LeaderId;
+use super::rounds::Rounds;
 use super::sessions::Heard;
 use crate::broker::now_ms;
 use crate::metrics::Metrics;
@@ -81,6 +82,7 @@ enum Note {
 impl Writer {
     async fn run(mut self, mut submissions: mpsc::Receiver<Submission>) {
         let mut session_check = tokio::time::interval(SESSION_CHECK_INTERVAL);
+        let mut rounds = Rounds::new(&self.settings);
         let mut queued = Vec::with_capacity(ENTRY_COMMANDS_MAX);
         loop {
             tokio::select! {
@@ -92,6 +94,11 @@ impl Writer {
                     self.decide(queued.drain(..)).await;
                 }
                 _ = session_check.tick() => self.fence_expired().await,
+                round = rounds.due() => {
+                    if self.take_round(&round).await {
+                        rounds.again_soon(&round);
+                    }
+                }
             }
         }
     }
@@ -269,6 +276,28 @@ impl Writer {
                 return;
             }
         }
+    }
+}
+
+impl Writer {
+    /// Elections that nobody asked for. Whether there were more than a round may have.
+    async fn take_round(&mut self, round: &Command) -> bool {
+        let Some(leader) = self.lead().await else { return false };
+        let mut entry = self.begin(leader);
+        let context = Context { now_ms: now_ms(), settings: &self.settings };
+        let decision = metadata::decide(&entry.working, round, context);
+        let (Reply::BalanceLeaders(taken) | Reply::ElectUncleanLeaders(taken)) = decision.reply else {
+            return false;
+        };
+        if decision.records.is_empty() {
+            return false;
+        }
+        entry.records = decision.records;
+        match self.commit(entry).await {
+            Ok(()) => tracing::info!(elections = taken.elections, ?round, "leaders were elected"),
+            Err(error) => tracing::warn!(%error, ?round, "leaders could not be elected"),
+        }
+        taken.is_full
     }
 }
 

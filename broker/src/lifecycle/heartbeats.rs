@@ -8,11 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use milena_protocol::Uuid;
 use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer};
+use milena_state::metadata::directories::LOST;
 use milena_state::metadata::{Command, Reply};
 
+use super::assignments::Assignments;
 use crate::controller::Client;
 use crate::metadata::Metadata;
+use crate::partition::Directories;
 
 /// How long a heartbeat looks for a controller at least: an election takes up to a second.
 const ANSWER_TIME_MIN: Duration = Duration::from_secs(3);
@@ -23,10 +27,12 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 pub struct Heartbeats {
     pub controller: Client,
     pub metadata: Arc<Metadata>,
+    pub directories: Arc<Directories>,
     pub broker_id: i32,
     pub broker_epoch: Arc<AtomicI64>,
     pub is_unfenced: Arc<AtomicBool>,
     pub interval: Duration,
+    pub assignments: Assignments,
 }
 
 impl Heartbeats {
@@ -38,6 +44,7 @@ impl Heartbeats {
             current_metadata_offset: self.metadata.published_index(),
             want_fence: false,
             want_shut_down,
+            offline_log_dirs: self.offline_directories(),
             others_caught_up: false,
         });
         let committed = match self.controller.is_alone() {
@@ -55,7 +62,21 @@ impl Heartbeats {
         }
     }
 
-    pub async fn run(self) {
+    /// Directories that others should lead the partitions of. Alone there are no others: their partitions keep their
+    /// leader, who says what is wrong with them. One that could not be opened is named in any case, or the controller
+    /// would take what is in it for gone.
+    fn offline_directories(&self) -> Vec<Uuid> {
+        let failed =
+            self.directories.online().iter().filter(|directory| directory.offline_reason().is_some());
+        let failed = failed.filter_map(|directory| Some(directory.identity()?.directory_id));
+        let mut offline = if self.controller.is_alone() { Vec::new() } else { failed.collect() };
+        if self.directories.offline_count() > 0 {
+            offline.push(LOST);
+        }
+        offline
+    }
+
+    pub async fn run(mut self) {
         let mut beats = tokio::time::interval(self.interval);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut reached, mut leaving) = (None, Vec::new());
@@ -73,7 +94,10 @@ impl Heartbeats {
             }
             let leader = remote.and_then(|remote| remote.leader());
             match self.beat(false).await {
-                Ok(_) => (is_failing, reached) = (false, leader),
+                Ok(_) => {
+                    (is_failing, reached) = (false, leader);
+                    self.assignments.tell(self.interval).await;
+                }
                 Err(reason) => {
                     // Once, not with every beat: the controller may be away for long.
                     if !is_failing {

@@ -12,6 +12,7 @@ use milena_state::metadata::record::Endpoint;
 use milena_state::metadata::{Command, Reply, features};
 use tokio::time::Instant;
 
+use super::assignments::Assignments;
 use super::heartbeats::Heartbeats;
 use super::{Error, Lifecycle};
 use crate::broker::now_ms;
@@ -161,10 +162,20 @@ impl Lifecycle {
         Heartbeats {
             controller: self.controller.clone(),
             metadata: Arc::clone(&self.metadata),
+            directories: Arc::clone(&self.directories),
             broker_id: self.settings.node_id,
             broker_epoch: Arc::clone(&self.broker_epoch),
             is_unfenced: Arc::clone(&self.is_unfenced),
             interval: Duration::from_millis(self.settings.broker_heartbeat_interval_ms),
+            assignments: Assignments {
+                controller: self.controller.clone(),
+                metadata: Arc::clone(&self.metadata),
+                directories: Arc::clone(&self.directories),
+                partitions: Arc::clone(&self.partitions),
+                broker_id: self.settings.node_id,
+                broker_epoch: Arc::clone(&self.broker_epoch),
+                told_index: -1,
+            },
         }
     }
 }

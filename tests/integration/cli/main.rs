@@ -7,6 +7,7 @@ mod groups_consume;
 mod man;
 mod member;
 mod misuse;
+mod partitions;
 mod places;
 mod quotas;
 mod shell;

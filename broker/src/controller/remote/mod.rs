@@ -4,6 +4,7 @@
 //! this broker fetches from. One connection is kept for commands and one for heartbeats, whose end tells the controller
 //! that this process is gone: nothing else may take it down.
 
+mod assign_replicas;
 pub mod auto_join;
 mod link;
 mod requests;
@@ -92,6 +93,7 @@ impl Remote {
             Command::BrokerHeartbeat(command) => self.heartbeat(command, deadline).await,
             Command::AlterPartition(command) => self.alter_partition(command, deadline).await,
             Command::AllocateProducerIds(command) => self.allocate_producer_ids(command, deadline).await,
+            Command::AssignReplicasToDirs(command) => self.assign_replicas(command, deadline).await,
             Command::CreateTopics(command) => self.create_topics(command, deadline).await,
             // Whatever else there is comes from clients, whose requests are passed on as they are.
             _ => Err(Refused::ForGood(SubmitError::NotController)),

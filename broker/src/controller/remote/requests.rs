@@ -81,6 +81,7 @@ impl Remote {
             current_metadata_offset: c.current_metadata_offset,
             want_fence: c.want_fence,
             want_shut_down: c.want_shut_down,
+            offline_log_dirs: c.offline_log_dirs.clone(),
             ..Default::default()
         };
         let answered = self.ask(&self.heartbeats, &request, deadline).await?;
@@ -187,7 +188,7 @@ where
     decoded.map_err(|error| nonsense(&error))
 }
 
-fn decoded<R: Request>(answered: &Response) -> Result<R::Response<'_>, Refused> {
+pub(super) fn decoded<R: Request>(answered: &Response) -> Result<R::Response<'_>, Refused> {
     answered.decode::<R>().map_err(|error| nonsense(&error))
 }
 
@@ -197,7 +198,7 @@ fn nonsense(error: &dyn std::fmt::Display) -> Refused {
 }
 
 /// Errors that only say who was asked are told apart from those that are the answer.
-fn checked(code: i16) -> Result<Result<(), ApiError>, Refused> {
+pub(super) fn checked(code: i16) -> Result<Result<(), ApiError>, Refused> {
     match ErrorCode::from_i16(code).unwrap_or(ErrorCode::UnknownServerError) {
         ErrorCode::None => Ok(Ok(())),
         ErrorCode::NotController => Err(Refused::ForNow),

@@ -112,6 +112,8 @@ pub struct Settings {
 
     pub broker_heartbeat_interval_ms: u64,
     pub broker_session_timeout_ms: i64,
+    /// How often leaderships go back to preferred replicas; none: not by themselves.
+    pub leader_balance_interval_ms: Option<u64>,
     pub initial_broker_registration_timeout_ms: u64,
     /// Whether a broker whose connection breaks is fenced before its session runs out.
     pub fence_on_disconnect: bool,
@@ -384,6 +386,12 @@ impl Values<'_> {
             producer_id_expiration_ms: self.number("producer.id.expiration.ms")?,
             broker_heartbeat_interval_ms: self.number("broker.heartbeat.interval.ms")?,
             broker_session_timeout_ms: self.number("broker.session.timeout.ms")?,
+            leader_balance_interval_ms: match self.bool("auto.leader.rebalance.enable") {
+                true => {
+                    Some(self.number::<u64>("leader.imbalance.check.interval.seconds")?.saturating_mul(1000))
+                }
+                false => None,
+            },
             initial_broker_registration_timeout_ms: self.number("initial.broker.registration.timeout.ms")?,
             fence_on_disconnect: self.bool("milena.fence.on.disconnect"),
             quorum,

@@ -4,15 +4,17 @@
 //! and is fenced again when its session runs out. Sessions are soft state: a new controller gives
 //! every broker one full session before it fences any.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 
 use super::command::{ApiError, Context, Decision, Reply};
+use super::features::METADATA_VERSION;
 use super::image::{Broker, Image};
-use super::partitions;
 use super::record::{self, BrokerRegistrationChange, Endpoint, Record, SupportedFeature};
+use super::{directories, partitions};
 
 /// Directory ids with a meaning of their own: unassigned, lost, migrating and the reserved rest.
 const RESERVED_DIRECTORY_IDS: u128 = 100;
@@ -60,7 +62,7 @@ pub struct FenceBroker {
 }
 
 /// A broker is alive and says what it wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
     pub broker_id: i32,
     pub broker_epoch: i64,
@@ -68,6 +70,8 @@ pub struct Heartbeat {
     pub current_metadata_offset: i64,
     pub want_fence: bool,
     pub want_shut_down: bool,
+    /// Directories of its configuration that it cannot use; [`directories::LOST`] for one whose id it cannot read.
+    pub offline_log_dirs: Vec<Uuid>,
     /// Whether every active broker has applied the changes of this broker's controlled shutdown
     /// (see [`Sessions::all_reached`]).
     pub others_caught_up: bool,
@@ -104,12 +108,18 @@ fn registration(
     check_features(image, command)?;
     check_directories(image, command)?;
     let mut records = Vec::new();
-    if let Some(broker) = existing.filter(|_| !same_process) {
-        let unclean = command.previous_broker_epoch != broker.broker_epoch;
+    if !same_process {
+        // One that was unregistered may still be eligible somewhere; what it knows of it is not known to us.
+        let unclean = existing.is_none_or(|broker| command.previous_broker_epoch != broker.broker_epoch);
         partitions::broker_restarted(image, command.broker_id, unclean, context, &mut records);
     }
     // A registration that is repeated by the same process keeps epoch and state.
     let kept = existing.filter(|_| same_process);
+    if let Some(broker) = kept {
+        let named = |id: &Uuid| command.log_dirs.contains(id);
+        let lost: Vec<Uuid> = broker.log_dirs.iter().copied().filter(|id| !named(id)).collect();
+        directories::offline(image, broker, &lost, context, &mut records);
+    }
     let broker_epoch = kept.map_or(-1, |broker| broker.broker_epoch);
     records.push(Record::RegisterBroker(record::RegisterBroker {
         broker_id: command.broker_id,
@@ -127,6 +137,10 @@ fn registration(
 
 /// Every level that the cluster has finalized must be one that the broker can run.
 fn check_features(image: &Image, command: &RegisterBroker) -> Result<(), ApiError> {
+    if !command.features.iter().any(|feature| feature.name == METADATA_VERSION) {
+        let message = format!("Request features do not contain '{METADATA_VERSION}'");
+        return Err(ApiError::new(ErrorCode::InvalidRegistration, message));
+    }
     for (name, level) in image.features() {
         let supported = command.features.iter().find(|feature| feature.name == *name);
         let (min, max) = supported.map_or((0, 0), |feature| (feature.min, feature.max));
@@ -145,6 +159,9 @@ fn check_features(image: &Image, command: &RegisterBroker) -> Result<(), ApiErro
 
 fn check_directories(image: &Image, command: &RegisterBroker) -> Result<(), ApiError> {
     let refuse = |message: String| Err(ApiError::new(ErrorCode::InvalidRegistration, message));
+    if command.log_dirs.is_empty() {
+        return refuse("No directories specified in request".to_owned());
+    }
     let mut seen = BTreeSet::new();
     for id in &command.log_dirs {
         if id.as_u128() < RESERVED_DIRECTORY_IDS {
@@ -219,18 +236,17 @@ pub fn heartbeat(image: &Image, command: &Heartbeat, context: Context<'_>) -> De
     }
     let broker = image.broker(command.broker_id).expect("the check above found it");
     let mut records = Vec::new();
-    let next = next_state(image, broker, command);
+    directories::offline(image, broker, &command.offline_log_dirs, context, &mut records);
+    let image = with(image, &records);
+    let next = next_state(&image, broker, command);
     match next {
-        State::Unfenced if broker.fenced => {
-            records.push(change(broker, Some(false), None));
-            partitions::broker_arrived(image, broker.broker_id, context, &mut records);
-        }
+        State::Unfenced if broker.fenced => unfence(&image, broker, command, context, &mut records),
         State::Fenced | State::ShutDownNow if !broker.fenced => {
-            fence_records(image, broker, context, &mut records);
+            fence_records(&image, broker, context, &mut records);
         }
         State::ShuttingDown if !broker.in_controlled_shutdown => {
             records.push(change(broker, None, Some(true)));
-            partitions::broker_left(image, broker.broker_id, context, &mut records);
+            partitions::broker_left(&image, broker.broker_id, context, &mut records);
         }
         State::Unfenced | State::Fenced | State::ShutDownNow | State::ShuttingDown => {}
     }
@@ -242,6 +258,32 @@ pub fn heartbeat(image: &Image, command: &Heartbeat, context: Context<'_>) -> De
         should_shut_down: next == State::ShutDownNow,
     };
     Decision::new(records, Reply::BrokerHeartbeat(Ok(answer)))
+}
+
+fn unfence(
+    image: &Image,
+    broker: &Broker,
+    command: &Heartbeat,
+    context: Context<'_>,
+    records: &mut Vec<Record>,
+) {
+    let mut more = vec![change(broker, Some(false), None)];
+    // With one missing, what is not where it was may be in that one.
+    if command.offline_log_dirs.is_empty() {
+        directories::forget_removed(image, broker, context, &mut more);
+    }
+    partitions::broker_arrived(&with(image, &more), broker.broker_id, context, &mut more);
+    records.extend(more);
+}
+
+/// The image as it will be, for what is decided after that.
+fn with<'a>(image: &'a Image, records: &[Record]) -> Cow<'a, Image> {
+    if records.is_empty() {
+        return Cow::Borrowed(image);
+    }
+    let mut after = image.clone();
+    records.iter().for_each(|record| after.apply(record).expect("decided on this image"));
+    Cow::Owned(after)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,6 +308,7 @@ fn next_state(image: &Image, broker: &Broker, command: &Heartbeat) -> State {
         };
     }
     match () {
+        () if command.want_fence && command.want_shut_down => State::ShutDownNow,
         () if command.want_fence => State::Fenced,
         () if !command.want_shut_down => State::Unfenced,
         () if partitions::leads_anything(image, broker.broker_id) => State::ShuttingDown,

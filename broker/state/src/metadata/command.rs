@@ -8,7 +8,10 @@ use milena_protocol::ErrorCode;
 
 use super::image::Image;
 use super::record::Record;
-use super::{brokers, client_quotas, configs, features, partitions, producer_ids, topics};
+use super::{
+    brokers, client_quotas, configs, directories, elections, features, partitions, producer_ids,
+    reassignments, topics,
+};
 use crate::config::broker::Settings;
 
 /// What a caller asks of the controller.
@@ -18,7 +21,13 @@ pub enum Command {
     DeleteTopics(topics::DeleteTopics),
     CreatePartitions(topics::CreatePartitions),
     AlterPartition(partitions::AlterPartition),
-    ElectLeaders(partitions::ElectLeaders),
+    ElectLeaders(elections::ElectLeaders),
+    /// A round of moving leaderships back to preferred replicas.
+    BalanceLeaders,
+    /// A round of unclean elections where topics allow them.
+    ElectUncleanLeaders,
+    AlterPartitionReassignments(reassignments::AlterPartitionReassignments),
+    AssignReplicasToDirs(directories::AssignReplicasToDirs),
     RegisterBroker(brokers::RegisterBroker),
     UnregisterBroker(brokers::UnregisterBroker),
     BrokerHeartbeat(brokers::Heartbeat),
@@ -66,7 +75,11 @@ pub enum Reply {
     DeleteTopics(Vec<topics::DeletedTopic>),
     CreatePartitions(Vec<topics::CreatedPartitions>),
     AlterPartition(Result<Vec<partitions::AlteredPartition>, ApiError>),
-    ElectLeaders(Vec<partitions::ElectedPartition>),
+    ElectLeaders(Vec<elections::ElectedTopic>),
+    BalanceLeaders(elections::Round),
+    ElectUncleanLeaders(elections::Round),
+    AlterPartitionReassignments(Vec<reassignments::ReassignedTopic>),
+    AssignReplicasToDirs(Result<directories::Outcomes, ApiError>),
     RegisterBroker(Result<brokers::Registered, ApiError>),
     UnregisterBroker(Result<(), ApiError>),
     BrokerHeartbeat(Result<brokers::HeartbeatAnswer, ApiError>),
@@ -109,7 +122,11 @@ pub fn decide(image: &Image, command: &Command, context: Context<'_>) -> Decisio
         Command::DeleteTopics(c) => topics::delete(image, c, context),
         Command::CreatePartitions(c) => topics::create_partitions(image, c),
         Command::AlterPartition(c) => partitions::alter(image, c, context),
-        Command::ElectLeaders(c) => partitions::elect(image, c, context),
+        Command::ElectLeaders(c) => elections::elect(image, c, context),
+        Command::BalanceLeaders => elections::balance(image, context),
+        Command::ElectUncleanLeaders => elections::elect_unclean(image, context),
+        Command::AlterPartitionReassignments(c) => reassignments::alter(image, c, context),
+        Command::AssignReplicasToDirs(c) => directories::assign(image, c, context),
         Command::RegisterBroker(c) => brokers::register(image, c, context),
         Command::UnregisterBroker(c) => brokers::unregister(image, c, context),
         Command::BrokerHeartbeat(c) => brokers::heartbeat(image, c, context),

@@ -32,6 +32,10 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
         self.count
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -60,21 +64,30 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
             self.count = 1;
             return None;
         }
-        let chunk_index = chunks.partition_point(|chunk| chunk[0].0 <= key).saturating_sub(1);
-        let chunk = Arc::make_mut(&mut chunks[chunk_index]);
-        match chunk.binary_search_by(|(k, _)| k.cmp(&key)) {
-            Ok(at) => Some(std::mem::replace(&mut chunk[at].1, value)),
-            Err(at) => {
-                chunk.insert(at, (key, value));
-                if chunk.len() > CHUNK_PAIRS_MAX {
-                    // Names mostly arrive unordered: halves leave room on both sides.
-                    let upper = chunk.split_off(chunk.len() / 2);
-                    chunks.insert(chunk_index + 1, Arc::new(upper));
-                }
-                self.count += 1;
-                None
+        let mut chunk_index = chunks.partition_point(|chunk| chunk[0].0 <= key).saturating_sub(1);
+        let at = match chunks[chunk_index].binary_search_by(|(k, _)| k.cmp(&key)) {
+            Ok(at) => {
+                let chunk = Arc::make_mut(&mut chunks[chunk_index]);
+                return Some(std::mem::replace(&mut chunk[at].1, value));
+            }
+            Err(at) => at,
+        };
+        self.count += 1;
+        let mut at = at;
+        if chunks[chunk_index].len() >= CHUNK_PAIRS_MAX {
+            // Names mostly arrive unordered: halves leave room on both sides. Split before it grows, so that no chunk
+            // keeps memory for more than it may hold.
+            let chunk = Arc::make_mut(&mut chunks[chunk_index]);
+            let upper = chunk.split_off(CHUNK_PAIRS_MAX / 2);
+            chunk.shrink_to_fit();
+            chunks.insert(chunk_index + 1, Arc::new(upper));
+            if at > CHUNK_PAIRS_MAX / 2 {
+                chunk_index += 1;
+                at -= CHUNK_PAIRS_MAX / 2;
             }
         }
+        Arc::make_mut(&mut chunks[chunk_index]).insert(at, (key, value));
+        None
     }
 
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
@@ -95,6 +108,15 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
     /// All pairs in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.chunks.iter().flat_map(|chunk| chunk.iter().map(|(k, v)| (k, v)))
+    }
+
+    /// Bytes on the heap, without those of the values' own.
+    #[cfg(test)]
+    pub fn heap_bytes(&self) -> usize {
+        let pairs: usize = self.chunks.iter().map(|chunk| chunk.capacity()).sum();
+        // Each chunk has a vector and two counts beside its pairs, and a place in the list.
+        let per_chunk = size_of::<Vec<(K, V)>>() + 3 * size_of::<usize>();
+        pairs * size_of::<(K, V)>() + self.chunks.len() * per_chunk
     }
 
     /// All pairs whose key is `from` or greater.

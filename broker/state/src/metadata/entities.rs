@@ -127,6 +127,20 @@ impl Partition {
         }
     }
 
+    /// The replica that ought to lead, the first of the list; none when there are no replicas.
+    pub fn preferred(&self) -> &[i32] {
+        self.replicas.get(..1).unwrap_or(&[])
+    }
+
+    pub fn has_preferred_leader(&self) -> bool {
+        self.leader.is_some() && self.leader == self.replicas.first().copied()
+    }
+
+    /// Whether replicas are being added or removed.
+    pub fn is_reassigning(&self) -> bool {
+        !(self.adding_replicas.is_empty() && self.removing_replicas.is_empty())
+    }
+
     pub(super) fn has_no_elr(&self) -> bool {
         self.eligible_leader_replicas.is_empty() && self.last_known_elr.is_empty()
     }

@@ -3,7 +3,7 @@
 use milena_protocol::ErrorCode;
 
 use super::command::{ApiError, Context, Decision, Reply};
-use super::image::{ConfigResource, Image, ResourceKind};
+use super::image::{Broker, ConfigResource, Image, ResourceKind};
 use super::record::{self, ClearElr, Record, SupportedFeature};
 
 /// A feature that this version knows: name, lowest and highest level, level of a new cluster.
@@ -25,7 +25,7 @@ const FEATURES: &[Feature] = &[
 pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
 
 /// The feature that says which records and requests are spoken.
-const METADATA_VERSION: &str = "metadata.version";
+pub const METADATA_VERSION: &str = "metadata.version";
 
 const MIN_ISR: &str = "min.insync.replicas";
 
@@ -147,8 +147,8 @@ fn why_not(image: &Image, update: &FeatureUpdate, context: Context<'_>) -> Optio
         let (min, max) = (feature.min, feature.max);
         return Some(format!("Local controller {controller} only supports versions {min}-{max}"));
     }
-    if let Some(broker) = image.brokers().find(|broker| !supports(&broker.features, name, *level)) {
-        return Some(format!("Broker {} does not support this feature at that version.", broker.broker_id));
+    if let Some(reason) = image.brokers().find_map(|broker| why_not_there(broker, name, *level)) {
+        return Some(reason);
     }
     if *level < current && kind == UpdateKind::Upgrade {
         return Some(
@@ -167,8 +167,16 @@ fn why_not(image: &Image, update: &FeatureUpdate, context: Context<'_>) -> Optio
     None
 }
 
-fn supports(features: &[SupportedFeature], name: &str, level: i16) -> bool {
-    features.iter().any(|f| f.name == name && (f.min..=f.max).contains(&level))
+/// What keeps one broker from running that level; the level 0 of what it does not know it has already.
+fn why_not_there(broker: &Broker, name: &str, level: i16) -> Option<String> {
+    let supported = broker.features.iter().find(|feature| feature.name == name);
+    let (min, max) = supported.map_or((0, 0), |feature| (feature.min, feature.max));
+    let who = broker.broker_id;
+    match level {
+        _ if (min..=max).contains(&level) => None,
+        _ if max == 0 => Some(format!("Broker {who} does not support this feature.")),
+        _ => Some(format!("Broker {who} only supports versions {min}-{max}")),
+    }
 }
 
 fn level_record(name: &str, level: i16) -> Record {
@@ -203,6 +211,50 @@ mod tests {
         check_update(0, UpdateKind::Upgrade, false, Err(ErrorCode::InvalidUpdateVersion));
         // Switching them off also forgets who was eligible.
         check_update(0, UpdateKind::SafeDowngrade, false, Ok(2));
+    }
+
+    #[test]
+    fn a_level_must_be_within_the_range_of_every_broker_fenced_ones_too() {
+        let check = |features: Vec<SupportedFeature>, level: i16, expected: Option<&str>| {
+            let mut image = image_with_brokers(&[1, 2]);
+            let old = Broker { features, fenced: true, ..image.broker(2).unwrap().as_ref().clone() };
+            image.apply(&Record::RegisterBroker(old.to_record())).unwrap();
+            let kind = Some(if level == 0 { UpdateKind::SafeDowngrade } else { UpdateKind::Upgrade });
+            let one = FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level, kind };
+            let settings = Settings::own_defaults();
+            let context = Context { now_ms: 0, settings: &settings };
+            let decision =
+                update(&image, &UpdateFeatures { updates: vec![one], validate_only: false }, context);
+            let Reply::UpdateFeatures(outcome) = decision.reply else { panic!("{:?}", decision.reply) };
+            match (outcome, expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some(reason)) => assert!(error.message.ends_with(reason), "{}", error.message),
+                (outcome, _) => panic!("level {level}: {outcome:?}"),
+            }
+        };
+        let range = |min, max| vec![SupportedFeature { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), min, max }];
+        check(range(0, 1), 1, None);
+        check(vec![], 1, Some("Broker 2 does not support this feature."));
+        check(vec![], 0, None);
+        check(range(1, 1), 0, Some("Broker 2 only supports versions 1-1"));
+    }
+
+    #[test]
+    fn the_metadata_version_is_not_taken_back() {
+        let image = image_with_brokers(&[1]);
+        for kind in [UpdateKind::SafeDowngrade, UpdateKind::UnsafeDowngrade] {
+            let one = FeatureUpdate { name: METADATA_VERSION.to_owned(), level: 29, kind: Some(kind) };
+            let settings = Settings::own_defaults();
+            let context = Context { now_ms: 0, settings: &settings };
+            let decision =
+                update(&image, &UpdateFeatures { updates: vec![one], validate_only: false }, context);
+            let Reply::UpdateFeatures(Err(error)) = decision.reply else { panic!("{:?}", decision.reply) };
+            assert!(
+                error.message.contains("Unsupported metadata.version downgrade from 30 to 29"),
+                "{error}"
+            );
+            assert!(decision.records.is_empty());
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use milena_protocol::types::Uuid;
 use super::cow_map::CowMap;
 use super::delta::Delta;
 pub use super::entities::{Broker, ConfigResource, Partition, ResourceKind, Topic, is_internal_topic};
+use super::partition_index::{PartitionIndex, visited};
 use super::record::{
     BrokerRegistrationChange, ClientQuotaRecord, ConfigRecord, FeatureLevel, PartitionChange,
     PartitionRecord, ProducerIds, Record, RegisterBroker, TopicRecord,
@@ -58,6 +59,7 @@ pub struct Image {
     client_quotas: CowMap<Entity, Quotas>,
     features: Arc<BTreeMap<String, i16>>,
     next_producer_id: i64,
+    pub(super) index: PartitionIndex,
 }
 
 impl Image {
@@ -76,7 +78,7 @@ impl Image {
 
     /// All topics in the order of their names.
     pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
-        self.topic_ids.iter().filter_map(|(_, id)| self.topics.get(id))
+        self.topic_ids.iter().filter_map(|(_, id)| self.topics.get(visited(id)))
     }
 
     /// Topics from the first name that is not less than `name`, in the order of their names.
@@ -266,20 +268,21 @@ impl Image {
         Ok(())
     }
 
-    fn known_topic(&mut self, topic_id: Uuid) -> Result<&mut Topic, Misfit> {
-        let topic = self.topics.get_mut(&topic_id).ok_or(Misfit::UnknownTopic { topic_id })?;
-        Ok(Arc::make_mut(topic))
-    }
-
     fn apply_partition(&mut self, r: &PartitionRecord, delta: &mut Delta) -> Result<(), Misfit> {
-        let topic = self.known_topic(r.topic_id)?;
-        let partition = Arc::new(Partition::from(r));
         let gap = Misfit::PartitionGap { topic_id: r.topic_id, partition_id: r.partition_id };
+        let unknown = Misfit::UnknownTopic { topic_id: r.topic_id };
+        let topic = self.topics.get_mut(&r.topic_id).ok_or(unknown)?;
         let index = usize::try_from(r.partition_id).map_err(|_| gap.clone())?;
-        match index.cmp(&topic.partitions.len()) {
-            std::cmp::Ordering::Less => topic.partitions[index] = partition,
-            std::cmp::Ordering::Equal => topic.partitions.push(partition),
-            std::cmp::Ordering::Greater => return Err(gap),
+        if index > topic.partitions.len() {
+            return Err(gap);
+        }
+        let partition = Arc::new(Partition::from(r));
+        let before = topic.partitions.get(index).cloned();
+        self.index.update((r.topic_id, r.partition_id), before.as_deref(), Some(&partition));
+        let topic = Arc::make_mut(topic);
+        match topic.partitions.get_mut(index) {
+            Some(place) => *place = partition,
+            None => topic.partitions.push(partition),
         }
         delta.partition_changed(r.topic_id, r.partition_id);
         Ok(())
@@ -287,10 +290,12 @@ impl Image {
 
     fn apply_partition_change(&mut self, r: &PartitionChange, delta: &mut Delta) -> Result<(), Misfit> {
         let unknown = Misfit::UnknownPartition { topic_id: r.topic_id, partition_id: r.partition_id };
-        let index = usize::try_from(r.partition_id).map_err(|_| unknown.clone())?;
-        let topic = self.known_topic(r.topic_id)?;
-        let partition = topic.partitions.get_mut(index).ok_or(unknown)?;
-        Arc::make_mut(partition).change(r);
+        let topic = self.topics.get_mut(&r.topic_id).ok_or(Misfit::UnknownTopic { topic_id: r.topic_id })?;
+        let before = topic.partition(r.partition_id).ok_or(unknown)?.clone();
+        let mut after = before.as_ref().clone();
+        after.change(r);
+        self.index.update((r.topic_id, r.partition_id), Some(&before), Some(&after));
+        Arc::make_mut(topic).partitions[r.partition_id as usize] = Arc::new(after);
         delta.partition_changed(r.topic_id, r.partition_id);
         Ok(())
     }
@@ -298,6 +303,9 @@ impl Image {
     fn apply_remove_topic(&mut self, topic_id: Uuid, delta: &mut Delta) -> Result<(), Misfit> {
         let topic = self.topics.remove(&topic_id).ok_or(Misfit::UnknownTopic { topic_id })?;
         self.topic_ids.remove(&*topic.name);
+        for (index, partition) in topic.partitions.iter().enumerate() {
+            self.index.update((topic_id, index as i32), Some(partition), None);
+        }
         let resource = ConfigResource::topic(&topic.name);
         // A topic of the same name created later must not inherit settings.
         if self.configs.remove(&resource).is_some() {

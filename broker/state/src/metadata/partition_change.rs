@@ -1,7 +1,8 @@
 //! One partition's change: from a wish to the record that carries it.
 //!
-//! The wish is another ISR, an unclean restart or an election; the record also moves leadership and
-//! keeps the eligible leader replicas as KIP-966 asks.
+//! The wish is another ISR, an unclean restart, an election, other replicas or another directory; the record also moves
+//! leadership, completes a reassignment whose replicas have caught up, and keeps the eligible leader replicas as KIP-966
+//! asks.
 
 use milena_protocol::types::Uuid;
 
@@ -34,6 +35,16 @@ pub struct Change<'a> {
     unclean_shutdown: Option<i32>,
     target_recovery: RecoveryState,
     election: Election,
+    target: Assignment,
+}
+
+/// Replicas of a partition and what is under way with them. `directories` runs parallel to `replicas`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    pub replicas: Vec<i32>,
+    pub directories: Vec<Uuid>,
+    pub adding: Vec<i32>,
+    pub removing: Vec<i32>,
 }
 
 /// What a topic's settings and the cluster's features say about elections.
@@ -63,6 +74,7 @@ impl<'a> Change<'a> {
             unclean_shutdown: None,
             target_recovery: partition.leader_recovery_state,
             election: if rules.unclean_election { Election::Unclean } else { Election::Online },
+            target: Assignment::of(partition),
         }
     }
 
@@ -88,19 +100,59 @@ impl<'a> Change<'a> {
         self
     }
 
+    /// Other replicas, or others under way.
+    pub fn assignment(mut self, target: Assignment) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// The broker keeps its replica in that directory now.
+    pub fn directory(mut self, broker_id: i32, directory: Uuid) -> Self {
+        let place = self.target.replicas.iter().position(|id| *id == broker_id);
+        if let Some(own) = place.and_then(|place| self.target.directories.get_mut(place)) {
+            *own = directory;
+        }
+        self
+    }
+
     /// The record, none when nothing changes.
     pub fn build(mut self) -> Option<PartitionChange> {
+        self.complete_reassignment();
         self.keep_eligible_replicas();
         self.elect();
+        self.bump_epoch_when_replicas_go();
         self.write_eligible_replicas();
         self.write_isr();
         self.write_last_known_leader();
+        self.write_assignment();
         if self.record.leader_recovery_state.is_none()
             && self.target_recovery != self.partition.leader_recovery_state
         {
             self.record.leader_recovery_state = Some(self.target_recovery);
         }
         (!self.record.is_empty()).then_some(self.record)
+    }
+
+    /// Shrinks to the target replicas once every one of them is in sync: not before, or the partition would be kept by
+    /// fewer than were asked for. (Kafka waits for the added ones only; a target that lags or is down could then be the
+    /// rest.)
+    fn complete_reassignment(&mut self) {
+        if self.target.adding.is_empty() && self.target.removing.is_empty() {
+            return;
+        }
+        let done = self.target.without_removing();
+        if !done.replicas.is_empty() && done.replicas.iter().all(|id| self.target_isr.contains(id)) {
+            self.target_isr.retain(|id| done.replicas.contains(id));
+            self.target = done;
+        }
+    }
+
+    /// A replica that is gone must not go on fetching as if it were one: its leader epoch is over.
+    fn bump_epoch_when_replicas_go(&mut self) {
+        let gone = self.partition.replicas.iter().any(|id| !self.target.replicas.contains(id));
+        if gone && self.record.leader.is_none() {
+            self.record.leader = Some(self.partition.leader);
+        }
     }
 
     /// While fewer than the minimum are in sync, those who were remain eligible: they hold every
@@ -114,7 +166,11 @@ impl<'a> Change<'a> {
         eligible.extend(self.partition.isr.iter().copied());
         eligible.sort_unstable();
         eligible.dedup();
-        eligible.retain(|id| !self.target_isr.contains(id) && self.unclean_shutdown != Some(*id));
+        eligible.retain(|id| {
+            self.target.replicas.contains(id)
+                && !self.target_isr.contains(id)
+                && self.unclean_shutdown != Some(*id)
+        });
         self.target_elr = eligible;
     }
 
@@ -142,7 +198,7 @@ impl<'a> Change<'a> {
 
     /// The leader after the change, and whether choosing it may lose records.
     fn next_leader(&self) -> (Option<i32>, bool) {
-        let replicas = &self.partition.replicas;
+        let replicas = &self.target.replicas;
         let current = self.partition.leader;
         let first = match self.election {
             Election::Preferred => replicas.first().copied(),
@@ -173,7 +229,9 @@ impl<'a> Change<'a> {
     fn last_known_leader(&self) -> Option<i32> {
         let nobody = self.target_isr.is_empty() && self.target_elr.is_empty();
         match self.partition.last_known_elr.as_slice() {
-            [leader] if self.rules.elr_enabled && nobody && (self.acceptable)(*leader) => Some(*leader),
+            [leader] if self.rules.elr_enabled && nobody && self.target.replicas.contains(leader) => {
+                (self.acceptable)(*leader).then_some(*leader)
+            }
             _ => None,
         }
     }
@@ -192,13 +250,23 @@ impl<'a> Change<'a> {
         }
     }
 
+    fn write_assignment(&mut self) {
+        let (target, now) = (&self.target, self.partition);
+        self.record.replicas = (target.replicas != now.replicas).then(|| target.replicas.clone());
+        self.record.directories = (target.directories != now.directories).then(|| target.directories.clone());
+        self.record.adding_replicas = (target.adding != now.adding_replicas).then(|| target.adding.clone());
+        let removing = (target.removing != now.removing_replicas).then(|| target.removing.clone());
+        self.record.removing_replicas = removing;
+    }
+
     fn write_last_known_leader(&mut self) {
         if !self.rules.elr_enabled {
             return;
         }
         let leader_after = self.record.leader.unwrap_or(self.partition.leader);
         let becomes_empty = self.record.isr.as_ref().is_some_and(Vec::is_empty);
-        if becomes_empty && let Some(leader) = self.partition.leader {
+        let leader = self.partition.leader.filter(|leader| self.target.replicas.contains(leader));
+        if becomes_empty && let Some(leader) = leader {
             if self.partition.last_known_elr != [leader] {
                 self.record.last_known_elr = Some(vec![leader]);
             }
@@ -208,8 +276,33 @@ impl<'a> Change<'a> {
     }
 }
 
-/// The rules of a topic: its own settings, else those of all brokers, else the controller's.
-pub fn rules(image: &Image, topic: &Topic, context: Context<'_>) -> Rules {
+impl Assignment {
+    /// As it is now.
+    pub fn of(partition: &Partition) -> Self {
+        Self {
+            replicas: partition.replicas.clone(),
+            directories: partition.directories.clone(),
+            adding: partition.adding_replicas.clone(),
+            removing: partition.removing_replicas.clone(),
+        }
+    }
+
+    /// What is left when those that are to go have gone.
+    fn without_removing(&self) -> Self {
+        self.only(|id| !self.removing.contains(&id))
+    }
+
+    /// What is left of the replicas; nothing is under way with them any more.
+    pub fn only(&self, stays: impl Fn(i32) -> bool) -> Self {
+        let directories = self.directories.iter().copied().chain(std::iter::repeat(Uuid::ZERO));
+        let pairs = self.replicas.iter().copied().zip(directories).filter(|(id, _)| stays(*id));
+        let (replicas, directories) = pairs.unzip();
+        Self { replicas, directories, adding: Vec::new(), removing: Vec::new() }
+    }
+}
+
+/// The rules of a partition: its topic's own settings, else those of all brokers, else the controller's.
+pub fn rules(image: &Image, topic: &Topic, partition: &Partition, context: Context<'_>) -> Rules {
     let value =
         |name: &str| image.topic_config(&topic.name).get(name).or_else(|| image.cluster_config().get(name));
     let defaults = &context.settings.topic;
@@ -219,9 +312,8 @@ pub fn rules(image: &Image, topic: &Topic, context: Context<'_>) -> Rules {
     let unclean_election = value("unclean.leader.election.enable")
         .and_then(|text| parse_bool(text.trim()))
         .unwrap_or(defaults.unclean_leader_election);
-    let replicas_count = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
     Rules {
-        min_isr: effective_min_isr(min_isr, replicas_count),
+        min_isr: effective_min_isr(min_isr, partition.replicas.len()),
         elr_enabled: image.feature_level(ELIGIBLE_LEADER_REPLICAS) >= 1,
         unclean_election,
     }

@@ -139,6 +139,19 @@ fn without_eligible_replicas_the_last_member_stays_in_the_isr() {
     assert!(after.eligible_leader_replicas.is_empty() && after.last_known_elr.is_empty());
 }
 
+/// Who is in sync may have more than who is eligible, also while it cannot lead.
+#[test]
+fn an_eligible_replica_waits_while_anybody_is_in_sync() {
+    check(state(&[1], 1, &[2], &[]), &[2], &[1], state(&[1], -1, &[2], &[]), 4);
+}
+
+#[test]
+fn the_last_known_leader_waits_for_those_who_are_eligible() {
+    let before = state(&[], -1, &[2], &[1]);
+    let after = changed(&before, RULES, &[1], |change| change);
+    assert_eq!((after.leader, after.partition_epoch), (None, 9), "2 has every record, and 1 may not");
+}
+
 #[test]
 fn a_preferred_election_goes_back_to_the_first_replica() {
     let before = state(&[1, 2], 2, &[], &[]);
@@ -213,6 +226,64 @@ fn proposals_are_checked_in_kafkas_order() {
 }
 
 #[test]
+fn only_the_leader_proposes() {
+    let image = image(3, 9);
+    let settings = Settings::own_defaults();
+    let proposal = ProposedPartition {
+        topic_id: id(),
+        partition_id: 0,
+        leader_epoch: 3,
+        partition_epoch: 9,
+        new_isr: vec![(2, 11), (1, 10)],
+        leader_recovery_state: RecoveryState::Recovered,
+    };
+    let command = AlterPartition { broker_id: 2, broker_epoch: 11, partitions: vec![proposal] };
+    let decision = alter(&image, &command, Context { now_ms: 0, settings: &settings });
+    let Reply::AlterPartition(Ok(answers)) = decision.reply else { panic!("{:?}", decision.reply) };
+    assert_eq!((&answers[0].result, decision.records.len()), (&Err(ErrorCode::InvalidRequest), 0));
+}
+
+#[test]
+fn fenced_and_leaving_brokers_do_not_join() {
+    for (fenced, leaving) in [(Some(true), None), (None, Some(true))] {
+        let mut image = image(3, 9);
+        let change = crate::metadata::record::BrokerRegistrationChange {
+            broker_id: 3,
+            broker_epoch: 12,
+            fenced,
+            in_controlled_shutdown: leaving,
+            log_dirs: None,
+        };
+        image.apply(&Record::BrokerRegistrationChange(change)).unwrap();
+        for epoch in [12, -1] {
+            let answer = alter_with(&image, |p| p.new_isr = vec![(1, 10), (3, epoch)]);
+            assert_eq!(answer, Err(ErrorCode::IneligibleReplica), "{fenced:?} {leaving:?} {epoch}");
+        }
+    }
+}
+
+#[test]
+fn a_leader_that_recovers_is_alone_until_it_has() {
+    let recovers = |partition: RecoveryState, proposed: RecoveryState, isr: &[(i32, i64)]| {
+        let mut image = image(3, 9);
+        let mut record = image.partition(id(), 0).unwrap().to_record(id(), 0);
+        record.leader_recovery_state = partition;
+        image.apply(&Record::Partition(record)).unwrap();
+        let answer = alter_with(&image, |p| {
+            p.new_isr = isr.to_vec();
+            p.leader_recovery_state = proposed;
+        });
+        answer.map(|state| state.leader_recovery_state)
+    };
+    use RecoveryState::{Recovered, Recovering};
+    let (alone, both) = (&[(1, 10)][..], &[(1, 10), (2, 11)][..]);
+    assert_eq!(recovers(Recovering, Recovering, alone), Ok(Recovering));
+    assert_eq!(recovers(Recovering, Recovering, both), Err(ErrorCode::InvalidRequest));
+    assert_eq!(recovers(Recovering, Recovered, both), Ok(Recovered));
+    assert_eq!(recovers(Recovered, Recovering, alone), Err(ErrorCode::InvalidRequest));
+}
+
+#[test]
 fn an_old_incarnation_may_not_propose() {
     let image = image(3, 9);
     let settings = Settings::own_defaults();
@@ -222,21 +293,4 @@ fn an_old_incarnation_may_not_propose() {
         let Reply::AlterPartition(Err(error)) = decision.reply else { panic!("{:?}", decision.reply) };
         assert_eq!(error.code, code);
     }
-}
-
-#[test]
-fn elections_on_demand_answer_for_each_partition() {
-    let image = image(3, 9);
-    let check = |election, topic: &str, partition_id, expected| {
-        let settings = Settings::own_defaults();
-        let partitions = Some(vec![(topic.to_owned(), vec![partition_id])]);
-        let decision =
-            elect(&image, &ElectLeaders { election, partitions }, Context { now_ms: 0, settings: &settings });
-        let Reply::ElectLeaders(answers) = decision.reply else { panic!("{:?}", decision.reply) };
-        assert_eq!(answers[0].result.as_ref().map_err(|error| error.code), Err(expected));
-    };
-    check(Election::Preferred, "t", 0, ErrorCode::ElectionNotNeeded);
-    check(Election::Unclean, "t", 0, ErrorCode::ElectionNotNeeded);
-    check(Election::Preferred, "t", 1, ErrorCode::UnknownTopicOrPartition);
-    check(Election::Preferred, "u", 0, ErrorCode::UnknownTopicOrPartition);
 }

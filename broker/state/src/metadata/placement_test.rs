@@ -62,6 +62,47 @@ fn fenced_brokers_are_used_last_and_never_lead() {
     }
 }
 
+/// Kafka's placer takes a fenced broker of another rack before a second active one of the same rack.
+#[test]
+fn another_rack_is_worth_more_than_an_active_broker() {
+    let image = cluster(&[(1, "a", false), (2, "a", false), (3, "b", true)]);
+    for replicas in placed(&image, 12, 2) {
+        assert!(replicas[0] != 3 && replicas[1] == 3, "{replicas:?}");
+    }
+}
+
+#[test]
+fn racks_lead_in_turn_whatever_their_size() {
+    let image =
+        cluster(&[(1, "a", false), (2, "b", false), (3, "b", false), (4, "b", false), (5, "c", true)]);
+    let leaders: Vec<i32> = placed(&image, 240, 2).iter().map(|replicas| replicas[0]).collect();
+    let led = |id: i32| leaders.iter().filter(|leader| **leader == id).count();
+    assert_eq!(led(5), 0, "it is fenced");
+    // Rack c leads nothing, and its turns go to its neighbours.
+    assert!((60..=180).contains(&led(1)), "{}", led(1));
+    assert!((2..=4).all(|id| led(id) >= 15), "{:?}", [led(2), led(3), led(4)]);
+}
+
+/// Otherwise one broker would have to take over everything that another led.
+#[test]
+fn followers_of_one_leader_are_spread() {
+    let image = cluster(&[(1, "", false), (2, "", false), (3, "", false), (4, "", false)]);
+    let mut seconds = BTreeMap::<i32, usize>::new();
+    for replicas in placed(&image, 400, 3).iter().filter(|replicas| replicas[0] == 1) {
+        *seconds.entry(replicas[1]).or_default() += 1;
+    }
+    assert_eq!(seconds.values().sum::<usize>(), 100, "each leads its share");
+    assert!((2..=4).all(|id| seconds[&id] >= 15), "{seconds:?}");
+}
+
+#[test]
+fn partitions_added_later_go_on_where_the_topic_stopped() {
+    let image = cluster(&[(1, "a", false), (2, "b", false), (3, "c", false)]);
+    let all = placed(&image, 9, 3);
+    let later = place(&image, Uuid::from_u128(77), 4, 5, 3).unwrap();
+    assert_eq!(later, all[4..]);
+}
+
 #[test]
 fn too_few_brokers_are_named() {
     let check = |image: &Image, factor: i16, expected: &str| {

@@ -12,6 +12,7 @@ use super::batch_size::BatchSize;
 use super::command::{ApiError, Context, Decision, Reply};
 pub use super::create_partitions::{CreatePartitions, CreatedPartitions, MorePartitions, create_partitions};
 pub use super::delete_topics::{DeleteTopics, DeletedTopic, TopicRef, delete};
+use super::directories;
 use super::image::{ConfigResource, Image, is_internal_topic};
 use super::placement;
 use super::record::{PartitionRecord, Record, RecoveryState, TopicRecord};
@@ -270,31 +271,40 @@ pub(super) fn bad_assignment(message: String) -> ApiError {
     ApiError::new(ErrorCode::InvalidReplicaAssignment, message)
 }
 
+/// Replicas that somebody chose: registered brokers, each once.
+pub(super) fn check_replicas(image: &Image, brokers: &[i32]) -> Result<(), ApiError> {
+    if brokers.is_empty() {
+        return Err(refused("includes an empty replica list.".to_owned()));
+    }
+    let mut distinct = BTreeSet::new();
+    for broker in brokers {
+        if image.broker(*broker).is_none() {
+            return Err(refused(format!("includes broker {broker}, but no such broker is registered.")));
+        }
+        if !distinct.insert(*broker) {
+            return Err(refused(format!("includes the broker {broker} more than once.")));
+        }
+    }
+    Ok(())
+}
+
+fn refused(why: String) -> ApiError {
+    bad_assignment(format!("The manual partition assignment {why}"))
+}
+
 pub(super) fn check_assignment(
     image: &Image,
     partition: usize,
     brokers: &[i32],
     replication_factor: usize,
 ) -> Result<(), ApiError> {
-    let refuse = |message: String| Err(bad_assignment(format!("The manual partition assignment {message}")));
-    if brokers.is_empty() {
-        return refuse("includes an empty replica list.".to_owned());
-    }
-    let mut distinct = BTreeSet::new();
-    for broker in brokers {
-        if image.broker(*broker).is_none() {
-            return refuse(format!("includes broker {broker}, but no such broker is registered."));
-        }
-        if !distinct.insert(*broker) {
-            return refuse(format!("includes the broker {broker} more than once."));
-        }
-    }
+    check_replicas(image, brokers)?;
     if brokers.len() != replication_factor {
-        return refuse(format!(
+        return Err(refused(format!(
             "includes a partition with {} replica(s), but this is not consistent with previous \
              partitions, which have {replication_factor} replica(s).",
             brokers.len()
-        ));
+        )));
     }
     if !brokers.iter().any(|broker| image.is_active(*broker)) {
         return Err(bad_assignment(format!(
@@ -323,20 +333,12 @@ pub(super) fn partition_records(
             leader_recovery_state: RecoveryState::Recovered,
             leader_epoch: 0,
             partition_epoch: 0,
-            directories: replicas.iter().map(|id| only_directory(image, *id)).collect(),
+            directories: replicas.iter().map(|id| directories::of_new_replica(image, *id)).collect(),
             replicas,
             eligible_leader_replicas: Vec::new(),
             last_known_elr: Vec::new(),
         })
     })
-}
-
-/// A broker with one directory has no choice; with several the broker chooses itself (zero).
-fn only_directory(image: &Image, broker_id: i32) -> Uuid {
-    match image.broker(broker_id).map(|broker| broker.log_dirs.as_slice()) {
-        Some([only]) => *only,
-        _ => Uuid::ZERO,
-    }
 }
 
 /// The topic that a broker asks for when a client names one that does not exist. The logs of the

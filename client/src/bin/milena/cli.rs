@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    api_versions, bench, cluster, completion, config, consume, dump_log, examples, group, man, produce,
-    quota, topic,
+    api_versions, bench, cluster, completion, config, consume, dump_log, examples, group, man, partition,
+    produce, quota, topic,
 };
 
 /// Work with a Kafka cluster: topics, records, groups, brokers, log files.
@@ -47,6 +47,9 @@ pub enum Command {
     /// List, create, describe and delete topics
     #[command(subcommand)]
     Topic(topic::Command),
+    /// Move partitions to other brokers and elect their leaders
+    #[command(subcommand)]
+    Partition(partition::Command),
     /// Show and change configuration while the cluster runs
     #[command(subcommand)]
     Config(config::Command),
@@ -124,6 +127,14 @@ mod tests {
             "milena topic alter a b -c x=y --unset z --validate-only",
             "milena topic add-partitions t --count 3 --assignment 1:2,2:1 --validate-only",
             "milena topic delete-records t --before 5 -p 0,1",
+            "milena partition reassign",
+            "milena partition reassign plan.json --execute --wait",
+            "milena partition reassign plan.json --cancel",
+            "milena partition reassign plan.json --verify",
+            "milena partition reassign --topic t:0,1 --brokers 1,2,3 --export",
+            "milena partition elect --all",
+            "milena partition elect --unclean --topic t:0 --topic u",
+            "milena partition elect --from-file f",
             "milena group list --state stable,Empty --type classic",
             "milena group describe --all --members",
             "milena group reset g h --topic t:0,1 --topic u --shift-by -5 --dry-run",

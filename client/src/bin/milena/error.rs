@@ -123,6 +123,16 @@ fn code_hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::NotEnoughReplicas => {
             "fewer replicas are in sync than min.insync.replicas: `milena topic describe NAME`"
         }
+        ErrorCode::InvalidReplicaAssignment => {
+            "replicas are ids of different brokers: `milena cluster info` shows the brokers"
+        }
+        ErrorCode::NoReassignmentInProgress => "`milena partition reassign` shows what is under way",
+        ErrorCode::PreferredLeaderNotAvailable => {
+            "the first replica is down or not in sync yet: `milena topic describe NAME` shows replicas and ISR"
+        }
+        ErrorCode::EligibleLeadersNotAvailable => {
+            "none of the replicas is alive: `milena topic describe NAME` shows them"
+        }
         ErrorCode::GroupIdNotFound => "`milena group list` shows the groups",
         ErrorCode::NonEmptyGroup | ErrorCode::UnknownMemberId | ErrorCode::GroupSubscribedToTopic => {
             "stop the members first: `milena group describe GROUP --members` shows them"

@@ -30,6 +30,31 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("topic delete", &["milena topic delete orders", "milena topic delete orders audit --if-exists"]),
+    (
+        "partition reassign",
+        &[
+            "# what is under way",
+            "milena partition reassign",
+            "# which replicas would move by the plan of a file; --execute moves them",
+            "milena partition reassign plan.json",
+            "milena partition reassign plan.json --execute --wait",
+            "milena partition reassign plan.json --verify",
+            "# back to where they were",
+            "milena partition reassign plan.json --cancel",
+            "# a plan for brokers 1, 2 and 3, to look at and to keep",
+            "milena partition reassign --topic orders --brokers 1,2,3 --export > plan.json",
+        ],
+    ),
+    (
+        "partition elect",
+        &[
+            "# leaderships back to the first replicas",
+            "milena partition elect --all",
+            "milena partition elect --topic orders:0,2 --topic audit",
+            "# of partitions that lost all replicas in sync: records may be lost",
+            "milena partition elect --topic orders:0 --unclean",
+        ],
+    ),
     ("config get", &["milena config get topic/orders retention.ms"]),
     (
         "config set",

@@ -4,7 +4,7 @@ mod delete;
 mod describe;
 mod list;
 mod reset;
-mod scope;
+pub mod scope;
 
 use crate::context::Context;
 use crate::error::Result;

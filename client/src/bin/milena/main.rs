@@ -20,6 +20,7 @@ mod interrupt;
 mod json;
 mod man;
 mod output;
+mod partition;
 mod produce;
 mod progress;
 mod properties;
@@ -66,6 +67,7 @@ async fn run(cli: Cli, interrupt: Interrupt) -> Result<(), Error> {
     let context = Context::new(cli.global)?;
     match cli.command {
         Command::Topic(command) => topic::run(&context, command).await,
+        Command::Partition(command) => partition::run(&context, command).await,
         Command::Config(command) => config::run(&context, command).await,
         Command::Group(command) => group::run(&context, command).await,
         Command::Quota(command) => quota::run(&context, command).await,

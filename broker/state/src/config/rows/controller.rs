@@ -12,7 +12,7 @@ use crate::config::definition::{Definition, row};
 pub const ROWS: &[Definition] = &[
     row("alter.config.policy.class.name", Class, None, Any, ReadOnly, NotYet,
         "Java class that may veto configuration changes."),
-    row("auto.leader.rebalance.enable", Boolean, Some("true"), Any, ReadOnly, NotYet,
+    row("auto.leader.rebalance.enable", Boolean, Some("true"), Any, ReadOnly, Yes,
         "Whether the controller moves leadership back to preferred replicas by itself."),
     row("broker.heartbeat.interval.ms", Int, Some("2000"), Any, ReadOnly, Yes,
         "How often a broker tells the controller that it lives."),
@@ -58,7 +58,7 @@ pub const ROWS: &[Definition] = &[
         "Java class that may veto new topics."),
     row("initial.broker.registration.timeout.ms", Int, Some("60000"), AtLeast(0), ReadOnly, Yes,
         "Time that a starting broker tries to register before it gives up and stops."),
-    row("leader.imbalance.check.interval.seconds", Long, Some("300"), AtLeast(1), ReadOnly, NotYet,
+    row("leader.imbalance.check.interval.seconds", Long, Some("300"), AtLeast(1), ReadOnly, Yes,
         "How often the controller looks for leaderships that have left their preferred replica."),
     row("metadata.log.dir", String, None, Any, ReadOnly, Yes,
         "Directory of the metadata log; the first data directory when absent."),
