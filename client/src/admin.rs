@@ -1,9 +1,11 @@
 //! Administration: topics, partitions, cluster, configs, offsets, groups, quotas. Each call is one request with its retries and checks.
 
+mod brokers;
 mod configs;
 mod elections;
 mod groups;
 mod offsets;
+mod quorum;
 mod quotas;
 mod reassignments;
 mod records;
@@ -18,12 +20,14 @@ use crate::consumer::PartitionKey;
 use crate::error::{Error, Result};
 
 pub use crate::offsets::fetch::CommittedOffset;
+pub use brokers::RegisteredBroker;
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
 pub use elections::Election;
 pub use groups::{
     Assignment, ByGroup, GroupDescription, GroupListing, GroupMember, ListedGroups, RecordPlace,
 };
 pub use offsets::{ListedOffset, OffsetSpec};
+pub use quorum::{QuorumDescription, QuorumReplica};
 pub use quotas::{Quota, QuotaChange, QuotaEntity, QuotaFilter, QuotaName};
 pub use reassignments::Reassignment;
 pub use topics::{CreatedTopic, NewTopic};

@@ -2,6 +2,8 @@
 
 #[path = "client/admin.rs"]
 mod admin;
+#[path = "client/brokers.rs"]
+mod brokers;
 mod fake;
 #[path = "client/group.rs"]
 mod group;

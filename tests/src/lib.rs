@@ -5,6 +5,8 @@
 //! metrics. [`procfs`] reads what the kernel says of a process, [`ports`] finds free ports, [`wait`]
 //! polls with a deadline. No crate of Milena is used here, so a broken crate can't break the harness.
 
+pub mod cluster;
+pub mod history;
 pub mod http;
 pub mod ports;
 pub mod process;

@@ -126,10 +126,15 @@ impl Config {
 
     /// Starts the broker and waits until it is ready. The error holds the end of the broker's output.
     pub fn start(self) -> io::Result<Broker> {
-        let child = self.spawn()?;
-        let mut broker = Broker { config: self, child };
+        let mut broker = self.launch()?;
         broker.wait_ready()?;
         Ok(broker)
+    }
+
+    /// Starts the broker, which may not be ready before others are: a node of a cluster.
+    pub fn launch(self) -> io::Result<Broker> {
+        let child = self.spawn()?;
+        Ok(Broker { config: self, child })
     }
 
     /// Starts the broker without waiting, for tests that expect it to refuse.
@@ -210,6 +215,16 @@ impl Broker {
     /// The broker's metrics in Prometheus' text format.
     pub fn metrics(&self) -> io::Result<String> {
         http::get(self.config.http_port, "/metrics").map(|(_, body)| body)
+    }
+
+    /// Holds the process still (SIGSTOP), as a machine that hangs does: its connections stay open, and nothing answers.
+    pub fn pause(&self) -> io::Result<()> {
+        signal(self.child.id(), libc::SIGSTOP)
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) -> io::Result<()> {
+        signal(self.child.id(), libc::SIGCONT)
     }
 
     /// Whether the process still runs.

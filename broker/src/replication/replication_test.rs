@@ -101,6 +101,7 @@ impl Leading {
             want_fence: false,
             want_shut_down: false,
             others_caught_up: true,
+            offline_log_dirs: Vec::new(),
         };
         let (reply, _) = self.submit(Command::BrokerHeartbeat(heartbeat));
         assert!(matches!(&reply, Reply::BrokerHeartbeat(Ok(answer)) if !answer.is_fenced), "{reply:?}");

@@ -1,5 +1,6 @@
 //! Configuration of topics, brokers, groups and client metrics subscriptions.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use milena_protocol::Request;
@@ -11,6 +12,12 @@ use milena_protocol::messages::incremental_alter_configs_request::{
 use super::Admin;
 use crate::connection::Response;
 use crate::error::{Error, Result};
+
+/// Kafka's number of topics.
+const TOPIC: i8 = 2;
+
+/// Topics that one request asks about, so that its answer stays small.
+const TOPICS_MAX: usize = 500;
 
 /// What a configuration belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +59,7 @@ impl ConfigResource {
     /// Kafka's number of the type, and the name.
     fn named(&self) -> (i8, String) {
         match self {
-            ConfigResource::Topic(name) => (2, name.clone()),
+            ConfigResource::Topic(name) => (TOPIC, name.clone()),
             ConfigResource::Broker(id) => (4, id.to_string()),
             ConfigResource::AllBrokers => (4, String::new()),
             ConfigResource::Loggers(id) => (8, id.to_string()),
@@ -116,6 +123,28 @@ impl Admin {
         let mut entries: Vec<_> = entries.collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
+    }
+
+    /// One property of some topics, by name; topics that cannot be described, and such as do not have it, are left out.
+    pub async fn topic_values(&self, topics: &[String], property: &str) -> Result<BTreeMap<String, String>> {
+        let mut values = BTreeMap::new();
+        for topics in topics.chunks(TOPICS_MAX) {
+            let resources = topics.iter().map(|topic| DescribeConfigsResource {
+                resource_type: TOPIC,
+                resource_name: topic.as_str().into(),
+                configuration_keys: Some(vec![property.into()]),
+            });
+            let request = DescribeConfigsRequest { resources: resources.collect(), ..Default::default() };
+            let response = self.cluster.call_any(&request).await?;
+            let response = response.decode::<DescribeConfigsRequest<'_>>()?;
+            for result in response.results.iter().filter(|result| result.error_code == 0) {
+                let value = result.configs.iter().find(|config| &*config.name == property);
+                if let Some(value) = value.and_then(|config| config.value.as_deref()) {
+                    values.insert(result.resource_name.to_string(), value.to_owned());
+                }
+            }
+        }
+        Ok(values)
     }
 
     /// Changes some values of a resource, all or none; with `validate_only` asks whether they could be.

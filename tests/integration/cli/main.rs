@@ -10,6 +10,7 @@ mod misuse;
 mod partitions;
 mod places;
 mod quotas;
+mod said;
 mod shell;
 mod tour;
 

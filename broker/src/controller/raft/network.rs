@@ -57,13 +57,15 @@ enum Lane {
     Bulk,
 }
 
+type Links = BTreeMap<(VoterId, Lane), Arc<Link>>;
+
 /// Connects this voter to the others.
 #[derive(Debug, Clone)]
 pub struct Network {
     voter: VoterId,
     cluster_id: Arc<str>,
     dialer: Dialer,
-    links: Arc<Mutex<BTreeMap<(VoterId, Lane), Arc<Link>>>>,
+    links: Arc<Mutex<Links>>,
 }
 
 impl Network {
@@ -334,7 +336,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         Ok(match response.outcome {
             TRANSFERRED => Ok(()),
             VOTE_CHANGED => Err(TransferLeaderError::VoteChanged {
-                expected: rpc.from_leader().clone(),
+                expected: *rpc.from_leader(),
                 actual: response.vote.vote(),
             }),
             _ => Err(TransferLeaderError::LogNotFlushed {

@@ -165,7 +165,7 @@ impl Cluster {
         voter: VoterId,
         founded: Option<BTreeMap<VoterId, VoterAddress>>,
     ) -> Quorum {
-        let disk = self.disks.entry(voter).or_insert_with(MemoryFiles::new).clone();
+        let disk = self.disks.entry(voter).or_default().clone();
         let files: Arc<dyn Files> = Arc::new(disk);
         let options = Options { flusher_thread: false, ..Options::default() };
         let directory = Directory::open(Arc::clone(&files), "/data".as_ref(), options).expect("opens");

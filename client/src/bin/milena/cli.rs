@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    api_versions, bench, cluster, completion, config, consume, dump_log, examples, group, man, partition,
-    produce, quota, topic,
+    api_versions, bench, cluster, completion, config, consume, down, dump_log, examples, group, man,
+    partition, produce, quota, topic, up,
 };
 
 /// Work with a Kafka cluster: topics, records, groups, brokers, log files.
@@ -69,6 +69,10 @@ pub enum Command {
     /// What the cluster is made of
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Start a cluster on this machine, to try things out
+    Up(up::Arguments),
+    /// Stop the cluster that `milena up` started
+    Down(down::Arguments),
     /// Which requests a broker serves, in which versions
     ApiVersions(api_versions::Arguments),
     /// Show what is in the files of a log directory
@@ -143,6 +147,12 @@ mod tests {
             "milena group delete g --offsets --topic t:0",
             "milena quota get --user u --client-id-default --strict",
             "milena quota set --user-default --client-id c a=1 b= --remove d --validate-only",
+            "milena up --brokers 3 --data d --port 9092 --override a=b --override c=d",
+            "milena up --data d --kill 1,2 --restart 2 --output json",
+            "milena down --data d --delete",
+            "milena cluster status -b a:1",
+            "milena cluster drain 2 --dry-run",
+            "milena cluster undrain 2 --output json",
         ];
         for line in [produce, consume, member, create].into_iter().chain(others).chain(benches).chain(changes)
         {

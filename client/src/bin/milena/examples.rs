@@ -173,6 +173,21 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("bench latency", &["milena bench latency load --records 10000 --size 100"]),
     ("cluster info", &["milena cluster info", "milena cluster info -b broker-1:9092,broker-2:9092"]),
+    ("cluster status", &["milena cluster status", "milena cluster status --output json"]),
+    ("cluster drain", &["milena cluster drain 2 --dry-run", "milena cluster drain 2"]),
+    ("cluster undrain", &["milena cluster undrain 2"]),
+    (
+        "up",
+        &[
+            "milena up",
+            "# elsewhere, with other ports and with records that live for an hour",
+            "milena up --brokers 5 --data /tmp/five --port 19092 --override log.retention.hours=1",
+            "# a crash, and its end",
+            "milena up --kill 2",
+            "milena up --restart 2",
+        ],
+    ),
+    ("down", &["milena down", "milena down --data /tmp/five --delete"]),
     (
         "api-versions",
         &[

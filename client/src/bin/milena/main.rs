@@ -12,6 +12,7 @@ mod completion;
 mod config;
 mod consume;
 mod context;
+mod down;
 mod dump_log;
 mod error;
 mod examples;
@@ -28,6 +29,7 @@ mod quota;
 mod text;
 mod time;
 mod topic;
+mod up;
 
 use std::process::ExitCode;
 
@@ -75,6 +77,8 @@ async fn run(cli: Cli, interrupt: Interrupt) -> Result<(), Error> {
         Command::Consume(arguments) => consume::run(&context, arguments, interrupt).await,
         Command::Bench(command) => bench::run(&context, command, interrupt).await,
         Command::Cluster(command) => cluster::run(&context, command).await,
+        Command::Up(arguments) => up::run(&context, arguments).await,
+        Command::Down(arguments) => down::run(&context, arguments).await,
         Command::ApiVersions(arguments) => api_versions::run(&context, arguments).await,
         Command::DumpLog(arguments) => dump_log::run(&context, &arguments),
         Command::Completion(arguments) => completion::run(&arguments),

@@ -1,0 +1,8 @@
+//! Clusters of several nodes as users have them: made by `milena up`, looked at, hurt and mended with the command line.
+
+mod nodes;
+mod readme;
+#[path = "../cli/said.rs"]
+mod said;
+mod status;
+mod up;

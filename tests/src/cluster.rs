@@ -1,0 +1,169 @@
+//! A cluster of broker processes on this machine: made, hurt, healed.
+//!
+//! Each node is broker and controller. One cluster runs at a time in a process of tests: several of them on a few cores would
+//! measure each other.
+
+use std::fs;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::ports;
+use crate::process::{Broker, Config};
+
+/// Lines of each node's output that a failed test shows.
+const TAIL_LINES: usize = 25;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A cluster to start.
+pub struct Setup {
+    size: usize,
+    properties: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// Nodes numbered from 1 on.
+    pub fn new(size: usize) -> Self {
+        Self { size, properties: Vec::new() }
+    }
+
+    /// Sets a property of every node.
+    pub fn property(mut self, name: &str, value: impl ToString) -> Self {
+        self.properties.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Starts the nodes and waits until all are ready.
+    pub fn start(self) -> Cluster {
+        // A test that failed with it has ended its processes all the same.
+        let guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let temporary = tempfile::Builder::new().prefix("milena-cluster-").tempdir().expect("a directory");
+        let controllers: Vec<u16> = (0..self.size).map(|_| ports::free()).collect();
+        let voters: Vec<String> =
+            (1..).zip(&controllers).map(|(id, port)| format!("{id}@127.0.0.1:{port}")).collect();
+        let copies = self.size.min(3);
+        let mut nodes = Vec::with_capacity(self.size);
+        let began = Instant::now();
+        for (id, controller) in (1..).zip(&controllers) {
+            let mut config = Config::at(&temporary.path().join(format!("node-{id}")));
+            let clients = ports::address(config.port());
+            config = config
+                .property("node.id", id)
+                .property("process.roles", "broker,controller")
+                .property("listeners", format!("PLAINTEXT://{clients},CONTROLLER://127.0.0.1:{controller}"))
+                .property("controller.listener.names", "CONTROLLER")
+                .property("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT")
+                .property("controller.quorum.voters", voters.join(","))
+                .property("broker.rack", format!("rack-{id}"))
+                .property("default.replication.factor", copies)
+                .property("offsets.topic.replication.factor", copies)
+                .property("min.insync.replicas", copies / 2 + 1)
+                .property("group.initial.rebalance.delay.ms", 0);
+            for (name, value) in &self.properties {
+                config = config.property(name, value);
+            }
+            nodes.push(config.launch().expect("the program starts"));
+        }
+        let mut cluster =
+            Cluster { nodes, controllers, start_took: Duration::ZERO, _temporary: temporary, _guard: guard };
+        for node in &mut cluster.nodes {
+            node.wait_ready().expect("a node starts");
+        }
+        cluster.start_took = began.elapsed();
+        cluster
+    }
+}
+
+/// A cluster that runs; its processes are killed when this is dropped.
+pub struct Cluster {
+    nodes: Vec<Broker>,
+    controllers: Vec<u16>,
+    start_took: Duration,
+    _temporary: tempfile::TempDir,
+    _guard: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    pub fn start(size: usize) -> Self {
+        Setup::new(size).start()
+    }
+
+    /// Addresses of all controllers, for `controller.quorum.bootstrap.servers`.
+    pub fn controllers(&self) -> String {
+        self.controllers.iter().map(|port| ports::address(*port)).collect::<Vec<_>>().join(",")
+    }
+
+    /// From the first process to the last that was ready.
+    pub fn start_took(&self) -> Duration {
+        self.start_took
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = i32> + use<> {
+        1..=i32::try_from(self.nodes.len()).expect("a few nodes")
+    }
+
+    /// Addresses of all nodes for `bootstrap.servers`, of those that run and those that do not.
+    pub fn bootstrap(&self) -> String {
+        self.nodes.iter().map(Broker::bootstrap).collect::<Vec<_>>().join(",")
+    }
+
+    pub fn node(&self, id: i32) -> &Broker {
+        &self.nodes[index(id)]
+    }
+
+    pub fn node_mut(&mut self, id: i32) -> &mut Broker {
+        &mut self.nodes[index(id)]
+    }
+
+    /// Ends a node at once, as a crash does.
+    pub fn kill(&mut self, id: i32) {
+        self.node_mut(id).kill().expect("it runs");
+    }
+
+    /// Stops a node in order, which must work.
+    pub fn stop(&mut self, id: i32) {
+        let node = self.node_mut(id);
+        let status = node.stop().expect("it stops");
+        assert!(status.success(), "node {id} ended with {status}:\n{}", tail(node));
+    }
+
+    /// Holds a node still, with its connections open.
+    pub fn pause(&self, id: i32) {
+        self.node(id).pause().expect("it runs");
+    }
+
+    pub fn resume(&self, id: i32) {
+        self.node(id).resume().expect("it is there");
+    }
+
+    /// Starts a node that has ended, and waits until it is ready.
+    pub fn start_again(&mut self, id: i32) {
+        self.node_mut(id).start_again().expect("it comes back");
+    }
+
+    /// Removes all files of a node that has ended, as a new disk does.
+    pub fn wipe(&mut self, id: i32) {
+        fs::remove_dir_all(self.node(id).data()).expect("its files are there");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for (id, node) in (1..).zip(&self.nodes) {
+            eprintln!("--- the end of node {id}'s output:\n{}", tail(node));
+        }
+    }
+}
+
+fn index(id: i32) -> usize {
+    usize::try_from(id - 1).expect("nodes are numbered from 1 on")
+}
+
+fn tail(node: &Broker) -> String {
+    let output = node.output();
+    let lines: Vec<&str> = output.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
