@@ -11,9 +11,11 @@ use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
 use milena_state::metadata::brokers::{FenceBroker, Registered, Sessions};
+use milena_state::metadata::elections::ElectLeaders;
 use milena_state::metadata::features::{ELIGIBLE_LEADER_REPLICAS, FeatureUpdate, UpdateFeatures, UpdateKind};
-use milena_state::metadata::partitions::{ElectLeaders, Election};
+use milena_state::metadata::partitions::Election;
 use milena_state::metadata::producer_ids::AllocateProducerIds;
+use milena_state::metadata::reassignments::{AlterPartitionReassignments, ReassignPartition, ReassignTopic};
 use milena_state::metadata::topics::{CreateTopics, NewTopic};
 use milena_state::metadata::{Applied, Command, Context, Delta, Image, Partition, Record, Reply, decide};
 
@@ -183,6 +185,17 @@ impl Controller {
         let mut outcome = Outcome::default();
         let command = ElectLeaders { election: Election::Preferred, partitions: None };
         self.run(Command::ElectLeaders(command), now_ms, &mut outcome);
+        self.serve_followers(&mut outcome);
+        outcome
+    }
+
+    /// An administrator moves a partition to other brokers, or (with none) takes that back.
+    pub fn reassign(&mut self, partition_id: i32, replicas: Option<Vec<i32>>, now_ms: i64) -> Outcome {
+        let mut outcome = Outcome::default();
+        let partitions = vec![ReassignPartition { partition_id, replicas }];
+        let topics = vec![ReassignTopic { name: TOPIC.to_owned(), partitions }];
+        let command = AlterPartitionReassignments { topics, allow_replication_factor_change: false };
+        self.run(Command::AlterPartitionReassignments(command), now_ms, &mut outcome);
         self.serve_followers(&mut outcome);
         outcome
     }

@@ -26,10 +26,12 @@ enum Fault {
     Pause,
     Slow,
     ElectPreferred,
+    /// A partition moves to other brokers, or back.
+    Reassign,
     Checkpoint,
 }
 
-const ALL: [Fault; 11] = [
+const ALL: [Fault; 12] = [
     Fault::Crash,
     Fault::CrashOfLeader,
     Fault::CrashOfAll,
@@ -40,6 +42,7 @@ const ALL: [Fault; 11] = [
     Fault::Pause,
     Fault::Slow,
     Fault::ElectPreferred,
+    Fault::Reassign,
     Fault::Checkpoint,
 ];
 
@@ -125,6 +128,15 @@ impl World {
                 self.network.slow.retain(|other, _| *other == id);
             }
             Fault::ElectPreferred => return self.elect_preferred(),
+            Fault::Reassign => {
+                let index = self.nemesis.random.below(self.parameters.partitions as u64) as i32;
+                let replicas = self.nemesis.random.per_mille(800).then(|| {
+                    let nth = |at: i32| 1 + (id - 1 + at) % self.parameters.brokers;
+                    (0..self.parameters.replication_factor as i32).map(nth).collect()
+                });
+                let outcome = self.controller.reassign(index, replicas, self.now_ms);
+                return self.settle_controller(outcome);
+            }
             Fault::Checkpoint => {
                 if let Some(process) = &self.brokers[&id].process {
                     process.checkpoint();

@@ -43,6 +43,9 @@ impl World {
         if partition.leader != partition.replicas.first().copied() {
             return Some(format!("L6: the preferred replica does not lead: {partition:?}"));
         }
+        if !partition.adding_replicas.is_empty() || !partition.removing_replicas.is_empty() {
+            return Some(format!("L5: the reassignment is not complete: {partition:?}"));
+        }
         if let Some(out) = partition.replicas.iter().find(|id| !partition.isr.contains(id)) {
             return Some(format!("L5: {out} is not in sync: {partition:?}"));
         }

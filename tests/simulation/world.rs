@@ -246,7 +246,7 @@ impl World {
         self.schedule.at(self.now_ms + wait_ms, Event::Start(id));
     }
 
-    fn settle_controller(&mut self, outcome: Outcome) -> Checked {
+    pub fn settle_controller(&mut self, outcome: Outcome) -> Checked {
         for change in &outcome.changes {
             self.trace.note(change.entry.index as u64);
             let (now_ms, entry) = (self.now_ms, &change.entry);

@@ -74,7 +74,8 @@ impl Replica {
         if !ignores_epoch {
             leader.check_leader_epoch(asked.current_leader_epoch)?;
         }
-        let fetched = Fetched { broker_id, broker_epoch, fetch_offset: asked.fetch_offset };
+        let fetched =
+            Fetched { broker_id, broker_epoch, fetch_offset: asked.fetch_offset, log_start_offset: 0 };
         if asked.last_fetched_epoch >= 0 {
             let ours = self.log.end_offset_for_epoch(asked.last_fetched_epoch);
             let ours = ours.map(|end| DivergingEpoch { epoch: end.epoch, end_offset: end.end_offset });

@@ -231,6 +231,7 @@ impl Process {
             current_metadata_offset: self.image.applied().index,
             want_fence: !self.acts(),
             want_shut_down: self.stopping,
+            offline_log_dirs: Vec::new(),
             others_caught_up: false,
         };
         out.sends.push((Node::Controller, Message::Heartbeat(command)));
@@ -283,6 +284,9 @@ impl Process {
         for (index, assigned) in topic.partitions.iter().enumerate() {
             let index = index as i32;
             if !assigned.replicas.contains(&myself.broker_id) {
+                if let Some(replica) = self.replicas.remove(&index) {
+                    replica.delete(out);
+                }
                 continue;
             }
             let is_open = self.replicas.contains_key(&index);
@@ -298,7 +302,10 @@ impl Process {
             replica.assign(assigned, &self.image, myself, out);
         }
         if delta.is_none_or(|delta| !delta.brokers_changed.is_empty()) {
-            self.replicas.values_mut().for_each(|replica| replica.set_eligible(&self.image));
+            for replica in self.replicas.values_mut() {
+                let effects = replica.set_eligible(&self.image, out.now_ms);
+                replica.settle(effects, out);
+            }
         }
         self.start_fetchers(out);
     }

@@ -119,7 +119,8 @@ impl Replica {
             }
             Role::Leader(_) | Role::Follower { .. } => self.lead(assigned, myself, out),
         };
-        self.set_eligible(image);
+        self.settle(effects, out);
+        let effects = self.set_eligible(image, out.now_ms);
         self.settle(effects, out);
     }
 
@@ -160,10 +161,24 @@ impl Replica {
     }
 
     /// The brokers that may join the ISR changed.
-    pub fn set_eligible(&mut self, image: &Image) {
+    pub fn set_eligible(&mut self, image: &Image, now_ms: i64) -> Effects {
+        let mut risen = Effects::default();
         if let Role::Leader(leader) = &mut self.role {
-            image.brokers().for_each(|broker| leader.set_eligible(broker.broker_id, broker.is_active()));
+            for broker in image.brokers() {
+                let epoch = broker.is_active().then_some(broker.broker_epoch);
+                let effects = leader.set_eligible(broker.broker_id, epoch, now_ms);
+                risen.advance_high_watermark =
+                    effects.advance_high_watermark.or(risen.advance_high_watermark);
+            }
         }
+        risen
+    }
+
+    /// The image gives this replica to nobody here any more.
+    pub fn delete(mut self, out: &mut Out) {
+        self.dismiss(out);
+        let unique = format!("{:032x}", self.log.log_end_offset());
+        self.log.delete(&unique).expect("no fault of the disk is simulated here");
     }
 
     /// Carries out what the rules ask for.

@@ -36,6 +36,8 @@ pub fn check(change: &Change, controller: &Controller) -> Checked {
     Ok(())
 }
 
+/// The proposal may complete a reassignment, and then replicas go that it names.
 fn is_proposed(after: &Partition, proposed: &[(i32, i64)]) -> bool {
-    after.isr.iter().eq(proposed.iter().map(|(id, _)| id))
+    let stay = proposed.iter().map(|(id, _)| id).filter(|id| after.replicas.contains(id));
+    after.isr.iter().eq(stay)
 }

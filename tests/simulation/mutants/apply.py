@@ -34,8 +34,8 @@ MUTANTS = [
      f"(end < self.epoch_start_offset && !{on('no-epoch-start')}) {{"),
     # ... and below the high watermark.
     ("no-watermark-to-join", "partition/leader.rs",
-     "if !follower.eligible || end < self.high_watermark ||",
-     f"if !follower.eligible || (end < self.high_watermark && !{on('no-watermark-to-join')}) ||"),
+     "if !follower.is_eligible() || end < self.high_watermark ||",
+     f"if !follower.is_eligible() || (end < self.high_watermark && !{on('no-watermark-to-join')}) ||"),
     # A member of the ISR that did not fetch in this leader epoch counts as having everything.
     ("no-fetch-in-epoch", "partition/leader.rs",
      ".map(|f| f.log_end_offset.unwrap_or(self.high_watermark))",
@@ -63,11 +63,11 @@ MUTANTS = [
      "        let committed: &[i32] = if eager { proposed } else { &self.committed };\n"
      "        committed.iter().chain(added.filter(move |_| !eager)).copied()"),
     ("fenced-last-known", "metadata/partition_change.rs",
-     "nobody && (self.acceptable)(*leader) =>",
-     f"nobody && ((self.acceptable)(*leader) || {on('fenced-last-known')}) =>"),
+     "(self.acceptable)(*leader).then_some(*leader)",
+     f"((self.acceptable)(*leader) || {on('fenced-last-known')}).then_some(*leader)"),
     ("eligible-after-crash", "metadata/partition_change.rs",
-     "&& self.unclean_shutdown != Some(*id));",
-     f"&& (self.unclean_shutdown != Some(*id) || {on('eligible-after-crash')}));"),
+     "                && self.unclean_shutdown != Some(*id)\n",
+     f"                && (self.unclean_shutdown != Some(*id) || {on('eligible-after-crash')})\n"),
     ("broker-epoch-not-checked", "metadata/partitions.rs",
      "*epoch == b.broker_epoch)",
      f"*epoch == b.broker_epoch || {on('broker-epoch-not-checked')})"),
@@ -78,8 +78,8 @@ MUTANTS = [
      "if proposal.partition_epoch < partition.partition_epoch {",
      f"if proposal.partition_epoch < partition.partition_epoch && !{on('partition-epoch-not-checked')} {{"),
     ("crash-is-clean", "metadata/brokers.rs",
-     "let unclean = command.previous_broker_epoch != broker.broker_epoch;",
-     f"let unclean = command.previous_broker_epoch != broker.broker_epoch && !{on('crash-is-clean')};"),
+     "|broker| command.previous_broker_epoch != broker.broker_epoch);",
+     f"|broker| command.previous_broker_epoch != broker.broker_epoch && !{on('crash-is-clean')});"),
     # KIP-279.
     ("no-smaller-end", "partition/follower.rs",
      "let offset = our_end.min(diverging.end_offset);",
