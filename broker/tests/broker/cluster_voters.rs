@@ -49,12 +49,8 @@ impl Nodes {
     }
 
     fn remove_voter(&self, asked: i32, id: i32, directory: Uuid) -> i16 {
-        let request = RemoveRaftVoterRequest {
-            cluster_id: None,
-            voter_id: id,
-            voter_directory_id: directory,
-            ..RemoveRaftVoterRequest::default()
-        };
+        let request =
+            RemoveRaftVoterRequest { cluster_id: None, voter_id: id, voter_directory_id: directory };
         self.client.block_on(async {
             let response = self.connect(asked).await.call(&request).await.expect("answered");
             response.decode::<RemoveRaftVoterRequest<'_>>().expect("decodes").error_code
