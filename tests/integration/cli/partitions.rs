@@ -46,7 +46,7 @@ fn plans_that_cannot_be_are_refused_with_the_reason() {
     };
     refuse(r#"{"topic":"t","partition":0,"replicas":[1,9]}"#, 1, "no such broker is registered");
     refuse(r#"{"topic":"t","partition":0,"replicas":[1,1]}"#, 2, "broker 1 stands twice");
-    refuse(r#"{"topic":"t","partition":7,"replicas":[1]}"#, 1, "t-7");
+    refuse(r#"{"topic":"t","partition":7,"replicas":[1]}"#, 1, "topic t has no partition 7");
     refuse(r#"{"topic":"t","partition":0,"replicas":[]}"#, 2, "it has no replicas");
     refuse("", 2, "no partition");
     shell.fails("partition reassign --topic t --brokers 1,9", 1, "there is no broker 9");
@@ -64,6 +64,6 @@ fn elections_that_are_not_needed_are_fine() {
     let both = shell.run("--output json partition elect --topic t --unclean").json();
     assert_eq!(both["elected"], json!([]));
     assert_eq!(both["not_needed"][1], json!({ "topic": "t", "partition": 1 }));
-    shell.fails("partition elect --topic t:9", 1, "t-9");
+    shell.fails("partition elect --topic t:9", 1, "topic t has no partition 9");
     shell.run("partition elect").failed(2);
 }
