@@ -170,7 +170,8 @@ fn a_node_of_another_cluster_is_refused_by_name() {
         .property("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT")
         .property("controller.quorum.bootstrap.servers", one.controllers());
     std::fs::create_dir_all(stranger.data()).expect("made");
-    let own = "version=1\ncluster.id=BBBBBBBBBBBBBBBBBBBBBA\nnode.id=9\n";
+    let own =
+        "version=1\ncluster.id=BBBBBBBBBBBBBBBBBBBBBA\nnode.id=9\ndirectory.id=CCCCCCCCCCCCCCCCCCCCCA\n";
     std::fs::write(stranger.data().join("meta.properties"), own).expect("written");
     let mut child = stranger.spawn().expect("the program starts");
     let status = wait::poll(PATIENCE, || child.try_wait().expect("a child"));

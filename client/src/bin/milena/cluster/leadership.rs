@@ -2,7 +2,7 @@
 //!
 //! The order of a partition's replicas says who leads it when all are in sync. Changing only the order moves no records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_client::cluster::{Partition, Topic};
 
@@ -44,12 +44,16 @@ impl Preferred {
 }
 
 /// What makes `broker` the last choice of every partition that it leads or would lead, in favour of those that have the
-/// least; and the partitions that it leads where no other replica is in sync.
+/// least, but not of those that are drained themselves where others can; and the partitions that it leads where no other replica is in sync.
 pub fn without<'a>(
     topics: impl Iterator<Item = &'a Topic> + Clone,
     broker: i32,
 ) -> (Vec<Change>, Vec<(String, i32)>) {
     let mut preferred = Preferred::of(topics.clone());
+    let drained: BTreeSet<i32> = each(topics.clone())
+        .flat_map(|(_, partition)| partition.replicas.iter().copied())
+        .filter(|id| preferred.count(*id) == 0)
+        .collect();
     let (mut changes, mut stuck) = (Vec::new(), Vec::new());
     for (topic, partition) in each(topics).filter(|(_, partition)| partition.replicas.contains(&broker)) {
         let leads = partition.leader == Some(broker);
@@ -62,7 +66,7 @@ pub fn without<'a>(
         let in_sync = others.clone().filter(|id| partition.isr.contains(id));
         // Who leads already may go on.
         let leader = partition.leader.filter(|leader| *leader != broker);
-        match leader.or_else(|| in_sync.min_by_key(|id| preferred.count(*id))) {
+        match leader.or_else(|| in_sync.min_by_key(|id| (drained.contains(id), preferred.count(*id)))) {
             Some(next) => {
                 preferred.moves(first, next);
                 let rest = others.filter(|id| *id != next);
@@ -153,6 +157,16 @@ mod tests {
         ];
         let (changes, stuck) = without([topic("t", partitions)].iter(), 2);
         assert_eq!((orders(&changes), stuck), (vec![(2, vec![3, 1, 2]), (3, vec![3, 1, 2])], vec![]));
+    }
+
+    #[test]
+    fn who_is_drained_already_stays_so() {
+        let all = [1, 2, 3];
+        let order = |index: i32| if index % 2 == 0 { [2, 3, 1] } else { [3, 2, 1] };
+        let partitions =
+            (0..4).map(|index| partition(index, Some(order(index)[0]), &order(index), &all)).collect();
+        let (changes, _) = without([topic("t", partitions)].iter(), 2);
+        assert_eq!(orders(&changes), [(0, vec![3, 1, 2]), (2, vec![3, 1, 2])]);
     }
 
     #[test]
