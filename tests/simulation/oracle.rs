@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use milena_state::metadata::Partition;
+use milena_state::metadata::{Command, Partition};
 
 use crate::broker::replica::{Replica, Role};
 use crate::broker::{Broker, Cell, Note};
@@ -103,7 +103,9 @@ impl Oracle {
             let before = change.before.partition(crate::controller::TOPIC_ID, *index);
             let (Some(before), Some(after)) = (before, controller.partition(*index)) else { continue };
             let elected = after.leader.filter(|_| after.leader_epoch > before.leader_epoch);
-            if elected.is_some_and(|leader| !is_complete(before, leader)) {
+            // Completing a reassignment elects among those whom the leader has just found caught up.
+            let found = |leader| proposed(&change.command, *index).any(|id| id == leader);
+            if elected.is_some_and(|leader| !is_complete(before, leader) && !found(leader)) {
                 truth.floor_epoch = after.leader_epoch;
                 truth.awaits_leader = true;
                 truth.lost_some |= !self.parameters.is_strict();
@@ -215,6 +217,16 @@ impl Truth {
     pub fn counts(&self, leader_epoch: i32) -> bool {
         leader_epoch >= self.floor_epoch && !(self.awaits_leader && leader_epoch <= self.floor_epoch)
     }
+}
+
+/// Whom a leader says to be in sync.
+fn proposed(command: &Command, partition: i32) -> impl Iterator<Item = i32> {
+    let proposals = match command {
+        Command::AlterPartition(command) => command.partitions.as_slice(),
+        _ => &[],
+    };
+    let of = proposals.iter().filter(move |proposal| proposal.partition_id == partition);
+    of.flat_map(|proposal| proposal.new_isr.iter().map(|(id, _)| *id))
 }
 
 /// Whether whoever is elected from here holds everything that is committed.

@@ -285,7 +285,8 @@ impl Process {
             let index = index as i32;
             if !assigned.replicas.contains(&myself.broker_id) {
                 if let Some(replica) = self.replicas.remove(&index) {
-                    replica.delete(out);
+                    let unique = self.next_request();
+                    replica.delete(unique, out);
                 }
                 continue;
             }

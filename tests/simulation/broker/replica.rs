@@ -175,9 +175,9 @@ impl Replica {
     }
 
     /// The image gives this replica to nobody here any more.
-    pub fn delete(mut self, out: &mut Out) {
+    pub fn delete(mut self, unique: u64, out: &mut Out) {
         self.dismiss(out);
-        let unique = format!("{:032x}", self.log.log_end_offset());
+        let unique = format!("{unique:032x}");
         self.log.delete(&unique).expect("no fault of the disk is simulated here");
     }
 
