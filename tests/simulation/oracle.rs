@@ -43,6 +43,8 @@ pub struct Truth {
     pub lost_some: bool,
     /// Next number of each idempotent producer's record.
     pub producers: BTreeMap<u32, u32>,
+    /// How often what is committed was set back.
+    pub given_up: u32,
     /// So many of the committed records were counted for their producers.
     pub counted: usize,
     /// What each consumer was told of the end, and in which epoch.
@@ -200,7 +202,9 @@ impl Truth {
     /// Compares more of the replica's log with what is committed.
     pub fn agree(&self, replica: &mut Replica) {
         let upto = replica.shadow.len().min(self.committed.len());
-        replica.agreed = replica.agreed.min(upto);
+        // What was given up may have been committed anew, with other records.
+        let known = if replica.agreed_in == self.given_up { replica.agreed } else { 0 };
+        (replica.agreed, replica.agreed_in) = (known.min(upto), self.given_up);
         while replica.agreed < upto && replica.shadow[replica.agreed] == self.committed[replica.agreed] {
             replica.agreed += 1;
         }
@@ -209,6 +213,7 @@ impl Truth {
     /// An unclean election: what the new leader lacks is lost.
     fn give_up(&mut self, from: usize) {
         self.awaits_leader = false;
+        self.given_up += 1;
         self.committed.truncate(from);
         self.counted = self.counted.min(from);
     }

@@ -25,6 +25,8 @@ pub struct Replica {
     pub high_watermark: i64,
     /// Offsets below this agree with what is committed, as far as the oracle has looked.
     pub agreed: usize,
+    /// `given_up` of the truth when that was looked at.
+    pub agreed_in: u32,
     pub waiting: Vec<Waiting>,
     /// Proposals that are not sent yet.
     pub proposal: Option<ProposeIsr>,
@@ -72,6 +74,7 @@ impl Replica {
             role: Role::Follower { leader_epoch: -1, leader: None },
             high_watermark: 0,
             agreed: 0,
+            agreed_in: 0,
             waiting: Vec::new(),
             proposal: None,
             wakes: false,
