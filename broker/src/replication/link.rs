@@ -43,13 +43,7 @@ pub(super) struct Link {
 
 impl Link {
     pub async fn open(cast: &Cast, address: &str, index: usize) -> Result<Self> {
-        let settings = &cast.settings;
-        let options = Options {
-            client_id: format!("broker-{}-fetcher-{index}", settings.node_id),
-            connect_timeout: CONNECT_TIMEOUT,
-            request_timeout: Duration::from_millis(settings.replication.socket_timeout_ms),
-            response_bytes_max: RESPONSE_BYTES_MAX,
-        };
+        let options = options(cast.settings.node_id, index, &cast.settings.replication);
         let connection = Arc::new(Connection::open(&cast.dialer, address, options).await?);
         let fetch_version = connection.version_of::<FetchRequest<'_>>(i16::MAX)?;
         if fetch_version < FETCH_VERSION_MIN {
@@ -104,6 +98,15 @@ impl Link {
             }
         }
         Ok(Ok((ends[0], ends[1])))
+    }
+}
+
+fn options(node_id: i32, index: usize, settings: &Settings) -> Options {
+    Options {
+        client_id: format!("broker-{node_id}-fetcher-{index}"),
+        connect_timeout: CONNECT_TIMEOUT,
+        request_timeout: Duration::from_millis(settings.socket_timeout_ms),
+        response_bytes_max: RESPONSE_BYTES_MAX,
     }
 }
 
@@ -168,4 +171,45 @@ fn forgotten(keys: &[Key]) -> Vec<ForgottenTopic<'static>> {
         Some(ForgottenTopic { topic_id: *topic_id, partitions, ..Default::default() })
     });
     topics.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use milena_protocol::types::Uuid;
+    use milena_state::config::broker;
+
+    use super::*;
+
+    #[test]
+    fn a_leader_is_asked_as_the_properties_say() {
+        let properties = [
+            ("replica.fetch.min.bytes", "7"),
+            ("replica.fetch.max.bytes", "8"),
+            ("replica.fetch.response.max.bytes", "9"),
+            ("replica.fetch.wait.max.ms", "10"),
+            ("replica.socket.timeout.ms", "11"),
+        ];
+        let properties: BTreeMap<_, _> =
+            properties.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let settings = broker::Settings::parse(&properties).expect("sound").replication;
+        let position = Position {
+            leader_epoch: 1,
+            fetch_offset: 2,
+            last_fetched_epoch: 1,
+            log_start_offset: 0,
+            high_watermark: 2,
+        };
+        let request = Request {
+            session_id: 0,
+            session_epoch: 0,
+            wants: vec![((Uuid::from_u128(1), 0), position)],
+            forgotten: Vec::new(),
+        };
+        let asked = fetch_request(&request, (2, 20), &settings);
+        let bytes_max = asked.topics[0].partitions[0].partition_max_bytes;
+        assert_eq!((asked.min_bytes, bytes_max, asked.max_bytes, asked.max_wait_ms), (7, 8, 9, 10));
+        assert_eq!(options(2, 0, &settings).request_timeout, Duration::from_millis(11));
+    }
 }

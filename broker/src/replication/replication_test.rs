@@ -1,6 +1,7 @@
 //! A whole broker leads, on a socket of this machine; beside it the follower's half of another one.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -430,6 +431,15 @@ fn a_process_of_the_broker_that_was_followed_by_another_is_not_served() {
     follower.replication.take_brokers(&leading.image(), leading.follower_epoch);
     eventually("the ISR grows", || leading.isr() == [LEADER, FOLLOWER]);
     assert_same(&leading, &follower);
+}
+
+#[test]
+fn partitions_are_spread_over_as_many_connections_as_the_property_says() {
+    let leading = Leading::start(&[]);
+    let follower = Follower::of(&leading, &[("num.replica.fetchers", "3")]);
+    let fetchers = follower.replication.followed.lock().fetchers_per_leader;
+    let places: BTreeSet<usize> = (0..9).map(|index| index_of((leading.topic_id, index), fetchers)).collect();
+    assert_eq!(places, BTreeSet::from([0, 1, 2]));
 }
 
 #[test]

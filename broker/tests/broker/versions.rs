@@ -70,11 +70,40 @@ fn check(stream: &mut TcpStream, route: &Route, version: i16, topic: &Topic) {
         ApiKey::UpdateFeatures => admin::update_features(stream, version),
         ApiKey::DescribeProducers => admin::describe_producers(stream, version),
         ApiKey::UnregisterBroker => admin::unregister_broker(stream, version),
+        ApiKey::ElectLeaders => elect_leaders(stream, version),
+        ApiKey::AlterPartitionReassignments => alter_partition_reassignments(stream, version),
+        ApiKey::ListPartitionReassignments => list_partition_reassignments(stream, version),
         ApiKey::AddRaftVoter => add_raft_voter(stream, version),
         ApiKey::RemoveRaftVoter => remove_raft_voter(stream, version),
         ApiKey::ListConfigResources => admin::list_config_resources(stream, version),
         other => panic!("{other} is served and this test does not ask for it"),
     }
+}
+
+/// The one replica leads already.
+fn elect_leaders(stream: &mut TcpStream, version: i16) {
+    let asked = elect_leaders_request::TopicPartitions { topic: TOPIC.into(), partitions: vec![0] };
+    let request = ElectLeadersRequest { topic_partitions: Some(vec![asked]), ..Default::default() };
+    let response = ask(stream, version, &request);
+    let elected = &response.replica_election_results[0];
+    let code = elected.partition_result[0].error_code;
+    assert_eq!((&*elected.topic, code), (TOPIC, ErrorCode::ElectionNotNeeded.as_i16()), "{version}");
+}
+
+/// There is no broker 7.
+fn alter_partition_reassignments(stream: &mut TcpStream, version: i16) {
+    use alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+    let partition = ReassignablePartition { partition_index: 0, replicas: Some(vec![7]) };
+    let topic = ReassignableTopic { name: TOPIC.into(), partitions: vec![partition] };
+    let request = AlterPartitionReassignmentsRequest { topics: vec![topic], ..Default::default() };
+    let response = ask(stream, version, &request);
+    let code = response.responses[0].partitions[0].error_code;
+    assert_eq!(code, ErrorCode::InvalidReplicaAssignment.as_i16(), "{version}");
+}
+
+fn list_partition_reassignments(stream: &mut TcpStream, version: i16) {
+    let response = ask(stream, version, &ListPartitionReassignmentsRequest::default());
+    assert_eq!((response.error_code, response.topics.len()), (NONE, 0), "{version}");
 }
 
 /// A voter without a directory is none.

@@ -95,8 +95,8 @@ fn base_port() -> u16 {
     let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
     let mut found = None;
     for _ in 0..100 {
-        let base = ports::free();
-        let all = (0..NODES_MAX).flat_map(|index| [base + index, base + 1000 + index, base + 372 + index]);
+        let base = ports::together(NODES_MAX);
+        let all = (0..NODES_MAX).flat_map(|index| [base + 1000 + index, base + 372 + index]);
         if all.into_iter().all(is_free) {
             found = Some(base);
             break;

@@ -44,6 +44,9 @@ const QUORUM: &str = "broker/state/src/config/quorum_test.rs";
 const QUOTAS: &str = "tests/integration/api/quotas.rs";
 const SHAPES: (&str, &str) =
     ("broker/state/src/metadata/topics_test.rs", "coordinator_topics_get_their_shape_from_the_broker");
+const FETCHES: (&str, &str) = ("broker/src/replication/link.rs", "a_leader_is_asked_as_the_properties_say");
+const REPLICATION: &str = "broker/src/replication/replication_test.rs";
+const ROUNDS: &str = "broker/src/controller/rounds.rs";
 const SESSIONS: (&str, &str) = (
     "broker/state/src/metadata/brokers_test.rs",
     "sessions_end_after_the_timeout_and_start_full_on_a_new_controller",
@@ -54,6 +57,7 @@ const SESSIONS: (&str, &str) = (
 pub const TESTS: &[(&str, &str, &str)] = &[
     ("advertised.listeners", BROKER, "listeners_are_checked"),
     ("auto.create.topics.enable", PRODUCE, "metadata_creates_a_topic_only_when_both_sides_allow_it"),
+    ("auto.leader.rebalance.enable", ROUNDS, "leaderships_stay_where_they_are_when_they_are_told_to"),
     ("broker.heartbeat.interval.ms", BROKER, "impossible_combinations_name_both"),
     ("broker.id", BROKER, "broker_id_is_the_older_name_of_node_id"),
     ("broker.rack", HERE, "a_node_is_as_its_file_says"),
@@ -74,6 +78,7 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("group.min.session.timeout.ms", GROUPS, "groups_are_bounded_as_the_file_says"),
     ("initial.broker.registration.timeout.ms", CLUSTER, "an_id_that_is_taken_is_refused_while_the_other_lives"),
     ("inter.broker.listener.name", BROKER, "impossible_combinations_name_both"),
+    ("leader.imbalance.check.interval.seconds", ROUNDS, "leaders_are_balanced_as_often_as_the_property_says_and_soon_again_when_much_is_left"),
     ("listener.security.protocol.map", BROKER, "listeners_are_checked"),
     ("listeners", BROKER, "listeners_are_checked"),
     ("log.cleaner.enable", "broker/src/lifecycle_cleaner_test.rs", "number_of_cleaners_follows_the_settings"),
@@ -105,6 +110,7 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("num.network.threads", HERE, "a_node_is_as_its_file_says"),
     ("num.partitions", HERE, "topics_are_as_the_file_says"),
     ("num.recovery.threads.per.data.dir", RECOVERY, "logs_are_recovered_by_as_many_threads_as_was_said_before"),
+    ("num.replica.fetchers", REPLICATION, "partitions_are_spread_over_as_many_connections_as_the_property_says"),
     ("offset.metadata.max.bytes", GROUPS, "groups_are_bounded_as_the_file_says"),
     ("offsets.commit.timeout.ms", COORDINATOR, "a_commit_that_is_not_replicated_in_time_is_no_commit_yet"),
     ("offsets.load.buffer.size", COORDINATOR, "compressed_records_are_read_again"),
@@ -118,6 +124,14 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("queued.max.request.bytes", HERE, "connections_are_bounded_as_the_file_says"),
     ("quota.window.num", QUOTAS, "windows_are_as_many_and_as_long_as_the_properties_say"),
     ("quota.window.size.seconds", QUOTAS, "windows_are_as_many_and_as_long_as_the_properties_say"),
+    ("replica.fetch.backoff.ms", "broker/state/src/partition/fetch_plan_test.rs", "errors_of_a_change_of_leaders_pause_shortly_and_others_long"),
+    ("replica.fetch.max.bytes", FETCHES.0, FETCHES.1),
+    ("replica.fetch.min.bytes", FETCHES.0, FETCHES.1),
+    ("replica.fetch.response.max.bytes", FETCHES.0, FETCHES.1),
+    ("replica.fetch.wait.max.ms", FETCHES.0, FETCHES.1),
+    ("replica.lag.time.max.ms", REPLICATION, "a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back"),
+    ("replica.selector.class", "broker/state/src/config/replication.rs", "selectors_have_kafkas_names"),
+    ("replica.socket.timeout.ms", FETCHES.0, FETCHES.1),
     ("security.inter.broker.protocol", BROKER, "impossible_combinations_name_both"),
     ("share.coordinator.state.topic.min.isr", SHAPES.0, SHAPES.1),
     ("share.coordinator.state.topic.num.partitions", SHAPES.0, SHAPES.1),

@@ -20,7 +20,7 @@ pub struct Refused {
 pub const TOPICS: &[Refused] = &[
     Refused { reason: "lz4 has one compressor", names: "compression.lz4.level" },
     Refused {
-        reason: "nothing is replicated",
+        reason: "replication is not throttled",
         names: "follower.replication.throttled.replicas leader.replication.throttled.replicas",
     },
     Refused {
@@ -103,24 +103,21 @@ pub const BROKERS: &[Refused] = &[
             remote.log.storage.system.enable",
     },
     Refused {
-        reason: "nothing is replicated or moved between log directories",
+        reason: "nothing is moved between log directories, and replication has no quota",
         names: "\
             alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds \
-            num.replica.alter.log.dirs.threads num.replica.fetchers replica.fetch.backoff.ms \
-            replica.fetch.max.bytes replica.fetch.min.bytes replica.fetch.response.max.bytes \
-            replica.fetch.wait.max.ms replica.high.watermark.checkpoint.interval.ms replica.lag.time.max.ms \
-            replica.selector.class replica.socket.receive.buffer.bytes replica.socket.timeout.ms \
-            replication.quota.window.num replication.quota.window.size.seconds",
+            num.replica.alter.log.dirs.threads replica.high.watermark.checkpoint.interval.ms \
+            replica.socket.receive.buffer.bytes replication.quota.window.num \
+            replication.quota.window.size.seconds",
     },
     Refused {
-        reason: "a node alone is its whole quorum and keeps its leaderships",
+        reason: "the quorum has times and bounds of its own (ADR 1), and leaderships are always handed over",
         names: "\
-            auto.leader.rebalance.enable controlled.shutdown.enable controller.quorum.append.linger.ms \
+            controlled.shutdown.enable controller.quorum.append.linger.ms \
             controller.quorum.election.backoff.max.ms \
             controller.quorum.election.timeout.ms controller.quorum.fetch.max.bytes \
             controller.quorum.fetch.snapshot.max.bytes controller.quorum.fetch.timeout.ms \
-            controller.quorum.request.timeout.ms controller.quorum.retry.backoff.ms controller.socket.timeout.ms \
-            leader.imbalance.check.interval.seconds",
+            controller.quorum.request.timeout.ms controller.quorum.retry.backoff.ms controller.socket.timeout.ms",
     },
     Refused {
         reason: "the metadata log has bounds of its own",
