@@ -25,6 +25,7 @@ pub const WHILE_RUNNING: &[&str] = &[
     "connections_faster_than_the_rate_of_the_broker_are_served_late_but_on_the_listener_of_brokers",
     "connections_per_address_are_bounded_while_the_broker_runs",
     "logs_are_recovered_by_as_many_threads_as_was_said_before",
+    "partitions_are_spread_over_as_many_connections_as_the_property_says",
     "single_hosts_may_have_fewer_or_more_connections_than_others",
 ];
 

@@ -141,7 +141,10 @@ fn tests_that_are_named_exist() {
     for (file, test) in fixed::TESTS.iter().map(|(_, file, test)| (*file, *test)).chain(rules) {
         let text = read(file);
         let at = text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{file} has no {test}"));
-        assert!(text[..at].trim_end().ends_with("#[test]"), "{test} of {file} is no test");
+        let attribute = text[..at].trim_end_matches("async ").trim_end().lines().last().unwrap_or_default();
+        let is_test =
+            ["#[test]", "#[tokio::test"].iter().any(|test| attribute.trim_start().starts_with(test));
+        assert!(is_test, "{test} of {file} is no test");
     }
 }
 
