@@ -33,6 +33,7 @@ pub async fn handle(cx: &RequestContext, request: AlterPartitionReassignmentsReq
         allow_replication_factor_change: request.allow_replication_factor_change,
         error_code,
         responses: outcome.unwrap_or_default().into_iter().map(answer).collect(),
+        error_message: None,
         ..Default::default()
     })
 }

@@ -22,7 +22,11 @@ pub async fn handle(cx: &RequestContext, request: ListPartitionReassignmentsRequ
         name: name.into(),
         partitions: ongoing.into_iter().map(partition).collect(),
     });
-    cx.reply(&ListPartitionReassignmentsResponse { topics: topics.collect(), ..Default::default() })
+    cx.reply(&ListPartitionReassignmentsResponse {
+        error_message: None,
+        topics: topics.collect(),
+        ..Default::default()
+    })
 }
 
 fn partition(ongoing: Ongoing) -> OngoingPartitionReassignment {

@@ -11,6 +11,7 @@ mod configs;
 mod data;
 mod fetches;
 mod groups;
+mod moves;
 mod quotas;
 mod random;
 mod topics;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Script> {
     out.extend(groups::all());
     out.extend(configs::all());
     out.extend(quotas::all());
+    out.extend(moves::all());
     out.extend(random::all());
     out.extend(alterations::all());
     out
