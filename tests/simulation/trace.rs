@@ -8,19 +8,21 @@ use std::fmt::Arguments;
 
 use crate::random::mix;
 
-/// Lines that a report shows.
+/// Lines that a report shows, unless `MILENA_SIM_LINES` says how many.
 const LINES_MAX: usize = 120;
 
 #[derive(Debug, Default)]
 pub struct Trace {
     hash: u64,
     in_words: bool,
+    lines_max: usize,
     lines: VecDeque<String>,
 }
 
 impl Trace {
     pub fn new(in_words: bool) -> Self {
-        Self { in_words, ..Self::default() }
+        let lines_max = crate::variable("MILENA_SIM_LINES").map_or(LINES_MAX, |lines| lines as usize);
+        Self { in_words, lines_max, ..Self::default() }
     }
 
     pub fn hash(&self) -> u64 {
@@ -35,7 +37,7 @@ impl Trace {
         if !self.in_words {
             return;
         }
-        if self.lines.len() == LINES_MAX {
+        if self.lines.len() >= self.lines_max {
             self.lines.pop_front();
         }
         let mut line = line.to_string();

@@ -157,7 +157,7 @@ type Altered = (Result<AlteredState, ErrorCode>, Option<Record>);
 fn alter_one(image: &Image, sender: i32, proposal: &ProposedPartition, context: Context<'_>) -> Altered {
     let (topic, partition) = match proposed_partition(image, sender, proposal) {
         Ok(found) => found,
-        Err(error) => return (Err(error), None),
+        Err(error) => return (Err(error), outdated(image, proposal, error)),
     };
     let isr = proposal.new_isr.iter().map(|(id, _)| *id).collect();
     let change = change(image, (topic, proposal.partition_id, partition), context, |change| {
@@ -180,6 +180,17 @@ fn proposed_partition<'a>(
     let partition = topic.partition(proposal.partition_id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     check_proposal(image, sender, partition, proposal)?;
     Ok((topic, partition))
+}
+
+/// States the partition again, under a new partition epoch, when a proposal is refused that might be accepted later. The
+/// leader takes the refusal for certain and does not count on the proposed member any more, but another copy of the
+/// request may still be on its way, and the member may be eligible by the time it comes.
+fn outdated(image: &Image, proposal: &ProposedPartition, error: ErrorCode) -> Option<Record> {
+    let ProposedPartition { topic_id, partition_id, .. } = *proposal;
+    let partition =
+        image.partition(topic_id, partition_id).filter(|_| error == ErrorCode::IneligibleReplica)?;
+    let isr = Some(partition.isr.clone());
+    Some(Record::PartitionChange(PartitionChange { isr, ..PartitionChange::new(topic_id, partition_id) }))
 }
 
 fn after(partition: &Partition, change: Option<&PartitionChange>) -> AlteredState {

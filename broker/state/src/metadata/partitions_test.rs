@@ -175,6 +175,13 @@ fn image(leader_epoch: i32, partition_epoch: i32) -> Image {
 }
 
 fn alter_with(image: &Image, change: impl Fn(&mut ProposedPartition)) -> Result<AlteredState, ErrorCode> {
+    alter_in(image, change).0
+}
+
+fn alter_in(
+    image: &Image,
+    change: impl Fn(&mut ProposedPartition),
+) -> (Result<AlteredState, ErrorCode>, Vec<Record>) {
     let mut proposal = ProposedPartition {
         topic_id: id(),
         partition_id: 0,
@@ -188,7 +195,7 @@ fn alter_with(image: &Image, change: impl Fn(&mut ProposedPartition)) -> Result<
     let command = AlterPartition { broker_id: 1, broker_epoch: 10, partitions: vec![proposal] };
     let decision = alter(image, &command, Context { now_ms: 0, settings: &settings });
     match decision.reply {
-        Reply::AlterPartition(Ok(answers)) => answers[0].result.clone(),
+        Reply::AlterPartition(Ok(answers)) => (answers[0].result.clone(), decision.records),
         other => panic!("{other:?}"),
     }
 }
@@ -260,6 +267,31 @@ fn fenced_and_leaving_brokers_do_not_join() {
             assert_eq!(answer, Err(ErrorCode::IneligibleReplica), "{fenced:?} {leaving:?} {epoch}");
         }
     }
+}
+
+/// Kafka accepts the copy; the leader does not wait for that member any more.
+#[test]
+fn a_copy_of_a_refused_proposal_is_never_accepted() {
+    let mut image = image(3, 9);
+    let registration = |fenced| {
+        Record::BrokerRegistrationChange(crate::metadata::record::BrokerRegistrationChange {
+            broker_id: 3,
+            broker_epoch: 12,
+            fenced: Some(fenced),
+            in_controlled_shutdown: None,
+            log_dirs: None,
+        })
+    };
+    image.apply(&registration(true)).unwrap();
+    let before = Partition::clone(image.partition(id(), 0).unwrap());
+    let (answer, records) = alter_in(&image, |_| {});
+    assert_eq!((answer, records.len()), (Err(ErrorCode::IneligibleReplica), 1));
+    image.apply(&records[0]).unwrap();
+    let stated = Partition { partition_epoch: before.partition_epoch + 1, ..before };
+    assert_eq!(**image.partition(id(), 0).unwrap(), stated, "nothing else has changed");
+    image.apply(&registration(false)).unwrap();
+    assert_eq!(alter_with(&image, |_| {}), Err(ErrorCode::InvalidUpdateVersion));
+    assert!(alter_with(&image, |proposal| proposal.partition_epoch = 10).is_ok());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::command::{ApiError, Context, Decision, Reply};
 use super::directories;
 use super::image::{Image, Partition, Topic};
 use super::partition_change::{Assignment, Election, rules};
-use super::partitions::change;
+use super::partitions::{change, may_lead};
 use super::record::{PartitionChange, Record};
 use super::topics::check_replicas;
 
@@ -174,7 +174,10 @@ fn cancel(
     let rules = rules(image, topic, partition, context);
     let stays = |id: &i32| original.replicas.contains(id);
     let mut isr: Vec<i32> = partition.isr.iter().copied().filter(stays).collect();
-    let none_has_all = isr.is_empty() && !partition.eligible_leader_replicas.iter().any(stays);
+    // An eligible replica that is down will do for nobody: while it is away it may lose what makes it eligible, and those
+    // who have the records now would be gone.
+    let eligible = |id: &i32| stays(id) && may_lead(image, partition, *id);
+    let none_has_all = isr.is_empty() && !partition.eligible_leader_replicas.iter().any(eligible);
     if none_has_all && !rules.unclean_election {
         return refuse(format!(
             "Unable to revert partition assignment for {}:{partition_id} because it would require an unclean \

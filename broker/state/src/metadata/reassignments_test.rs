@@ -132,6 +132,21 @@ fn cancelling_with_an_eligible_replica_is_clean() {
     assert_eq!(recovery, crate::metadata::record::RecoveryState::Recovered);
 }
 
+/// It may come back without what made it eligible, and whoever has everything now would be gone.
+#[test]
+fn cancelling_does_not_leave_everything_to_an_eligible_replica_that_is_down() {
+    let mut cluster = brokers(4);
+    let topic = cluster.topic(&[1, 2]);
+    cluster.configure(topic, "min.insync.replicas", "2");
+    reassign_to(&mut cluster, topic, &[3, 4]);
+    cluster.propose(topic, &[1, 2, 3]).unwrap();
+    cluster.lose(1);
+    cluster.lose(2);
+    assert_eq!(cluster.image.partition(topic, 0).unwrap().eligible_leader_replicas, [2]);
+    assert_eq!(ask(&mut cluster, topic, None, true), Err(ErrorCode::InvalidReplicaAssignment));
+    check(&cluster, topic, (&[3, 4, 1, 2], &[3, 4], &[1, 2], &[3], 3));
+}
+
 #[test]
 fn another_target_meanwhile_drops_what_nobody_asked_for_any_more() {
     let mut cluster = brokers(5);
