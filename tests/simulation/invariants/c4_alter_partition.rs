@@ -1,5 +1,5 @@
 //! C4: an AlterPartition that changed something came from the leader, of the state it changed, and named members that
-//! were alive under the epochs it named.
+//! were alive under the epochs it named. One that named others is refused, and the state stated again under a new epoch.
 
 use milena_state::metadata::{Command, Partition};
 
@@ -23,12 +23,13 @@ pub fn check(change: &Change, controller: &Controller) -> Checked {
                 !b.fenced && !b.in_controlled_shutdown && [-1, b.broker_epoch].contains(epoch)
             })
         };
+        let all_alive = proposal.new_isr.iter().all(alive);
+        let stated = Partition { partition_epoch: before.partition_epoch + 1, ..Partition::clone(before) };
         let fits = sender.is_some_and(|broker| broker.broker_epoch == command.broker_epoch)
             && before.leader == Some(command.broker_id)
             && proposal.leader_epoch == before.leader_epoch
             && proposal.partition_epoch == before.partition_epoch
-            && proposal.new_isr.iter().all(alive)
-            && is_proposed(after, &proposal.new_isr);
+            && if all_alive { is_proposed(after, &proposal.new_isr) } else { **after == stated };
         if !fits {
             return violated("C4", format!("{proposal:?} made {after:?} of {before:?}"));
         }
