@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use milena_protocol::frame::FrameError;
+use milena_protocol::header::Incoming;
 use milena_protocol::{ApiKey, DecodeError, ErrorCode, Reader, header};
 use milena_state::quota::Key;
 use tracing::Instrument as _;
@@ -64,18 +65,8 @@ pub fn start(node: &Arc<Node>, peer: &Rc<Peer>, frame: Bytes) -> Result<Started,
         Audience::Controllers => None,
     };
     let stopwatch = quota.map(|quota| Rc::new(Stopwatch::new(quota)));
-    let mut cx = RequestContext {
-        stopwatch: stopwatch.clone(),
-        undecided: None,
-        node: Arc::clone(node),
-        peer: Rc::clone(peer),
-        api: incoming.api,
-        version: incoming.version,
-        correlation_id: incoming.correlation_id,
-        client_id: CLIENT_ID_BEGINS..CLIENT_ID_BEGINS + incoming.client_id.len() as u32,
-        body: r.position() as u32,
-        frame: frame.clone(),
-    };
+    let mut cx = context(node, Rc::clone(peer), &incoming, r.position(), &frame);
+    cx.stopwatch.clone_from(&stopwatch);
     if route.serves(cx.version) {
         return Ok(Started { route, version: cx.version, running: run(route, cx), stopwatch });
     }
@@ -104,18 +95,29 @@ pub fn passed_on(cx: &RequestContext, frame: Bytes, client: IpAddr) -> Result<Re
     if !route.serves(incoming.version) {
         return Err(Malformed::UnsupportedVersion { api: incoming.api, version: incoming.version });
     }
-    Ok(RequestContext {
+    Ok(context(&cx.node, Rc::new(cx.peer.behind(client)), &incoming, r.position(), &frame))
+}
+
+/// `body` is where the body begins in `frame`.
+fn context(
+    node: &Arc<Node>,
+    peer: Rc<Peer>,
+    incoming: &Incoming<'_>,
+    body: usize,
+    frame: &Bytes,
+) -> RequestContext {
+    RequestContext {
         stopwatch: None,
         undecided: None,
-        node: Arc::clone(&cx.node),
-        peer: Rc::new(cx.peer.behind(client)),
+        node: Arc::clone(node),
+        peer,
         api: incoming.api,
         version: incoming.version,
         correlation_id: incoming.correlation_id,
         client_id: CLIENT_ID_BEGINS..CLIENT_ID_BEGINS + incoming.client_id.len() as u32,
-        body: r.position() as u32,
+        body: body as u32,
         frame: frame.clone(),
-    })
+    }
 }
 
 /// One span per request, which costs nothing unless somebody looks at debug level.

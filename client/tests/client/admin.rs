@@ -4,10 +4,9 @@
 //! age, and for answers of which only a part is an error.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 use milena_client::Error;
-use milena_client::admin::{Admin, ByPartition};
+use milena_client::admin::ByPartition;
 use milena_protocol::messages::api_versions_response::ApiVersion;
 use milena_protocol::messages::delete_groups_response::DeletableGroupResult;
 use milena_protocol::messages::find_coordinator_response::Coordinator;
@@ -25,7 +24,7 @@ use milena_protocol::messages::offset_fetch_response::{
 use milena_protocol::messages::{consumer_group_describe_response, describe_groups_response, *};
 use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Writer, header};
 
-use crate::fake::network::{self, Answer, Brokers};
+use crate::fake::network::{Answer, Brokers, Stateful};
 
 const SERVED: [ApiKey; 9] = [
     ApiKey::ApiVersions,
@@ -49,18 +48,9 @@ struct State {
     requests: Vec<(i32, ApiKey)>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Fake(Arc<Mutex<State>>);
+type Fake = Stateful<State>;
 
 impl Fake {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no test panics with it")
-    }
-
-    fn admin(&self) -> Admin {
-        Admin::new(network::cluster(self, network::impatient()))
-    }
-
     /// Brokers that were asked, request by request.
     fn asked(&self, api: ApiKey) -> Vec<i32> {
         let state = self.state();

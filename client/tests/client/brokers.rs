@@ -4,16 +4,15 @@
 //! for a moment.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
 
-use milena_client::admin::{Admin, QuorumReplica};
+use milena_client::admin::QuorumReplica;
 use milena_protocol::messages::api_versions_response::ApiVersion;
 use milena_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use milena_protocol::messages::describe_quorum_response::{PartitionData, ReplicaState, TopicData};
 use milena_protocol::messages::*;
 use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Writer, header};
 
-use crate::fake::network::{self, Answer, Brokers};
+use crate::fake::network::{Answer, Brokers, Stateful};
 
 const SERVED: [ApiKey; 3] = [ApiKey::ApiVersions, ApiKey::DescribeCluster, ApiKey::DescribeQuorum];
 
@@ -26,18 +25,7 @@ struct State {
     requests: Vec<ApiKey>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Fake(Arc<Mutex<State>>);
-
-impl Fake {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no test panics with it")
-    }
-
-    fn admin(&self) -> Admin {
-        Admin::new(network::cluster(self, network::impatient()))
-    }
-}
+type Fake = Stateful<State>;
 
 impl Brokers for Fake {
     fn answer(&self, _: i32, request: &[u8]) -> Answer {

@@ -1,10 +1,9 @@
 //! Reassignments and elections, against a broker in memory that answers what a cluster of several would.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 
 use milena_client::Error;
-use milena_client::admin::{Admin, Election, Reassignment};
+use milena_client::admin::{Election, Reassignment};
 use milena_client::consumer::PartitionKey;
 use milena_protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
@@ -17,28 +16,17 @@ use milena_protocol::messages::list_partition_reassignments_response::{
 use milena_protocol::messages::*;
 use milena_protocol::{ApiKey, Decode, Encode, ErrorCode, Reader, Writer, header};
 
-use crate::fake::network::{self, Answer, Brokers};
+use crate::fake::network::{Answer, Brokers, Stateful};
 
 /// What was asked, as the broker read it.
-#[derive(Debug, Clone, Default)]
-struct Fake(Arc<Mutex<Vec<String>>>);
-
-impl Fake {
-    fn admin(&self) -> Admin {
-        Admin::new(network::cluster(self, network::impatient()))
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.0.lock().expect("no test panics with it").clone()
-    }
-}
+type Fake = Stateful<Vec<String>>;
 
 impl Brokers for Fake {
     fn answer(&self, _: i32, request: &[u8]) -> Answer {
         let mut reader = Reader::new(request);
         let head = header::decode_request(&mut reader).expect("a request has a header");
         let (version, mut body) = (head.version, Writer::new());
-        let note = |text: String| self.0.lock().expect("no test panics with it").push(text);
+        let note = |text: String| self.state().push(text);
         let id = head.correlation_id;
         match head.api {
             ApiKey::ApiVersions => frame(&mut body, head.api, version, id, &versions()),
@@ -145,7 +133,7 @@ async fn partitions_are_reassigned_and_each_has_its_own_answer() {
     let fake = Fake::default();
     let targets = [(key(0), Some(vec![2, 3])), (key(1), Some(vec![9])), (key(2), None)].into();
     let results = fake.admin().alter_partition_reassignments(&targets).await.expect("it is answered");
-    assert_eq!(fake.asked(), ["t [(0, Some([2, 3])), (1, Some([9])), (2, None)]"]);
+    assert_eq!(fake.state().clone(), ["t [(0, Some([2, 3])), (1, Some([9])), (2, None)]"]);
     assert!(results[&key(0)].is_ok());
     let refused = results[&key(1)].as_ref().expect_err("refused");
     assert_eq!(refused.code(), Some(ErrorCode::InvalidReplicaAssignment));
@@ -161,7 +149,7 @@ async fn what_is_under_way_is_listed_of_all_or_of_some() {
     assert_eq!(all, [(key(3), expected)].into());
     let some: BTreeSet<PartitionKey> = [key(3), key(5), ("u".to_owned(), 0)].into();
     admin.list_partition_reassignments(Some(&some)).await.expect("it is answered");
-    assert_eq!(fake.asked(), ["all", "t [3, 5]", "u [0]"]);
+    assert_eq!(fake.state().clone(), ["all", "t [3, 5]", "u [0]"]);
 }
 
 #[tokio::test]
@@ -176,5 +164,5 @@ async fn leaders_are_elected_and_each_partition_has_its_own_answer() {
     assert!(matches!(results[&key(2)], Err(Error::Corrupt(_))), "nothing was said of it");
     let all = admin.elect_leaders(Election::Unclean, None).await.expect("it is answered");
     assert_eq!(all.len(), 2);
-    assert_eq!(fake.asked(), ["0 t [0, 1, 2]", "1 all"]);
+    assert_eq!(fake.state().clone(), ["0 t [0, 1, 2]", "1 all"]);
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use milena_client::admin::Admin;
 use milena_client::net::{Dial, Dialing, Stream};
 use milena_client::{ClientConfig, Cluster};
 use milena_protocol::frame;
@@ -38,6 +39,31 @@ pub fn impatient() -> ClientConfig {
 
 pub fn cluster(brokers: &impl Brokers, config: ClientConfig) -> Cluster {
     Cluster::with_dialer(config, Arc::new(Network(brokers.clone())))
+}
+
+/// Brokers that answer from a state into which the test looks.
+#[derive(Debug, Default)]
+pub struct Stateful<S>(Arc<Mutex<S>>);
+
+impl<S> Clone for Stateful<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Stateful<S> {
+    pub fn state(&self) -> MutexGuard<'_, S> {
+        self.0.lock().expect("no test panics with it")
+    }
+}
+
+impl<S> Stateful<S>
+where
+    Self: Brokers,
+{
+    pub fn admin(&self) -> Admin {
+        Admin::new(cluster(self, impatient()))
+    }
 }
 
 #[derive(Debug)]
