@@ -42,7 +42,11 @@ pub async fn handle(cx: &RequestContext, request: FetchMetadataRequest<'_>) -> R
             its_cluster,
             "a broker of another cluster asks for metadata"
         );
-        return refuse(cx, ErrorCode::InconsistentClusterId);
+        return cx.reply(&FetchMetadataResponse {
+            error_code: ErrorCode::InconsistentClusterId.into(),
+            error_message: Some(format!("this is a controller of cluster {}", cx.node.cluster_id).into()),
+            ..Default::default()
+        });
     }
     let found = match request.snapshot_index >= 0 {
         true => continued(cx, &request).await,

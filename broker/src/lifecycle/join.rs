@@ -70,10 +70,13 @@ impl Lifecycle {
                     tokio::time::sleep(REGISTER_PAUSE).await;
                     continue;
                 }
-                Ok(Err(error)) => return Err(Error::Refused(error.to_string())),
+                Ok(Err(error)) => {
+                    return Err(Error::Refused(format!("{error} (node.id={})", self.settings.node_id)));
+                }
                 Err(error @ (SubmitError::NotController | SubmitError::TimedOut))
                     if !self.controller.is_alone() =>
                 {
+                    self.check_metadata()?;
                     self.tell(&mut told, &error);
                     tokio::time::sleep(REGISTER_PAUSE).await;
                     continue;
@@ -84,6 +87,14 @@ impl Lifecycle {
             self.broker_epoch.store(epoch, Ordering::Release);
             let _ = self.metadata.reached(index).await;
             return Ok(());
+        }
+    }
+
+    /// A broker that the controllers give no metadata, and never will, need not wait for them.
+    fn check_metadata(&self) -> Result<(), Error> {
+        match self.metadata.why_ended() {
+            Some(reason) => Err(Error::Refused(reason.to_owned())),
+            None => Ok(()),
         }
     }
 
@@ -134,6 +145,7 @@ impl Lifecycle {
                 Err(reason) if !self.controller.is_alone() => self.tell(&mut told, &reason),
                 Err(reason) => return Err(Error::Refused(reason)),
             }
+            self.check_metadata()?;
             tokio::time::sleep(REGISTER_PAUSE).await;
         }
     }

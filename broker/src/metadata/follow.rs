@@ -117,6 +117,7 @@ pub async fn run(source: Source, metadata: Arc<Metadata>, publisher: Publisher) 
     let _following = metadata.following();
     let Err(error) = follow(source, &metadata, publisher).await;
     tracing::error!(index = metadata.published_index(), %error, "metadata is not followed any further");
+    metadata.end(error.to_string());
 }
 
 async fn follow(mut source: Source, metadata: &Metadata, mut publisher: Publisher) -> io::Result<Infallible> {

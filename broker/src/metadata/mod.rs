@@ -10,8 +10,8 @@ pub mod publish;
 pub mod remote;
 pub mod served;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use milena_state::metadata::Image;
@@ -23,6 +23,8 @@ pub struct Metadata {
     image: ArcSwap<Image>,
     published: Watermark,
     is_followed: AtomicBool,
+    /// Why it is not followed any more, once that is so for good.
+    ended: OnceLock<String>,
 }
 
 /// Held by the task that follows the metadata log; however that task ends, it is known afterwards.
@@ -40,6 +42,7 @@ impl Metadata {
             image: ArcSwap::new(image),
             published: Watermark::new(-1),
             is_followed: AtomicBool::new(false),
+            ended: OnceLock::new(),
         }
     }
 
@@ -66,6 +69,15 @@ impl Metadata {
     /// Whether the task that brings committed metadata here is at work.
     pub fn is_followed(&self) -> bool {
         self.is_followed.load(Ordering::Relaxed)
+    }
+
+    /// Why committed metadata comes here no more, when that is so for good.
+    pub fn why_ended(&self) -> Option<&str> {
+        self.ended.get().map(String::as_str)
+    }
+
+    pub(crate) fn end(&self, reason: String) {
+        let _ = self.ended.set(reason);
     }
 
     /// The image is followed for as long as the value lives.

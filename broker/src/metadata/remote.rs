@@ -214,9 +214,10 @@ impl Feed {
             ErrorCode::None => {}
             code @ (ErrorCode::InconsistentClusterId | ErrorCode::FencedLeaderEpoch) => {
                 let reason = format!(
-                    "controller {} answers {code} to a broker of cluster {}",
+                    "controller {} answers {code} to a broker of cluster {}: {}",
                     answered.address(),
-                    self.cluster_id
+                    self.cluster_id,
+                    response.error_message.as_deref().unwrap_or("it says no more"),
                 );
                 return Err(Failed::ForGood(io::Error::other(reason)));
             }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use milena_tests::cluster::Cluster;
+use milena_tests::cluster::{Cluster, Setup};
 use milena_tests::process::Config;
 use milena_tests::wait;
 use serde_json::Value;
@@ -154,7 +154,33 @@ fn an_id_that_is_taken_is_refused_while_the_other_lives() {
     }
     let log = std::fs::read_to_string(folder.path().join("broker.log")).unwrap_or_default();
     assert!(status.is_some_and(|status| !status.success()), "it should have ended: {log}");
-    assert!(log.contains("2") && log.to_lowercase().contains("regist"), "{log}");
+    assert!(log.contains("was refused: DUPLICATE_BROKER_REGISTRATION (node.id=2)"), "{log}");
     assert!(cluster.node_mut(2).is_running());
     until_whole(&bootstrap, 3);
+}
+
+#[test]
+fn a_node_of_another_cluster_is_refused_by_name() {
+    let one = Setup::new(1).property("milena.cluster.id", "AAAAAAAAAAAAAAAAAAAAAA").start();
+    let folder = tempfile::tempdir().expect("a directory");
+    let stranger = Config::at(folder.path())
+        .property("node.id", 9)
+        .property("process.roles", "broker")
+        .property("controller.listener.names", "CONTROLLER")
+        .property("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT")
+        .property("controller.quorum.bootstrap.servers", one.controllers());
+    std::fs::create_dir_all(stranger.data()).expect("made");
+    let own =
+        "version=1\ncluster.id=BBBBBBBBBBBBBBBBBBBBBA\nnode.id=9\ndirectory.id=CCCCCCCCCCCCCCCCCCCCCA\n";
+    std::fs::write(stranger.data().join("meta.properties"), own).expect("written");
+    let mut child = stranger.spawn().expect("the program starts");
+    let status = wait::poll(PATIENCE, || child.try_wait().expect("a child"));
+    if status.is_none() {
+        let _ = child.kill();
+    }
+    let log = std::fs::read_to_string(folder.path().join("broker.log")).unwrap_or_default();
+    assert!(status.is_some_and(|status| !status.success()), "it should have ended: {log}");
+    for id in ["AAAAAAAAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBBBBBBBA"] {
+        assert!(log.contains(id), "{id}: {log}");
+    }
 }
