@@ -34,6 +34,7 @@ use crate::metadata::served::Images;
 use crate::metrics::Metrics;
 use crate::partition::{Directories, Table};
 use crate::quota::Quotas;
+use crate::replication::Throttles;
 use crate::server::admission::{self, Connections, HeldBack};
 use crate::server::budget::Budget;
 use crate::server::limits::Limits;
@@ -67,6 +68,7 @@ pub struct Node {
     /// Of the metadata, for brokers that read them from this controller.
     pub images: Images,
     pub quotas: Arc<Quotas>,
+    pub throttles: Arc<Throttles>,
     pub producer_ids: Arc<ProducerIds>,
     pub groups: Arc<Coordinators>,
     pub lags: Lags,
@@ -295,6 +297,7 @@ fn node(
         cluster_id: lifecycle.cluster_id().into(),
         images: Images::default(),
         quotas: Arc::clone(lifecycle.quotas()),
+        throttles: Arc::clone(lifecycle.throttles()),
         producer_ids: Arc::clone(lifecycle.producer_ids()),
         lags: Lags::default(),
         groups: Arc::clone(lifecycle.groups()),

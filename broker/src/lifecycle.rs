@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
 use crate::partition::{Cleaner, Directories, OpenError, Partition, Table};
 use crate::quota::Quotas;
-use crate::replication::Replication;
+use crate::replication::{Replication, Throttles};
 
 pub use start::Outside;
 
@@ -98,6 +98,11 @@ impl Lifecycle {
     /// The settings with the dynamic broker configuration laid over them, and every change of them.
     pub fn in_force(&self) -> watch::Receiver<Arc<Settings>> {
         self.in_force.clone()
+    }
+
+    /// Of replication.
+    pub fn throttles(&self) -> &Arc<Throttles> {
+        self.replication.throttles()
     }
 
     pub fn metadata(&self) -> &Arc<Metadata> {

@@ -21,6 +21,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
 use definitions::Definition;
 pub use process::Process;
+pub use replication::Direction;
 pub use requests::Shard;
 pub use scrape::render;
 

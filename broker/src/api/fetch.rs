@@ -8,7 +8,8 @@
 //! Consumers read below the high watermark, read committed below the last stable offset with the aborted
 //! transactions named. A request that claims to come from a follower is refused unless it is a replica of the
 //! partition; what it has by its own word counts for the high watermark. It is answered too when the high watermark
-//! rises, and when the next request of its session comes. Consumers read from followers too (v11, KIP-392), and with
+//! rises, and when the next request of its session comes. A follower that is not in sync gets no records of throttled
+//! partitions while their leaders' rate is exceeded (KIP-73). Consumers read from followers too (v11, KIP-392), and with
 //! `replica.selector.class` they are sent to one in their rack. v7 sessions (KIP-227), v9 current leader epoch (KIP-320), v12 last fetched epoch and diverging epochs
 //! (KIP-595), v13 topic ids (KIP-516), v15 replica state (KIP-903), v16 node endpoints (KIP-951), v18 the follower's
 //! high watermark (KIP-1166).
@@ -46,6 +47,7 @@ pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
         Err(error) => return cx.reply(&FetchResponse { error_code: error.into(), ..Default::default() }),
     };
     let results = read_until_enough(cx, &begun, &reader, &bounds, deadline).await;
+    reader.count_throttled(cx, &results);
     let throttle_time_ms = throttle(cx, quota, &results);
     if throttle_time_ms > 0 {
         // Nothing was said about any partition, so a session stays where it was.

@@ -235,6 +235,7 @@ impl Publisher {
                     dynamic.advertised_listeners.clone_from(&self.settings.advertised_listeners);
                     self.defaults = shared(dynamic.topic.clone(), &dynamic);
                     self.replication.set_fetchers(dynamic.replication.fetchers);
+                    self.replication.throttles().set_rates(&dynamic.replication);
                     self.in_force.send_replace(Arc::new(dynamic));
                 }
                 Err(error) => {

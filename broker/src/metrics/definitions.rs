@@ -81,6 +81,8 @@ definitions! {
         "Most offsets by which a follower is behind this leader, over all partitions led here; one that has not fetched yet counts from the log start.";
     REPLICATION_FETCHED_BYTES = "milena_replication_fetched_bytes_total" Counter []
         "Bytes of records that this broker fetched from leaders.";
+    REPLICATION_THROTTLED_BYTES = "milena_replication_throttled_bytes_total" Counter ["direction"]
+        "Bytes of records of throttled replicas while a rate is set: given to followers (out), copied from leaders (in).";
     ISR_SHRINKS = "milena_isr_shrinks_total" Counter []
         "Times that a leader here took a replica from the in-sync ones.";
     ISR_EXPANDS = "milena_isr_expands_total" Counter []

@@ -250,7 +250,7 @@ fn a_followers_fetch_commits_what_it_has_and_only_that() {
     let fetch = |fetch_offset, last_fetched_epoch| {
         let read = Read { isolation: Isolation::LogEnd, last_fetched_epoch, ..read(fetch_offset, 1) };
         let fetched = Fetched { broker_id: 1, broker_epoch: 10, fetch_offset, log_start_offset: 0 };
-        partition.read_as_replica(read, fetched, NOW_MS)
+        partition.read_as_replica(read, fetched, false, NOW_MS)
     };
     let readout = fetch(3, 1).expect("reads");
     assert_eq!((readout.high_watermark, partition.high_watermark().get()), (3, 3));

@@ -271,6 +271,21 @@ impl Partition {
         self.settings.load().flush == Flush::Durable
     }
 
+    /// Whether this replica is throttled on its leader, broker `broker_id`.
+    pub fn is_leader_throttled(&self, broker_id: i32) -> bool {
+        self.settings.load().leader_throttled.contains(self.index, broker_id)
+    }
+
+    /// Whether this replica is throttled on the broker that follows with it, `broker_id`.
+    pub fn is_follower_throttled(&self, broker_id: i32) -> bool {
+        self.settings.load().follower_throttled.contains(self.index, broker_id)
+    }
+
+    /// Whether `follower` gets no records from the leader `broker_id` while that gives more than its rate.
+    pub(super) fn withholds(&self, broker_id: i32, follower_in_sync: bool) -> bool {
+        self.settings.load().leader_throttled.holds(self.index, broker_id, follower_in_sync)
+    }
+
     /// In durable mode, asks the directory's flusher for a sync and moves the watermark when it is done.
     pub(super) fn request_sync_when_durable(&self) {
         if !self.is_durable() {

@@ -51,6 +51,8 @@ pub struct Readout {
     pub missing: Option<Missing>,
     /// Set when the client's history diverges from ours; there are no records then.
     pub diverging: Option<EpochEnd>,
+    /// Whether records were withheld from a follower that is not in sync, because its replica is throttled.
+    pub is_withheld: bool,
     /// Set when the consumer should read from this broker instead; there are no records then.
     pub preferred_replica: Option<i32>,
 }
@@ -77,6 +79,7 @@ impl Readout {
             missing: None,
             diverging: None,
             preferred_replica: None,
+            is_withheld: false,
         }
     }
 
@@ -141,14 +144,29 @@ impl Partition {
 
     /// As [`read`](Self::read), by a follower: what it has counts from then on.
     ///
+    /// `over_rate`: more was copied of throttled replicas than this broker may give.
+    ///
     /// Errors: NOT_LEADER_OR_FOLLOWER too for a broker that holds no replica, as Kafka answers.
-    pub fn read_as_replica(&self, read: Read, fetched: Fetched, now_ms: i64) -> Result<Readout, ReadError> {
+    pub fn read_as_replica(
+        &self,
+        read: Read,
+        fetched: Fetched,
+        over_rate: bool,
+        now_ms: i64,
+    ) -> Result<Readout, ReadError> {
         let mut inner = self.lock();
         let (_, leader) = inner.leading_in(read.current_leader_epoch)?;
         if !leader.is_follower(fetched.broker_id) {
             return Err(ErrorCode::NotLeaderOrFollower.into());
         }
-        self.read_in(inner, &read, Some((fetched, now_ms)))
+        let is_withheld =
+            over_rate && self.withholds(leader.broker_id(), leader.isr().contains(&fetched.broker_id));
+        let read = match is_withheld {
+            true => Read { bytes_max: 0, first_batch_whole: false, ..read },
+            false => read,
+        };
+        let readout = self.read_in(inner, &read, Some((fetched, now_ms)))?;
+        Ok(Readout { is_withheld, ..readout })
     }
 
     /// The broker from which a consumer in `rack` should read instead of us, with the ends to answer with.

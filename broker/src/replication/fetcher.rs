@@ -4,7 +4,7 @@
 //! connection's tasks too: bytes go from the socket into the log without passing another thread. Without anything to
 //! fetch the thread sleeps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -16,6 +16,7 @@ use milena_protocol::messages::fetch_request::FetchRequest;
 use milena_protocol::messages::fetch_response::PartitionData;
 use milena_state::partition::fetch_plan::{FetchPlan, Key, Said, Verdict};
 use milena_state::partition::follower::DivergingEpoch;
+use milena_state::partition::throttle::has_caught_up;
 use tokio::time::Instant;
 
 use super::inbox::Inbox;
@@ -55,6 +56,8 @@ struct Fetcher {
     partitions: BTreeMap<Key, Followed>,
     /// Those whose position counts when their log is synced (durable mode).
     unsynced: Vec<Key>,
+    /// Throttled ones that had not caught up when they were looked at last; looked at only while there is a rate.
+    behind: BTreeSet<Key>,
     address: Option<Arc<str>>,
     link: Option<Link>,
     reconnect: Reconnect,
@@ -80,6 +83,7 @@ impl Fetcher {
             inbox,
             partitions: BTreeMap::new(),
             unsynced: Vec::new(),
+            behind: BTreeSet::new(),
             address: None,
             link: None,
             reconnect: Reconnect { at: Instant::now(), failures: 0 },
@@ -122,6 +126,7 @@ impl Fetcher {
         for (key, wanted) in changes.partitions {
             match wanted {
                 Some((partition, leader_epoch)) => {
+                    self.note_throttled(key, &partition, 0, false);
                     let standing = partition.standing(leader_epoch);
                     self.partitions.insert(key, Followed { partition, leader_epoch });
                     match standing {
@@ -143,6 +148,7 @@ impl Fetcher {
 
     fn leave(&mut self, key: Key) {
         self.partitions.remove(&key);
+        self.behind.remove(&key);
         self.plan.unfollow(key);
     }
 
@@ -224,6 +230,7 @@ impl Fetcher {
     /// Sends the next request, when there is one and the leader is done with the one before; what changed while it
     /// waits for records may interrupt it.
     async fn ask(&mut self) {
+        self.hold_back();
         let Some(link) = &mut self.link else { return };
         let may_ask = match link.in_flight_count() {
             0 => true,
@@ -236,6 +243,35 @@ impl Fetcher {
         let broker = (self.cast.settings.node_id, self.cast.broker_epoch());
         if let Err(error) = link.fetch(&request, broker, &self.cast.settings.replication).await {
             self.disconnected(&error);
+        }
+    }
+
+    /// Does not ask for what is throttled and not in sync while more was copied than the rate allows.
+    fn hold_back(&mut self) {
+        let Some(link) = self.link.as_ref().filter(|_| !self.behind.is_empty()) else { return };
+        let Some(hold_ms) = self.cast.throttles.follower.hold_ms() else { return };
+        let now_ms = now_ms();
+        self.plan.end_pauses(now_ms);
+        for key in &self.behind {
+            let Some(followed) = self.partitions.get(key) else { continue };
+            if followed.partition.is_follower_throttled(self.cast.settings.node_id) {
+                self.plan.hold(*key, now_ms + hold_ms, link.in_flight_count() > 0);
+            }
+        }
+    }
+
+    /// Counts what was copied of a replica if it is throttled, and whether it may be held back next.
+    fn note_throttled(&mut self, key: Key, partition: &Partition, bytes: usize, has_caught_up: bool) {
+        let throttle = &self.cast.throttles.follower;
+        let is_throttled =
+            throttle.is_bounded() && partition.is_follower_throttled(self.cast.settings.node_id);
+        if is_throttled {
+            throttle.copied(bytes);
+        }
+        if is_throttled && !has_caught_up {
+            self.behind.insert(key);
+        } else if !self.behind.is_empty() {
+            self.behind.remove(&key);
         }
     }
 
@@ -305,7 +341,13 @@ impl Fetcher {
                     high_watermark: data.high_watermark,
                     log_start_offset: data.log_start_offset,
                 };
-                partition.replicate(brought, now_ms())
+                let taken = partition.replicate(brought, now_ms());
+                if let Ok(standing) = &taken {
+                    let caught_up = has_caught_up(standing.position.fetch_offset, Some(data.high_watermark));
+                    let partition = Arc::clone(partition);
+                    self.note_throttled(key, &partition, records.len(), caught_up);
+                }
+                taken
             }
             Verdict::Cut(diverging) => partition.cut(leader_epoch, diverging, data.log_start_offset),
             Verdict::Paused => {

@@ -9,6 +9,7 @@ mod fetcher;
 mod inbox;
 mod link;
 mod proposals;
+mod throttles;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::partition::{Partition, Table};
 use inbox::Inbox;
 
 pub use proposals::Proposals;
+pub use throttles::Throttles;
 
 /// What this broker follows, and where.
 pub struct Replication {
@@ -45,6 +47,7 @@ struct Cast {
     broker_epoch: AtomicI64,
     dialer: Dialer,
     metrics: Arc<Metrics>,
+    throttles: Arc<Throttles>,
 }
 
 struct Followed {
@@ -74,9 +77,10 @@ impl Replication {
     pub fn new(settings: Arc<Settings>, dialer: Dialer, metrics: Arc<Metrics>) -> Arc<Self> {
         let fetchers_per_leader = settings.replication.fetchers;
         let proposals = Arc::new(Proposals::new(Arc::clone(&metrics)));
+        let throttles = Arc::new(Throttles::new(&settings.replication, &metrics));
         Arc::new(Self {
             proposals,
-            cast: Arc::new(Cast { settings, broker_epoch: AtomicI64::new(-1), dialer, metrics }),
+            cast: Arc::new(Cast { settings, broker_epoch: AtomicI64::new(-1), dialer, metrics, throttles }),
             followed: Mutex::new(Followed {
                 fetchers_per_leader,
                 addresses: BTreeMap::new(),
@@ -89,6 +93,10 @@ impl Replication {
     /// Where partitions ask for changes of their ISR.
     pub(crate) fn proposals(&self) -> &Arc<Proposals> {
         &self.proposals
+    }
+
+    pub(crate) fn throttles(&self) -> &Arc<Throttles> {
+        &self.cast.throttles
     }
 
     /// Takes what the image says about brokers: under which epoch we fetch, and where the others are.

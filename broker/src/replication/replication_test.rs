@@ -17,6 +17,10 @@ use milena_state::metadata::{Command, Partition as Assigned, Reply, features};
 use milena_state::partition::acks::{ALL, Awaited};
 
 use super::*;
+
+#[path = "throttle_test.rs"]
+mod throttle;
+
 use crate::broker::Broker;
 use crate::metadata::publish::log_config;
 use crate::partition::{AppendAs, Appended, Directories, Myself};

@@ -1,6 +1,7 @@
 //! Reading the partitions of one fetch until there is enough to answer with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::fetch_request::FetchRequest;
@@ -76,6 +77,26 @@ impl Reader {
             Isolation::LogEnd => Mark::LogEnd,
         }
     }
+
+    /// For a follower: how long its throttled replicas that are not in sync get nothing.
+    fn hold_ms(&self, cx: &RequestContext) -> Option<i64> {
+        match self.kind {
+            Kind::Replica { .. } => cx.node.throttles.leader.hold_ms(),
+            Kind::OldConsumer | Kind::Consumer { .. } => None,
+        }
+    }
+
+    /// Counts what a follower is about to get of throttled replicas.
+    pub fn count_throttled(&self, cx: &RequestContext, results: &[Found]) {
+        let throttle = &cx.node.throttles.leader;
+        if !matches!(self.kind, Kind::Replica { .. }) || !throttle.is_bounded() {
+            return;
+        }
+        let node_id = cx.node.settings.node_id;
+        let throttled =
+            results.iter().flatten().filter(|(partition, _)| partition.is_leader_throttled(node_id));
+        throttle.copied(throttled.map(|(_, readout)| readout.bytes()).sum());
+    }
 }
 
 pub(super) async fn read_until_enough(
@@ -88,7 +109,8 @@ pub(super) async fn read_until_enough(
     let wants = &begun.wants;
     let mut warmed = 0;
     loop {
-        let mut results = read_all(cx, wants, reader, bounds);
+        let hold_ms = reader.hold_ms(cx);
+        let mut results = read_all(cx, wants, reader, bounds, hold_ms.is_some());
         let missing = missing(&mut results);
         if !missing.is_empty() {
             // With something missing there is something to read: nothing to wait for, whatever comes of it.
@@ -101,24 +123,32 @@ pub(super) async fn read_until_enough(
         if wants.is_empty() || is_enough(wants, &results, bounds.bytes_min) || Instant::now() >= deadline {
             return results;
         }
+        let until = end_of_wait(deadline, hold_ms, &results);
         let is_more = {
             let wait = wait_for(wants, &results, reader);
             drop(results);
-            let waited = tokio::time::timeout_at(deadline, wait.any());
+            let waited = tokio::time::timeout_at(until, wait.any());
             match reader.kind {
                 // It may have more to ask before there is anything to answer.
                 Kind::Replica { .. } => tokio::select! {
                     biased;
-                    waited = waited => waited.is_ok(),
+                    waited = waited => waited.is_ok() || until < deadline,
                     () = begun.overtaken() => false,
                 },
                 Kind::OldConsumer | Kind::Consumer { .. } => waited.await.is_ok(),
             }
         };
         if !is_more {
-            return read_all(cx, wants, reader, bounds);
+            return read_all(cx, wants, reader, bounds, reader.hold_ms(cx).is_some());
         }
     }
+}
+
+/// When to look again although nothing was written: what is withheld may be given after `hold_ms`.
+fn end_of_wait(deadline: Instant, hold_ms: Option<i64>, results: &[Found]) -> Instant {
+    let Some(hold_ms) = hold_ms.and_then(|ms| u64::try_from(ms).ok()) else { return deadline };
+    let is_any_withheld = results.iter().flatten().any(|(_, readout)| readout.is_withheld);
+    if is_any_withheld { deadline.min(Instant::now() + Duration::from_millis(hold_ms)) } else { deadline }
 }
 
 /// Waits for what is more to read, and for a follower also for what it should know to be committed.
@@ -127,6 +157,10 @@ fn wait_for(wants: &[Want], results: &[Found], reader: &Reader) -> WaitAny {
     for (want, (partition, readout)) in
         wants.iter().zip(results).filter_map(|(want, found)| Some((want, found.as_ref().ok()?)))
     {
+        // More records, or more that are committed, are not what it waits for.
+        if readout.is_withheld {
+            continue;
+        }
         wait.add(partition, reader.mark(), readout);
         if want.high_watermark != i64::MAX {
             wait.add(partition, Mark::HighWatermark, readout);
@@ -154,7 +188,10 @@ async fn bring(cx: &RequestContext, missing: Vec<(Arc<Partition>, Missing)>) -> 
 
 fn is_enough(wants: &[Want], results: &[Found], bytes_min: usize) -> bool {
     let is_news = |(want, found): (&Want, &Found)| match found {
-        Ok((_, readout)) => is_notice(readout) || readout.high_watermark > want.high_watermark,
+        Ok((_, readout)) => {
+            // Who is behind knows no high watermark beyond its own end: from what is withheld it would hear of it for ever.
+            is_notice(readout) || (readout.high_watermark > want.high_watermark && !readout.is_withheld)
+        }
         Err(_) => true,
     };
     bytes(results) >= bytes_min || wants.iter().zip(results).any(is_news)
@@ -169,12 +206,18 @@ pub(super) fn bytes(results: &[Found]) -> usize {
     results.iter().flatten().map(|(_, readout)| readout.bytes()).sum()
 }
 
-fn read_all(cx: &RequestContext, wants: &[Want], reader: &Reader, bounds: &Bounds) -> Vec<Found> {
+fn read_all(
+    cx: &RequestContext,
+    wants: &[Want],
+    reader: &Reader,
+    bounds: &Bounds,
+    over_rate: bool,
+) -> Vec<Found> {
     let mut left = bounds.bytes_max;
     let mut first = true;
     let read_one = |want: &Want| {
         let bytes_max = left.min(usize::try_from(want.bytes_max).unwrap_or(0));
-        let found = read_one(cx, want, reader, bytes_max, first);
+        let found = read_one(cx, want, reader, (bytes_max, first), over_rate);
         let bytes = match &found {
             // What it lacks is brought for it before anything else is: nothing behind it is sent in its stead.
             Ok((_, Readout { missing: Some(_), .. })) => bytes_max.max(1),
@@ -188,7 +231,13 @@ fn read_all(cx: &RequestContext, wants: &[Want], reader: &Reader, bounds: &Bound
     wants.iter().map(read_one).collect()
 }
 
-fn read_one(cx: &RequestContext, want: &Want, reader: &Reader, bytes_max: usize, first: bool) -> Found {
+fn read_one(
+    cx: &RequestContext,
+    want: &Want,
+    reader: &Reader,
+    (bytes_max, first): (usize, bool),
+    over_rate: bool,
+) -> Found {
     let partition = match &want.topic {
         TopicKey::Id(id) => cx.node.partitions.by_id(*id, want.partition)?,
         TopicKey::Name(name) => cx.node.partitions.by_name(name, want.partition)?,
@@ -216,7 +265,7 @@ fn read_one(cx: &RequestContext, want: &Want, reader: &Reader, bytes_max: usize,
                 fetch_offset: want.fetch_offset,
                 log_start_offset: want.log_start_offset,
             };
-            partition.read_as_replica(read, fetched, now_ms())
+            partition.read_as_replica(read, fetched, over_rate, now_ms())
         }
     };
     Ok((partition, readout.map_err(ReadError::code)?))

@@ -44,6 +44,13 @@ pub const OWN_DEFAULTS: &[(&str, &str)] = &[
 /// Properties that Kafka changes while it runs and Milena by a restart only: sockets and reactors are made once.
 pub const RESTART_ONLY: &[&str] = &["listener.security.protocol.map", "listeners", "num.network.threads"];
 
+/// Properties that are set while the broker runs, and not in its file; described only where they are set. As in Kafka.
+pub const NEVER_STATIC: &[&str] = &[
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+
 /// The settings that act.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -194,6 +201,12 @@ impl Settings {
         for (name, value) in &effective {
             check(name, value)?;
         }
+        if let Some((name, value)) = properties.iter().find(|(name, _)| NEVER_STATIC.contains(&name.as_str()))
+        {
+            let reason =
+                "it is set while the broker runs (`milena config set broker`), not in its file".to_owned();
+            return Err(ConfigError::Invalid { name: name.clone(), value: value.clone(), reason });
+        }
         let values = Values { set: &effective };
         broker_check::combinations(&values)?;
         values.settings(properties)
@@ -290,7 +303,7 @@ impl Values<'_> {
         if number < 0 { Ok(None) } else { self.number(name).map(Some) }
     }
 
-    fn window(&self, num: &str, size_seconds: &str) -> Result<Window, ConfigError> {
+    pub(super) fn window(&self, num: &str, size_seconds: &str) -> Result<Window, ConfigError> {
         let seconds: i64 = self.number(size_seconds)?;
         Ok(Window { samples_max: self.number(num)?, sample_ms: seconds.saturating_mul(1000) })
     }

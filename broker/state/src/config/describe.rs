@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::broker::{self, Settings, TOPIC_DURATIONS, TOPIC_SYNONYMS};
+use super::broker::{self, NEVER_STATIC, Settings, TOPIC_DURATIONS, TOPIC_SYNONYMS};
 use super::definition::{Definition, Kind, Update};
 use super::{client_metrics, group, topic};
 
@@ -106,7 +106,10 @@ pub fn topic(overrides: &BTreeMap<String, String>, layers: Layers<'_>, keys: Opt
 
 /// Rows of this broker; `keys` none means all.
 pub fn broker(layers: Layers<'_>, keys: Option<&[String]>) -> Vec<Row> {
-    let of_all = wanted(broker::TABLE, keys).map(|row| {
+    let is_set =
+        |row: &Definition| [layers.broker, layers.cluster].iter().any(|set| set.contains_key(row.name));
+    let shown = wanted(broker::TABLE, keys).filter(|row| !NEVER_STATIC.contains(&row.name) || is_set(row));
+    let of_all = shown.map(|row| {
         let synonyms = broker_synonyms(row, layers);
         finish(row, synonyms, row.default, row.update == Update::ReadOnly)
     });

@@ -2,6 +2,7 @@
 
 use super::broker::Values;
 use super::definition::ConfigError;
+use crate::quota::Window;
 
 const SELECTOR: &str = "replica.selector.class";
 
@@ -24,6 +25,12 @@ pub struct Settings {
     pub fetch_backoff_ms: i64,
     /// A leader that does not answer for so long is connected anew.
     pub socket_timeout_ms: u64,
+    /// `leader.replication.throttled.rate`, `i64::MAX` for none.
+    pub leader_throttled_rate: i64,
+    /// `follower.replication.throttled.rate`, `i64::MAX` for none.
+    pub follower_throttled_rate: i64,
+    /// What both are measured in.
+    pub throttle_window: Window,
 }
 
 /// Which replica consumers read from (KIP-392).
@@ -56,6 +63,10 @@ impl Settings {
             fetch_wait_max_ms: wait,
             fetch_backoff_ms: values.number("replica.fetch.backoff.ms")?,
             socket_timeout_ms: values.number("replica.socket.timeout.ms")?,
+            leader_throttled_rate: values.number("leader.replication.throttled.rate")?,
+            follower_throttled_rate: values.number("follower.replication.throttled.rate")?,
+            throttle_window: values
+                .window("replication.quota.window.num", "replication.quota.window.size.seconds")?,
         })
     }
 }
@@ -117,5 +128,23 @@ mod tests {
             assert!(parse(&[("replica.fetch.wait.max.ms", "500"), (other, "500")]).is_ok());
         }
         assert!(parse(&[("num.replica.fetchers", "129")]).is_err());
+    }
+
+    #[test]
+    fn throttles_are_measured_in_windows_of_the_file_and_rates_are_set_while_running() {
+        let window = [("replication.quota.window.num", "3"), ("replication.quota.window.size.seconds", "2")];
+        let settings = parse(&window).expect("sound");
+        assert_eq!(settings.throttle_window, Window { samples_max: 3, sample_ms: 2000 });
+        let no_rates = (i64::MAX, i64::MAX);
+        assert_eq!((settings.leader_throttled_rate, settings.follower_throttled_rate), no_rates);
+
+        let names = ["leader.replication.throttled.rate", "follower.replication.throttled.rate"];
+        for name in names {
+            let refused = parse(&[(name, "1000")]).expect_err("not in the file");
+            assert!(refused.contains(name) && refused.contains("while the broker runs"), "{refused}");
+        }
+        let dynamic: BTreeMap<_, _> = names.map(|name| (name.to_owned(), "1000".to_owned())).into();
+        let settings = broker::Settings::own_defaults().with_dynamic(&[&dynamic]).expect("sound").replication;
+        assert_eq!((settings.leader_throttled_rate, settings.follower_throttled_rate), (1000, 1000));
     }
 }

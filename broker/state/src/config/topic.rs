@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::definition::{Acts, ConfigError, Definition, find, list, parse_bool, unknown};
 use super::rows;
+use crate::partition::throttle::Throttled;
 
 /// Rows of all topic properties, sorted by name.
 pub const TABLE: &[&[Definition]] = &[rows::topic::ROWS];
@@ -43,6 +44,10 @@ pub struct Settings {
     pub segment_jitter_ms: i64,
     pub segment_ms: i64,
     pub unclean_leader_election: bool,
+    /// Which replicas wait while the broker that leads them gives more than its rate.
+    pub leader_throttled: Throttled,
+    /// Which replicas wait while the broker that holds them copies more than its rate.
+    pub follower_throttled: Throttled,
     /// `milena.flush`: what an acknowledgement promises about power loss.
     pub flush: Flush,
 }
@@ -171,6 +176,8 @@ impl Settings {
         segment_jitter_ms: 0,
         segment_ms: 0,
         unclean_leader_election: false,
+        leader_throttled: Throttled::None,
+        follower_throttled: Throttled::None,
         flush: Flush::PageCache,
     };
 
@@ -181,7 +188,9 @@ impl Settings {
             "file.delete.delay.ms" => set(&mut self.file_delete_delay_ms, value),
             "flush.messages" => set(&mut self.flush_messages, value),
             "flush.ms" => set(&mut self.flush_ms, value),
+            "follower.replication.throttled.replicas" => self.follower_throttled = Throttled::parse(value),
             "index.interval.bytes" => set(&mut self.index_interval_bytes, value),
+            "leader.replication.throttled.replicas" => self.leader_throttled = Throttled::parse(value),
             "max.compaction.lag.ms" => set(&mut self.max_compaction_lag_ms, value),
             "max.message.bytes" => set(&mut self.max_message_bytes, value),
             "message.timestamp.after.max.ms" => set(&mut self.message_timestamp_after_max_ms, value),

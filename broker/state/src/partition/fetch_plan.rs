@@ -229,6 +229,16 @@ impl FetchPlan {
         self.pause(key, false, now_ms);
     }
 
+    /// Holds a partition back until then: it is throttled. What the leader was asked for meanwhile is still taken, so that
+    /// while something is `in_flight` only what is to be asked anew is held.
+    pub fn hold(&mut self, key: Key, until_ms: i64, in_flight: bool) {
+        let Some(followed) = self.partitions.get(&key) else { return };
+        let is_asked = in_flight && !self.untold.contains(&key);
+        if followed.paused_until_ms.is_none() && !is_asked {
+            self.pause_until(key, until_ms);
+        }
+    }
+
     /// When a pause ends, the earliest.
     pub fn next_pause_end_ms(&self) -> Option<i64> {
         self.pauses.first().map(|(until_ms, _)| *until_ms)
@@ -242,17 +252,23 @@ impl FetchPlan {
             false => self.pause_max_ms,
         };
         followed.failures += 1;
-        if let Some(until_ms) = followed.paused_until_ms.replace(now_ms + pause_ms) {
-            self.pauses.remove(&(until_ms, key));
+        self.pause_until(key, now_ms + pause_ms);
+    }
+
+    fn pause_until(&mut self, key: Key, until_ms: i64) {
+        let Some(followed) = self.partitions.get_mut(&key) else { return };
+        if let Some(before_ms) = followed.paused_until_ms.replace(until_ms) {
+            self.pauses.remove(&(before_ms, key));
         }
-        self.pauses.insert((now_ms + pause_ms, key));
+        self.pauses.insert((until_ms, key));
         self.untold.remove(&key);
         if followed.told.take().is_some() {
             self.forgotten.insert(key);
         }
     }
 
-    fn end_pauses(&mut self, now_ms: i64) {
+    /// Lets go of what has paused long enough.
+    pub fn end_pauses(&mut self, now_ms: i64) {
         while let Some((until_ms, key)) = self.pauses.first().copied()
             && until_ms <= now_ms
         {

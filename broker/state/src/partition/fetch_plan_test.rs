@@ -180,3 +180,28 @@ fn the_session_epoch_goes_round_without_its_special_values() {
     assert_eq!(plan.request(0).map(|request| request.session_epoch), Some(i32::MAX));
     assert_eq!(plan.request(0).map(|request| request.session_epoch), Some(1));
 }
+
+#[test]
+fn what_is_throttled_leaves_the_session_until_its_time() {
+    let mut plan = in_session(&[(A, at(1, 0)), (B, at(1, 0))]);
+    plan.moved(A, at(1, 3));
+    plan.hold(A, 100, false);
+    plan.hold(A, 900, false);
+    assert_eq!(plan.next_pause_end_ms(), Some(100), "the first hold stands");
+    assert_eq!(plan.request(0), request(1, &[], &[A]));
+    plan.end_pauses(99);
+    assert_eq!(plan.next_pause_end_ms(), Some(100));
+    plan.end_pauses(100);
+    plan.hold(A, 200, true);
+    assert_eq!(plan.next_pause_end_ms(), Some(200), "it was about to be asked again");
+    assert_eq!(plan.request(200), request(2, &[(A, at(1, 3))], &[]));
+}
+
+#[test]
+fn what_the_leader_was_asked_for_is_not_held_before_it_comes() {
+    let mut plan = in_session(&[(A, at(1, 0))]);
+    plan.hold(A, 100, true);
+    assert_eq!((plan.next_pause_end_ms(), plan.judge(A, FINE, 0)), (None, Verdict::Append));
+    plan.hold(A, 100, false);
+    assert_eq!((plan.request(0), plan.next_pause_end_ms()), (None, Some(100)), "nothing else is to be asked");
+}

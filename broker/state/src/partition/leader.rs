@@ -109,6 +109,10 @@ impl Leader {
         (leader, Effects { advance_high_watermark: advance, ..Effects::default() })
     }
 
+    pub fn broker_id(&self) -> i32 {
+        self.broker_id
+    }
+
     pub fn leader_epoch(&self) -> i32 {
         self.leader_epoch
     }

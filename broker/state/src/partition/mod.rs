@@ -4,8 +4,8 @@
 //! [`leader`] moves the high watermark and proposes changes of the in-sync replicas, [`isr`] holds
 //! the rules both need, [`follower`] decides where a follower truncates,
 //! [`fetch_plan`] what it asks its leader for, [`reads`] what a reader
-//! may see, [`validate`] checks what producers send, [`acks`] what their answers wait for; [`identity`]
-//! tells a folder whose name tag was damaged from one of another topic, [`each_once`] what a request repeats.
+//! may see, [`validate`] checks what producers send, [`acks`] what their answers wait for; [`throttle`]
+//! says which followers wait so that others are not slowed, [`identity`] tells a folder whose name tag was damaged from one of another topic, [`each_once`] what a request repeats.
 
 pub mod acks;
 pub mod each_once;
@@ -15,4 +15,5 @@ pub mod identity;
 pub mod isr;
 pub mod leader;
 pub mod reads;
+pub mod throttle;
 pub mod validate;

@@ -61,17 +61,34 @@ impl Rate {
 
     /// How long to wait after what was recorded, 0 when `limit` is not exceeded.
     pub fn throttle_ms(&mut self, window: Window, limit: f64, now_ms: i64) -> i64 {
+        self.forget(window, now_ms);
+        self.wait_ms(limit, self.over_ms(window, now_ms))
+    }
+
+    /// As [`throttle_ms`](Self::throttle_ms), for what is judged from its first sample on: without any time that is taken
+    /// for granted beyond that one (Kafka's SimpleRate).
+    pub fn throttle_from_start_ms(&mut self, window: Window, limit: f64, now_ms: i64) -> i64 {
+        self.forget(window, now_ms);
+        self.wait_ms(limit, self.elapsed_ms(now_ms).max(window.sample_ms).max(1))
+    }
+
+    fn forget(&mut self, window: Window, now_ms: i64) {
         self.samples.retain(|sample| now_ms - sample.last_ms < window.age_max_ms());
-        let over_ms = self.over_ms(window, now_ms);
+    }
+
+    fn wait_ms(&self, limit: f64, over_ms: i64) -> i64 {
         let amount: f64 = self.samples.iter().map(|sample| sample.amount).sum();
         let per_second = amount / (over_ms as f64 / 1000.0);
         if per_second > limit { rounded((per_second - limit) / limit * over_ms as f64) } else { 0 }
     }
 
+    fn elapsed_ms(&self, now_ms: i64) -> i64 {
+        now_ms - self.samples.front().map_or(now_ms, |oldest| oldest.start_ms)
+    }
+
     /// The time that the kept samples are spread over.
     fn over_ms(&self, window: Window, now_ms: i64) -> i64 {
-        let oldest_ms = self.samples.front().map_or(now_ms, |oldest| oldest.start_ms);
-        let elapsed_ms = now_ms - oldest_ms;
+        let elapsed_ms = self.elapsed_ms(now_ms);
         let full = elapsed_ms / window.sample_ms.max(1);
         let full_min = i64::try_from(window.samples_max).unwrap_or(i64::MAX) - 1;
         let missing = (full_min - full).max(0);
@@ -127,6 +144,24 @@ mod tests {
         // Of a sample that began before the window only its end has to reach into it.
         assert_eq!(throttle_after(100.0, &[(0, 100.0), (900, 1000.0), (11_800, 100.0)]), 200);
         assert_eq!(throttle_after(100.0, &[(0, 100.0), (900, 1000.0), (11_900, 1000.0)]), 0);
+    }
+
+    #[test]
+    fn a_rate_from_the_start_takes_one_sample_for_granted() {
+        let after = |recorded: &[(i64, f64)]| {
+            let mut rate = Rate::default();
+            let mut throttle_ms = 0;
+            for (now_ms, amount) in recorded {
+                rate.record(WINDOW, *amount, *now_ms);
+                throttle_ms = rate.throttle_from_start_ms(WINDOW, 100.0, *now_ms);
+            }
+            throttle_ms
+        };
+        assert_eq!(after(&[(0, 100.0)]), 0);
+        assert_eq!(after(&[(0, 1000.0)]), 9000);
+        assert_eq!(after(&[(0, 500.0), (5000, 0.0)]), 0, "five seconds have passed");
+        assert_eq!(after(&[(0, 500.0), (4000, 0.0)]), 1000);
+        assert_eq!(after(&[(0, 1e9), (11_000, 0.0)]), 0, "it is forgotten");
     }
 
     #[test]

@@ -133,6 +133,7 @@ mod tests {
             "milena topic delete-records t --before 5 -p 0,1",
             "milena partition reassign",
             "milena partition reassign plan.json --execute --wait",
+            "milena partition reassign plan.json --execute --throttle 1000000",
             "milena partition reassign plan.json --cancel",
             "milena partition reassign plan.json --verify",
             "milena partition reassign --topic t:0,1 --brokers 1,2,3 --export",

@@ -38,6 +38,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "# which replicas would move by the plan of a file; --execute moves them",
             "milena partition reassign plan.json",
             "milena partition reassign plan.json --execute --wait",
+            "# at most 50 MB/s from and to each broker; --verify removes that when all is moved",
+            "milena partition reassign plan.json --execute --throttle 50000000",
             "milena partition reassign plan.json --verify",
             "# back to where they were",
             "milena partition reassign plan.json --cancel",

@@ -3,6 +3,7 @@
 mod elect;
 mod plan;
 mod reassign;
+mod throttle;
 
 use crate::context::Context;
 use crate::error::Result;

@@ -13,6 +13,7 @@ use milena_protocol::ErrorCode;
 use serde_json::json;
 
 use super::plan;
+use super::throttle::{self, Move};
 use crate::context::Context;
 use crate::error::{Error, Result, together};
 use crate::group::scope::{self, TopicScope};
@@ -26,7 +27,9 @@ const BEHIND_POLLS_MAX: u32 = 20;
 const NOTES: &str = "\
 Without a plan it shows what is under way.
 Without --execute nothing is changed: what would move is shown.
-A plan is a file as kafka-reassign-partitions reads it; --export prints one of what there is now, to go back to.";
+A plan is a file as kafka-reassign-partitions reads it; --export prints one of what there is now, to go back to.
+--throttle bounds what each broker gives and copies; replicas in sync are never slowed. It lasts until it is removed:
+by --wait at its end, by --verify once all is moved, or by --cancel. Again with --execute it changes the rate.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
@@ -45,6 +48,9 @@ pub struct Arguments {
     /// With --execute, until all is moved
     #[arg(long, requires = "execute")]
     wait: bool,
+    /// With --execute, bytes per second that each broker copies to new replicas, and gives to them, at most
+    #[arg(long, value_name = "BYTES", requires = "execute", value_parser = text::at_least::<i64, 1>)]
+    throttle: Option<i64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,9 +102,16 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
             output::line(&plan::text(&now))
         }
         () if action.export => output::line(&plan::text(&plan)),
-        () if action.verify => verify(context, &steps),
+        () if action.verify => verify(context, &admin, &steps).await,
         () if action.cancel => cancel(context, &admin, &steps).await,
-        () if action.execute => execute(context, &admin, &steps, arguments.wait).await,
+        () if action.execute => {
+            if let Some(bytes_per_second) = arguments.throttle {
+                let moves = steps.iter().map(|(key, step)| (key.clone(), step.movement())).collect();
+                let setting = throttle::set(&admin, moves, bytes_per_second);
+                progress::during("setting the throttle", setting).await?;
+            }
+            execute(context, &admin, &steps, (arguments.wait, arguments.throttle)).await
+        }
         () => {
             show(context, &steps)?;
             if !context.is_json() {
@@ -166,6 +179,10 @@ impl Step {
     fn before(&self) -> Vec<i32> {
         let adding = self.ongoing.as_ref().map_or(&[][..], |ongoing| &ongoing.adding);
         self.now.iter().copied().filter(|id| !adding.contains(id)).collect()
+    }
+
+    fn movement(&self) -> Move {
+        Move::new(self.before(), &self.target)
     }
 
     fn state(&self) -> State {
@@ -257,17 +274,29 @@ async fn list(context: &Context, admin: &Admin) -> Result<()> {
     output::table(&["TOPIC", "PARTITION", "REPLICAS", "ADDING", "REMOVING"], &rows.collect::<Vec<_>>())
 }
 
-fn verify(context: &Context, steps: &Steps) -> Result<()> {
+async fn verify(context: &Context, admin: &Admin, steps: &Steps) -> Result<()> {
     show(context, steps)?;
     let left = steps.values().filter(|step| step.state() != State::Complete).count();
     if left == 0 {
-        return Ok(());
+        return remove_throttle(context, admin, steps).await;
     }
     let message = format!("{left} of {} partitions are not where the plan wants them", steps.len());
     Err(Error::Failed { message, hint: None })
 }
 
-async fn execute(context: &Context, admin: &Admin, steps: &Steps, wait: bool) -> Result<()> {
+/// What was throttled for these partitions is not any more.
+async fn remove_throttle(context: &Context, admin: &Admin, steps: &Steps) -> Result<()> {
+    let removing = throttle::remove(admin, steps.keys());
+    let were_any = progress::during("looking for throttles", removing).await?;
+    if were_any && !context.is_json() { output::line("the throttle was removed") } else { Ok(()) }
+}
+
+async fn execute(
+    context: &Context,
+    admin: &Admin,
+    steps: &Steps,
+    (wait, throttle): (bool, Option<i64>),
+) -> Result<()> {
     let targets = steps.iter().map(|(key, step)| (key.clone(), Some(step.target.clone()))).collect();
     let beginning = admin.alter_partition_reassignments(&targets);
     let results = progress::during("reassigning partitions", beginning).await?;
@@ -279,12 +308,20 @@ async fn execute(context: &Context, admin: &Admin, steps: &Steps, wait: bool) ->
         let moving = format!("{} partitions move", targets.len());
         let moved = progress::during(&moving, until_moved(admin, &targets)).await?;
         show(context, &moved)?;
+        if throttle.is_some() {
+            remove_throttle(context, admin, steps).await?;
+        }
         return together(failures);
     }
     say(context, &done, "moving", "is moving")?;
     if !context.is_json() && !begun.is_empty() {
         let before = begun.iter().map(|(key, step)| (key.clone(), step.before())).collect();
         output::line(&format!("the way back: {}", plan::text(&before)))?;
+        if let Some(bytes_per_second) = throttle {
+            output::line(&format!(
+                "{bytes_per_second} bytes per second at most, until --verify removes that"
+            ))?;
+        }
     }
     together(failures)
 }
@@ -321,6 +358,9 @@ async fn cancel(context: &Context, admin: &Admin, steps: &Steps) -> Result<()> {
     failures.retain(|error| error.code() != Some(ErrorCode::NoReassignmentInProgress));
     done.retain(|key| steps.get(key).is_some_and(|step| step.ongoing.is_some()));
     say(context, &done, "cancelled", "goes back to its replicas")?;
+    if failures.is_empty() {
+        remove_throttle(context, admin, steps).await?;
+    }
     together(failures)
 }
 
