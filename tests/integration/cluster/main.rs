@@ -5,4 +5,5 @@ mod readme;
 #[path = "../cli/said.rs"]
 mod said;
 mod status;
+mod throttle;
 mod up;

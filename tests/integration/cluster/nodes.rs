@@ -13,7 +13,7 @@ use crate::up::Up;
 const PATIENCE: Duration = Duration::from_secs(60);
 const RECORDS: usize = 2000;
 
-fn ask(bootstrap: &str, line: &str) -> Said {
+pub fn ask(bootstrap: &str, line: &str) -> Said {
     let words: Vec<&str> = line.split(' ').collect();
     milena(&words).env("MILENA_BOOTSTRAP", bootstrap).output().expect("milena runs").into()
 }
@@ -45,7 +45,7 @@ fn status(bootstrap: &str) -> Option<Value> {
 }
 
 /// Waits until every broker serves and every replica is in sync.
-fn until_whole(bootstrap: &str, brokers: usize) {
+pub fn until_whole(bootstrap: &str, brokers: usize) {
     let mut last = None;
     let whole = wait::poll(PATIENCE, || {
         let status = status(bootstrap)?;

@@ -22,6 +22,8 @@ use crate::node::{Node, batch};
 
 /// These tests change the value of the property while the node runs.
 pub const WHILE_RUNNING: &[&str] = &[
+    "a_follower_does_not_ask_for_what_its_rate_does_not_allow_until_the_rate_is_taken_away",
+    "a_leader_withholds_what_its_rate_does_not_allow_until_the_rate_is_taken_away",
     "connections_faster_than_the_rate_of_the_broker_are_served_late_but_on_the_listener_of_brokers",
     "connections_per_address_are_bounded_while_the_broker_runs",
     "logs_are_recovered_by_as_many_threads_as_was_said_before",
@@ -48,6 +50,14 @@ const SHAPES: (&str, &str) =
 const FETCHES: (&str, &str) = ("broker/src/replication/link.rs", "a_leader_is_asked_as_the_properties_say");
 const REPLICATION: &str = "broker/src/replication/replication_test.rs";
 const ROUNDS: &str = "broker/src/controller/rounds.rs";
+const THROTTLES: &str = "broker/src/replication/throttle_test.rs";
+const HELD_BY_FOLLOWER: &str =
+    "a_follower_does_not_ask_for_what_its_rate_does_not_allow_until_the_rate_is_taken_away";
+const HELD_BY_LEADER: &str = "a_leader_withholds_what_its_rate_does_not_allow_until_the_rate_is_taken_away";
+const WINDOW: (&str, &str) = (
+    "broker/state/src/config/replication.rs",
+    "throttles_are_measured_in_windows_of_the_file_and_rates_are_set_while_running",
+);
 const SESSIONS: (&str, &str) = (
     "broker/state/src/metadata/brokers_test.rs",
     "sessions_end_after_the_timeout_and_start_full_on_a_new_controller",
@@ -73,12 +83,14 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("default.replication.factor", HERE, "topics_are_as_the_file_says"),
     ("delete.topic.enable", HERE, "topics_are_as_the_file_says"),
     ("fetch.max.bytes", HERE, "topics_are_as_the_file_says"),
+    ("follower.replication.throttled.rate", THROTTLES, HELD_BY_FOLLOWER),
     ("group.initial.rebalance.delay.ms", MEMBERS, "ten_thousand_members_wait_in_joins_and_hear_of_the_end"),
     ("group.max.session.timeout.ms", GROUPS, "groups_are_bounded_as_the_file_says"),
     ("group.max.size", MEMBERS, "a_group_has_as_many_members_as_the_property_allows"),
     ("group.min.session.timeout.ms", GROUPS, "groups_are_bounded_as_the_file_says"),
     ("initial.broker.registration.timeout.ms", CLUSTER, "an_id_that_is_taken_is_refused_while_the_other_lives"),
     ("inter.broker.listener.name", BROKER, "impossible_combinations_name_both"),
+    ("leader.replication.throttled.rate", THROTTLES, HELD_BY_LEADER),
     ("leader.imbalance.check.interval.seconds", ROUNDS, "leaders_are_balanced_as_often_as_the_property_says_and_soon_again_when_much_is_left"),
     ("listener.security.protocol.map", BROKER, "listeners_are_checked"),
     ("listeners", BROKER, "listeners_are_checked"),
@@ -133,6 +145,8 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("replica.lag.time.max.ms", REPLICATION, "a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back"),
     ("replica.selector.class", "broker/state/src/config/replication.rs", "selectors_have_kafkas_names"),
     ("replica.socket.timeout.ms", FETCHES.0, FETCHES.1),
+    ("replication.quota.window.num", WINDOW.0, WINDOW.1),
+    ("replication.quota.window.size.seconds", WINDOW.0, WINDOW.1),
     ("security.inter.broker.protocol", BROKER, "impossible_combinations_name_both"),
     ("share.coordinator.state.topic.min.isr", SHAPES.0, SHAPES.1),
     ("share.coordinator.state.topic.num.partitions", SHAPES.0, SHAPES.1),
@@ -146,6 +160,12 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("transaction.state.log.num.partitions", SHAPES.0, SHAPES.1),
     ("transaction.state.log.replication.factor", SHAPES.0, SHAPES.1),
     ("transaction.state.log.segment.bytes", SHAPES.0, SHAPES.1),
+];
+
+/// As [`TESTS`], of topics.
+pub const TOPIC_TESTS: &[(&str, &str, &str)] = &[
+    ("follower.replication.throttled.replicas", THROTTLES, HELD_BY_FOLLOWER),
+    ("leader.replication.throttled.replicas", THROTTLES, HELD_BY_LEADER),
 ];
 
 #[test]

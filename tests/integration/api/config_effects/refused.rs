@@ -20,10 +20,6 @@ pub struct Refused {
 pub const TOPICS: &[Refused] = &[
     Refused { reason: "lz4 has one compressor", names: "compression.lz4.level" },
     Refused {
-        reason: "replication is not throttled",
-        names: "follower.replication.throttled.replicas leader.replication.throttled.replicas",
-    },
-    Refused {
         reason: "there is no tiered storage",
         names: "\
             local.retention.bytes local.retention.ms remote.log.copy.disable remote.log.delete.on.disable \
@@ -106,9 +102,8 @@ pub const BROKERS: &[Refused] = &[
         reason: "nothing is moved between log directories, and replication has no quota",
         names: "\
             alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds \
-            num.replica.alter.log.dirs.threads replica.high.watermark.checkpoint.interval.ms \
-            replica.socket.receive.buffer.bytes replication.quota.window.num \
-            replication.quota.window.size.seconds",
+            num.replica.alter.log.dirs.threads replica.alter.log.dirs.io.max.bytes.per.second \
+            replica.high.watermark.checkpoint.interval.ms replica.socket.receive.buffer.bytes",
     },
     Refused {
         reason: "the quorum has times and bounds of its own (ADR 1), and leaderships are always handed over",

@@ -55,6 +55,9 @@ fn proofs() -> Proofs {
     for (name, file, test) in fixed::TESTS {
         put(Place::Broker, name, Proof::Test(file, test));
     }
+    for (name, file, test) in fixed::TOPIC_TESTS {
+        put(Place::Topic, name, Proof::Test(file, test));
+    }
     refused::names(refused::TOPICS).for_each(|name| put(Place::Topic, name, Proof::Refused));
     refused::names(refused::BROKERS).for_each(|name| put(Place::Broker, name, Proof::Refused));
     for harmless in harmless::ALL {
@@ -138,7 +141,8 @@ fn every_name_of_kafka_is_in_the_table() {
 #[test]
 fn tests_that_are_named_exist() {
     let rules = harmless::ALL.iter().filter_map(|harmless| harmless.rule);
-    for (file, test) in fixed::TESTS.iter().map(|(_, file, test)| (*file, *test)).chain(rules) {
+    let fixed = fixed::TESTS.iter().chain(fixed::TOPIC_TESTS).map(|(_, file, test)| (*file, *test));
+    for (file, test) in fixed.chain(rules) {
         let text = read(file);
         let at = text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{file} has no {test}"));
         let attribute = text[..at].trim_end_matches("async ").trim_end().lines().last().unwrap_or_default();

@@ -304,6 +304,9 @@ async fn execute(
     let begun: Steps = done.iter().filter_map(|key| Some((key.clone(), steps.get(key)?.clone()))).collect();
     let targets: ByPartition<Vec<i32>> =
         begun.iter().map(|(key, step)| (key.clone(), step.target.clone())).collect();
+    if throttle.is_some() && begun.is_empty() {
+        remove_throttle(context, admin, steps).await?;
+    }
     if wait && !targets.is_empty() {
         let moving = format!("{} partitions move", targets.len());
         let moved = progress::during(&moving, until_moved(admin, &targets)).await?;
