@@ -216,6 +216,12 @@ impl Leader {
         }
         follower.note_fetch(fetched, log_end_offset, now_ms);
         let propose_isr = self.propose_growth(fetched.broker_id);
+        if propose_isr.is_some()
+            && let Some(follower) = self.follower_mut(fetched.broker_id)
+        {
+            // What is good enough to join must not be dropped before its next fetch.
+            follower.last_caught_up_ms = follower.last_caught_up_ms.max(now_ms);
+        }
         Ok(Effects {
             advance_high_watermark: self.advance_high_watermark(now_ms),
             wake_fetchers: false,
@@ -420,9 +426,8 @@ impl Leader {
         self.followers.retain(|f| replicas.contains(&f.broker_id));
         for &broker_id in replicas {
             if broker_id != self.broker_id && self.follower(broker_id).is_none() {
-                // Members of the ISR count as caught up at first, or a new leader would drop them
-                // before their first fetch.
-                self.followers.push(Follower::new(broker_id, now_ms, self.log_end_offset));
+                let is_in_sync = self.isr.maximal_contains(broker_id);
+                self.followers.push(Follower::new(broker_id, is_in_sync, now_ms, self.log_end_offset));
             }
         }
         self.followers.sort_by_key(|f| f.broker_id);

@@ -101,6 +101,28 @@ fn a_minimum_above_the_replicas_means_all_of_them() {
     assert_eq!(leader.check_acks_all(), Ok(()));
 }
 
+/// A reassignment adds replicas that copy for minutes: nobody waits for them meanwhile, and nobody for one that did not
+/// begin.
+#[test]
+fn a_replica_that_is_added_is_not_waited_for_before_it_has_caught_up() {
+    let mut leader = leader(&[1, 2], &[1, 2], RULES, ends(10, 10));
+    let grown = Partition { partition_epoch: 10, ..partition(&[1, 2, 3, 4], &[1, 2]) };
+    assert_eq!(leader.image_changed(&grown, 1), Effects::default());
+    let _ = (leader.set_eligible(3, Some(73), 1), leader.set_eligible(4, Some(74), 1));
+    assert_eq!(fetch(&mut leader, 3, 0, 2), Effects::default());
+    let _ = leader.appended(20, 3);
+    assert_eq!(fetch(&mut leader, 2, 20, 4).advance_high_watermark, Some(20));
+    // It joins with the watermark, is waited for from then on, and has its time to reach the end.
+    let _ = leader.appended(30, 5);
+    let proposed = fetch(&mut leader, 3, 20, 1_000_000).propose_isr.expect("it has what is committed");
+    assert_eq!(proposed.new_isr, [(1, 77), (2, 72), (3, 73)]);
+    assert_eq!(fetch(&mut leader, 2, 30, 1_000_001).advance_high_watermark, None);
+    let joined = leader.proposal_answered(Ok((11, vec![1, 2, 3])), 1_000_002);
+    assert_eq!(joined, Effects::default());
+    assert_eq!(leader.tick(1_000_003), Effects::default());
+    assert_eq!(fetch(&mut leader, 3, 30, 1_000_004).advance_high_watermark, Some(30));
+}
+
 #[test]
 fn a_follower_joins_when_it_has_the_watermark_and_the_start_of_the_epoch() {
     // The watermark is behind the epoch's start: a replica at 6 may lack what was committed at 7.
@@ -327,11 +349,13 @@ fn only_the_process_that_the_image_finds_fit_joins() {
 /// A broker that died while it caught up must not hold the watermark back for as long as it may lag.
 #[test]
 fn the_watermark_does_not_wait_for_a_broker_that_the_image_fenced() {
-    // Below the start of the epoch, so that it is not proposed yet.
     let mut leader = leader(&[1, 2, 3], &[1, 3], RULES, ends(10, 0));
-    assert_eq!(fetch(&mut leader, 2, 4, 1), Effects::default());
-    assert_eq!(fetch(&mut leader, 3, 10, 1).advance_high_watermark, Some(4), "2 is about to join");
-    assert_eq!(leader.set_eligible(2, None, 2).advance_high_watermark, Some(10));
+    assert!(fetch(&mut leader, 2, 10, 1).propose_isr.is_some());
+    // It has caught up, and the controller does not know of that broker yet.
+    assert_eq!(leader.proposal_answered(Err(ErrorCode::IneligibleReplica), 1), Effects::default());
+    let _ = leader.appended(20, 1);
+    assert_eq!(fetch(&mut leader, 3, 20, 1).advance_high_watermark, Some(10), "2 is about to join");
+    assert_eq!(leader.set_eligible(2, None, 2).advance_high_watermark, Some(20));
     assert_eq!(leader.set_eligible(2, None, 2), Effects::default());
 }
 

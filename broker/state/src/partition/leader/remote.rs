@@ -2,6 +2,9 @@
 
 use super::Fetched;
 
+/// Long before anything, and far enough from the ends of the type to count with.
+const NEVER_MS: i64 = i64::MIN / 2;
+
 /// All of it but the eligibility is from the follower's fetches in this leader epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Follower {
@@ -12,6 +15,7 @@ pub(super) struct Follower {
     pub log_end_offset: Option<i64>,
     /// −1 until it said so.
     pub log_start_offset: i64,
+    /// As far as is known; long ago for one that never was.
     pub last_caught_up_ms: i64,
     last_fetch_ms: i64,
     /// Our log end offset at its last fetch.
@@ -21,13 +25,15 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub fn new(broker_id: i32, now_ms: i64, leader_end: i64) -> Self {
+    /// One that is in sync counts as caught up at first, or a new leader would drop it before its first fetch. Any other
+    /// has yet to copy the log, and the high watermark must not wait for that.
+    pub fn new(broker_id: i32, is_in_sync: bool, now_ms: i64, leader_end: i64) -> Self {
         Self {
             broker_id,
             broker_epoch: -1,
             log_end_offset: None,
             log_start_offset: -1,
-            last_caught_up_ms: now_ms,
+            last_caught_up_ms: if is_in_sync { now_ms } else { NEVER_MS },
             last_fetch_ms: now_ms,
             leader_end_at_last_fetch: leader_end,
             eligible_epoch: None,
