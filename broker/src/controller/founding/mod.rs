@@ -15,9 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_client::net::Dialer;
-use milena_log::directory::Options;
 use milena_log::files::Files;
-use milena_log::{Directory, Identity};
+use milena_log::{Claim, Identity};
 use milena_protocol::types::Uuid;
 use milena_state::config::quorum::{Address, Settings};
 use milena_state::founding::{self, Own, Reason, Refusal, Seen, Step};
@@ -105,7 +104,7 @@ pub enum Error {
 }
 
 /// Finds or founds the cluster. Waits for the others without end, and says what it waits for. The directory of a controller
-/// has its identity when this returns, and nobody has it open.
+/// has its identity when this returns, and nobody has it locked.
 pub async fn identify(request: Request) -> Result<Found, Error> {
     if request.named == Named::Alone {
         return Ok(Found { cluster_id: None, voters: None });
@@ -160,7 +159,7 @@ struct Founding {
 
 impl Founding {
     async fn begin(request: Request, cluster_id: Option<String>) -> Result<Self, Error> {
-        let (directory, directory_id) = open(&request).await?;
+        let (directory, directory_id) = claim(&request).await?;
         let own = Own {
             node_id: request.node_id,
             is_controller: request.is_controller,
@@ -299,17 +298,17 @@ impl Drop for Founding {
     }
 }
 
-/// Opens the directory of the metadata log, for a controller that has to have an id before it has a cluster.
-async fn open(request: &Request) -> Result<(Option<Arc<Directory>>, Uuid), Error> {
+/// Takes the directory of the metadata log, for a controller that has to have an id before it has a cluster. It is not
+/// opened: what its last stop left is for the start that comes after the search.
+async fn claim(request: &Request) -> Result<(Option<Arc<Claim>>, Uuid), Error> {
     if !request.is_controller {
         return Ok((None, Uuid::ZERO));
     }
     let (files, path) = (Arc::clone(&request.files), request.metadata_directory.clone());
-    let options = Options { flusher_thread: false, ..Options::default() };
-    let opened = blocking(move || Directory::open(files, &path, options).map_err(io::Error::other)).await;
-    let directory = opened.map_err(|error| unusable(&request.metadata_directory, &error))?;
-    let directory_id = directory.identity().map_or_else(new_id, |identity| identity.directory_id);
-    Ok((Some(directory), directory_id))
+    let claimed = blocking(move || Claim::new(files, &path).map_err(io::Error::other)).await;
+    let claim = claimed.map_err(|error| unusable(&request.metadata_directory, &error))?;
+    let directory_id = claim.identity().map_or_else(new_id, |identity| identity.directory_id);
+    Ok((Some(Arc::new(claim)), directory_id))
 }
 
 fn new_id() -> Uuid {
