@@ -47,6 +47,7 @@ impl Node {
             directories: vec!["/data".into()],
             listeners: vec![self.listener.try_clone().expect("a copy")],
             dialer: Arc::new(Tcp),
+            starting: Starting::new(),
         }
     }
 

@@ -27,6 +27,7 @@ use self::serve::Desk;
 use super::raft::log_store::LOG_NAME;
 use super::raft::state_machine::blocking;
 use super::raft::types::{VoterAddress, VoterId};
+use crate::starting::Starting;
 
 /// Pause before the controllers are asked again; it grows to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -77,6 +78,8 @@ pub struct Request {
     /// Copies of the controller listeners; they are answered until the cluster is found.
     pub listeners: Vec<TcpListener>,
     pub dialer: Dialer,
+    /// Is told what the search waits for.
+    pub starting: Starting,
 }
 
 /// What came out.
@@ -153,6 +156,7 @@ struct Founding {
     desk: Arc<Desk>,
     /// Ids that the settings say; empty where they name addresses only.
     configured: BTreeSet<i32>,
+    starting: Starting,
     waiting_since: Instant,
     told: Option<Instant>,
 }
@@ -177,7 +181,8 @@ impl Founding {
             serve::spawn(listener, &desk).map_err(Error::Listen)?;
         }
         let waiting_since = Instant::now();
-        Ok(Self { own, address: request.address, asked, desk, configured, waiting_since, told: None })
+        let (address, starting) = (request.address, request.starting);
+        Ok(Self { own, address, asked, desk, configured, starting, waiting_since, told: None })
     }
 
     async fn run(mut self) -> Result<Found, Error> {
@@ -277,6 +282,7 @@ impl Founding {
     }
 
     fn tell(&mut self, reason: &Reason) {
+        self.starting.waits_for(format!("this node belongs to no cluster yet: {reason}"));
         let due = match self.told {
             None => self.waiting_since + TELL_AFTER,
             Some(told) => told + TELL_INTERVAL,
