@@ -72,7 +72,8 @@ struct Entry {
     waiting: Vec<(Answer, Reply, Note)>,
 }
 
-/// What the writer remembers of a command once it is committed.
+/// What the writer remembers of a decision once it is committed.
+#[derive(Debug, PartialEq, Eq)]
 enum Note {
     Nothing,
     Registered { broker_id: i32 },
@@ -153,9 +154,9 @@ impl Writer {
         for Submission { command, answer: waiting } in queued {
             let command = self.inform(command, &entry.working);
             let closes = command.closes_entry();
-            let note = note(&command);
             let context = Context { now_ms: now_ms(), settings: &self.settings };
             let decision = metadata::decide(&entry.working, &command, context);
+            let note = note(&command, &decision.reply);
             let size = BatchSize::of(&decision.records);
             if !entry.size.and(size).fits() {
                 match self.commit(entry).await {
@@ -308,10 +309,15 @@ fn has_its_directories(image: &Image, command: &RegisterBroker) -> bool {
     before.is_some_and(|before| before.log_dirs.iter().any(|id| command.log_dirs.contains(id)))
 }
 
-fn note(command: &Command) -> Note {
-    match command {
-        Command::RegisterBroker(c) => Note::Registered { broker_id: c.broker_id },
-        Command::BrokerHeartbeat(c) if c.want_shut_down => Note::Leaving { broker_id: c.broker_id },
+/// A refusal leaves nothing: whoever was refused is not the broker whose id it named, and says nothing of it.
+fn note(command: &Command, reply: &Reply) -> Note {
+    match (command, reply) {
+        (Command::RegisterBroker(c), Reply::RegisterBroker(Ok(_))) => {
+            Note::Registered { broker_id: c.broker_id }
+        }
+        (Command::BrokerHeartbeat(c), Reply::BrokerHeartbeat(Ok(_))) if c.want_shut_down => {
+            Note::Leaving { broker_id: c.broker_id }
+        }
         _ => Note::Nothing,
     }
 }
@@ -320,3 +326,7 @@ fn note(command: &Command) -> Note {
 fn answer(waiting: Answer, outcome: Result<Committed, SubmitError>) {
     let _ = waiting.send(outcome);
 }
+
+#[cfg(test)]
+#[path = "writer_test.rs"]
+mod tests;

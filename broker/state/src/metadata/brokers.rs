@@ -339,12 +339,12 @@ fn not_registered(broker_id: i32) -> ApiError {
 }
 
 /// Who was heard of when. Soft state of the active controller.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sessions {
     sessions: BTreeMap<i32, Session>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Session {
     broker_epoch: i64,
     last_contact_ms: i64,
