@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use milena_protocol::{ErrorCode, Uuid};
 use milena_state::config::broker::Settings;
-use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer, RegisterBroker, Sessions};
-use milena_state::metadata::command::ApiError;
+use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer, RegisterBroker};
+use milena_state::metadata::sessions::Sessions;
 use milena_state::metadata::{Command, Reply, features};
 
-use super::{Note, note, start};
+use super::start;
 use crate::controller::Client;
 use crate::controller::raft::test_cluster::Cluster;
 use crate::metrics::Metrics;
@@ -92,13 +92,15 @@ async fn a_registration_that_is_refused_does_not_keep_the_predecessor_alive() {
     assert!(scene.register(3, 1_000).await.is_ok());
 }
 
-#[test]
-fn nothing_is_remembered_of_what_was_refused() {
-    let leaving = Command::BrokerHeartbeat(Heartbeat { want_shut_down: true, ..heartbeat(1, 7) });
-    let answer = HeartbeatAnswer { is_caught_up: true, is_fenced: false, should_shut_down: false };
-    let stale = ApiError::new(ErrorCode::StaleBrokerEpoch, String::new());
-    assert_eq!(note(&leaving, &Reply::BrokerHeartbeat(Ok(answer))), Note::Leaving { broker_id: 1 });
-    assert_eq!(note(&leaving, &Reply::BrokerHeartbeat(Err(stale))), Note::Nothing);
-    let staying = Command::BrokerHeartbeat(heartbeat(1, 7));
-    assert_eq!(note(&staying, &Reply::BrokerHeartbeat(Ok(answer))), Note::Nothing);
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_of_another_epoch_keeps_no_broker_alive() {
+    let scene = Scene::new().await;
+    let epoch = scene.register(1, 1_000).await.expect("the first");
+    scene.beat(1, epoch).await.expect("it lives");
+    let before = scene.sessions();
+    for other in [epoch - 1, epoch + 1] {
+        assert_eq!(scene.beat(1, other).await, Err(ErrorCode::StaleBrokerEpoch));
+    }
+    assert_eq!(scene.beat(2, epoch).await, Err(ErrorCode::BrokerIdNotRegistered));
+    assert_eq!(scene.sessions(), before);
 }
