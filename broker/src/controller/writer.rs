@@ -270,4 +270,4 @@ fn answer(waiting: Answer, outcome: Result<Committed, SubmitError>) {
 
 #[cfg(test)]
 #[path = "writer_test.rs"]
-mod tests;
+pub(super) mod tests;

@@ -5,26 +5,32 @@ use std::sync::Arc;
 use milena_protocol::{ErrorCode, Uuid};
 use milena_state::config::broker::Settings;
 use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer, RegisterBroker};
+use milena_state::metadata::record::Endpoint;
 use milena_state::metadata::sessions::Sessions;
 use milena_state::metadata::{Command, Reply, features};
 
 use super::start;
 use crate::controller::Client;
+use crate::controller::raft::quorum::Quorum;
 use crate::controller::raft::test_cluster::Cluster;
 use crate::metrics::Metrics;
 
 /// The controller, and what keeps it running.
-struct Scene {
-    client: Client,
-    _cluster: Cluster,
+pub(in crate::controller) struct Scene {
+    pub client: Client,
+    cluster: Cluster,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let cluster = Cluster::of([1]).await;
         let settings = Arc::new(Settings::own_defaults());
         let client = start(cluster.leader().await, settings, None, &Arc::new(Metrics::new()));
-        Self { client, _cluster: cluster }
+        Self { client, cluster }
+    }
+
+    pub async fn quorum(&self) -> Quorum {
+        self.cluster.leader().await
     }
 
     async fn ask(&self, command: Command) -> Reply {
@@ -33,10 +39,19 @@ impl Scene {
 
     /// Registers a new process as broker 1 that has this directory alone.
     async fn register(&self, incarnation: u128, directory: u128) -> Result<i64, ErrorCode> {
+        self.register_at(Vec::new(), incarnation, directory).await
+    }
+
+    pub async fn register_at(
+        &self,
+        endpoints: Vec<Endpoint>,
+        incarnation: u128,
+        directory: u128,
+    ) -> Result<i64, ErrorCode> {
         let command = RegisterBroker {
             broker_id: 1,
             incarnation_id: Uuid::from_u128(incarnation),
-            endpoints: Vec::new(),
+            endpoints,
             features: features::supported(),
             rack: None,
             log_dirs: vec![Uuid::from_u128(directory)],
@@ -52,7 +67,7 @@ impl Scene {
         }
     }
 
-    async fn beat(&self, broker_id: i32, broker_epoch: i64) -> Result<HeartbeatAnswer, ErrorCode> {
+    pub async fn beat(&self, broker_id: i32, broker_epoch: i64) -> Result<HeartbeatAnswer, ErrorCode> {
         match self.ask(Command::BrokerHeartbeat(heartbeat(broker_id, broker_epoch))).await {
             Reply::BrokerHeartbeat(outcome) => outcome.map_err(|error| error.code),
             other => panic!("{other:?}"),
