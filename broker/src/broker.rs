@@ -83,11 +83,10 @@ impl Node {
         self.quorum.as_ref().map_or(-1, |quorum| quorum.state().image.applied().index)
     }
 
-    /// Whether this incarnation of a broker is registered, as far as is committed.
-    pub fn is_registered(&self, broker_id: i32, broker_epoch: i64) -> bool {
+    /// What is committed, as far as this process knows: a controller knows it before it serves it.
+    pub fn committed_image(&self) -> Arc<Image> {
         let committed = self.quorum.as_ref().map(|quorum| quorum.state().image);
-        let image = committed.unwrap_or_else(|| self.metadata.image_arc());
-        image.broker(broker_id).is_some_and(|broker| broker.broker_epoch == broker_epoch)
+        committed.unwrap_or_else(|| self.metadata.image_arc())
     }
 
     /// Whom clients are told to be the controller: every broker passes on what only the controller decides, and ours is

@@ -145,7 +145,8 @@ impl Lifecycle {
             tasks.push(tokio::spawn(report_quorum(quorum.clone(), metrics)));
             if lifecycle.settings.fence_on_disconnect && !lifecycle.controller.is_alone() {
                 let client = lifecycle.controller.clone();
-                tasks.push(tokio::spawn(takeover::run(quorum.clone(), client, dialer)));
+                let between_brokers = lifecycle.settings.inter_broker_listener_name.clone();
+                tasks.push(tokio::spawn(takeover::run(quorum.clone(), client, dialer, between_brokers)));
             }
             if let Some(remote) =
                 lifecycle.controller.remote().filter(|_| lifecycle.settings.quorum.auto_join)
