@@ -15,7 +15,6 @@ use crate::checkpoint::{self, Offsets};
 use crate::claim;
 pub use crate::claim::{Claim, Identity};
 use crate::clean_stop::CleanStop;
-use crate::compaction::Compacted;
 use crate::disk::Disk;
 pub use crate::disk::OnOffline;
 use crate::durability::Durability;
@@ -25,6 +24,7 @@ use crate::files::{self, Files, Lock};
 pub use crate::flusher::Done;
 use crate::flusher::Flusher;
 use crate::names;
+use crate::noted_offsets::NotedOffsets;
 
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
@@ -54,7 +54,8 @@ pub struct Directory {
     flusher: Flusher,
     disk: Arc<Disk>,
     clean_stop: Option<CleanStop>,
-    compacted: Compacted,
+    compacted: NotedOffsets,
+    high_watermarks: NotedOffsets,
     /// The recovery points that were written before this start did not read.
     recovery_points_lost: bool,
     identity: Mutex<Option<Identity>>,
@@ -113,7 +114,9 @@ impl Directory {
         let recovery_points_lost = recovery_points.is_empty();
         let log_starts = read_offsets(&disk, LOG_STARTS)?;
         let logs = Logs { recovery_points, log_starts, ..Logs::default() };
-        let compacted = Compacted::of(read_offsets(&disk, Compacted::FILE)?);
+        let noted = |file| Ok::<_, Error>(NotedOffsets::of(file, read_offsets(&disk, file)?));
+        let compacted = noted(NotedOffsets::COMPACTED)?;
+        let high_watermarks = noted(NotedOffsets::HIGH_WATERMARKS)?;
         let clean_stop = CleanStop::take(&disk)?;
         let flusher = Flusher::start(disk.clone(), "log-flusher", options.flusher_thread);
         Ok(Arc::new(Directory {
@@ -121,6 +124,7 @@ impl Directory {
             disk,
             clean_stop,
             compacted,
+            high_watermarks,
             recovery_points_lost,
             identity,
             logs: Mutex::new(logs),
@@ -191,6 +195,7 @@ impl Directory {
     /// damage kept it from being opened, is checked at the next start as after a crash.
     pub fn close_clean(&self, broker_epoch: i64) -> Result<(), Error> {
         self.checkpoint()?;
+        self.high_watermarks.write(&self.disk)?;
         let folders = self.entries()?.into_iter().filter(|name| names::parse_folder(name).is_some());
         let (mut unclean, mut extents) = (BTreeSet::new(), Extents::new());
         {
@@ -238,8 +243,20 @@ impl Directory {
     }
 
     /// How far its logs were compacted.
-    pub(crate) fn compacted(&self) -> &Compacted {
+    pub(crate) fn compacted(&self) -> &NotedOffsets {
         &self.compacted
+    }
+
+    /// How far its logs are known to be committed.
+    pub(crate) fn high_watermarks(&self) -> &NotedOffsets {
+        &self.high_watermarks
+    }
+
+    /// Writes the high watermarks that were noted, if they changed (Kafka looks every five seconds). Blocks on the
+    /// disk.
+    pub fn checkpoint_high_watermarks(&self) -> Result<(), Error> {
+        self.disk.check()?;
+        self.high_watermarks.write(&self.disk)
     }
 
     /// The log's recovery point on disk; 0 when there is none, or while it may be written.
@@ -280,7 +297,12 @@ impl Directory {
         if let Some((topic, partition)) = names::parse_folder(name) {
             logs.gone.insert((topic.to_owned(), partition));
         }
+        self.forget_noted(name);
+    }
+
+    fn forget_noted(&self, name: &str) {
         self.compacted.forget(name);
+        self.high_watermarks.forget(name);
     }
 
     /// A log is created under this name. If the checkpoints know another one of that name they are written
@@ -291,7 +313,9 @@ impl Directory {
         let mut logs = self.logs.lock();
         logs.forget(name, self.clean_stop.as_ref());
         let is_known = logs.recovery_points.contains_key(&key) || logs.log_starts.contains_key(&key);
-        if !is_known && self.compacted.offset(name).is_none() {
+        let is_noted =
+            [&self.compacted, &self.high_watermarks].iter().any(|file| file.offset(name).is_some());
+        if !is_known && !is_noted {
             return Ok(());
         }
         if logs.gone.insert(key) {
@@ -299,7 +323,8 @@ impl Directory {
         }
         logs.open.remove(name);
         drop(logs);
-        self.compacted.forget(name);
+        self.forget_noted(name);
+        self.high_watermarks.write(&self.disk)?;
         self.checkpoint()
     }
 

@@ -29,6 +29,7 @@ mod lookup;
 pub mod memory_files;
 mod missing;
 mod names;
+mod noted_offsets;
 mod offset_index;
 mod open;
 mod open_files;

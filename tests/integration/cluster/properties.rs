@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use milena_client::connection::{Connection, Options};
 use milena_client::net::{Dialer, Tcp};
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use milena_tests::cluster::Setup;
+use milena_tests::cluster::{Cluster, Setup};
 use milena_tests::wait;
 
 use crate::nodes::{PATIENCE, ask, produce, status, until_whole};
@@ -80,6 +80,52 @@ fn consumers_are_sent_to_the_replica_in_their_rack() {
         assert!(sent.is_some(), "leader {leader} sends rack-{id} to {last:?}");
     }
     assert_eq!(preferred_replica(&cluster.node(leader).bootstrap(), "elsewhere"), Some(-1));
+}
+
+/// `replica.high.watermark.checkpoint.interval.ms`
+#[test]
+fn high_watermarks_are_written_as_often_as_the_file_says() {
+    let never = 3_600_000;
+    let mut cluster = Setup::new(3).property("replica.high.watermark.checkpoint.interval.ms", never).start();
+    let bootstrap = cluster.bootstrap();
+    let written = |cluster: &Cluster, id: i32| {
+        let text =
+            std::fs::read_to_string(cluster.node(id).data().join("replication-offset-checkpoint")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("t 0 ")?.parse().ok())
+    };
+    ask(&bootstrap, "topic create t --assignment 1:2:3").ok();
+    // The one that writes often shows how much time has passed for the others: a node looks once in a second.
+    cluster.kill(3);
+    cluster.node_mut(3).set_property("replica.high.watermark.checkpoint.interval.ms", "10");
+    cluster.start_again(3);
+    let rounds = 7;
+    for round in 1..=rounds {
+        produce(&bootstrap, "t", 1);
+        let seen = wait::poll(PATIENCE, || written(&cluster, 3).filter(|offset| *offset >= round));
+        assert!(seen.is_some(), "{round}: {:?}", written(&cluster, 3));
+    }
+    assert_eq!((written(&cluster, 1), written(&cluster, 2)), (None::<usize>, None));
+}
+
+/// A leader that starts again below the minimum of in-sync replicas cannot learn how far its log is committed.
+#[test]
+fn what_was_committed_can_be_read_after_a_restart_below_the_minimum_of_replicas() {
+    let mut cluster = Cluster::start(3);
+    let bootstrap = cluster.bootstrap();
+    ask(&bootstrap, "topic create t --assignment 3:2 --config min.insync.replicas=2").ok();
+    produce(&bootstrap, "t", 100);
+    until_whole(&bootstrap, 3);
+    cluster.stop(2);
+    cluster.stop(3);
+    cluster.start_again(3);
+    let mut last = None;
+    let read = wait::poll(PATIENCE, || {
+        let said = ask(&bootstrap, "consume t");
+        let is_all = said.out.lines().count() == 100;
+        last = Some(said);
+        is_all.then_some(())
+    });
+    assert!(read.is_some(), "{last:?}");
 }
 
 /// Where the leader at `address` sends a consumer in `rack`.

@@ -119,6 +119,7 @@ pub struct Settings {
     pub fence_on_disconnect: bool,
     pub quorum: quorum::Settings,
     pub replica_lag_time_max_ms: i64,
+    pub replica_high_watermark_checkpoint_interval_ms: u64,
     pub replication: replication::Settings,
     pub metadata_max_bytes_between_snapshots: u64,
     /// None: no snapshot for age alone.
@@ -395,6 +396,9 @@ impl Values<'_> {
             initial_broker_registration_timeout_ms: self.number("initial.broker.registration.timeout.ms")?,
             fence_on_disconnect: self.bool("milena.fence.on.disconnect"),
             quorum,
+            replica_high_watermark_checkpoint_interval_ms: self
+                .number::<i64>("replica.high.watermark.checkpoint.interval.ms")?
+                .max(0) as u64,
             replica_lag_time_max_ms: self.number("replica.lag.time.max.ms")?,
             replication: replication::Settings::of(self)?,
             metadata_max_bytes_between_snapshots: self

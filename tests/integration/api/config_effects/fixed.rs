@@ -131,6 +131,7 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("replica.fetch.min.bytes", FETCHES.0, FETCHES.1),
     ("replica.fetch.response.max.bytes", FETCHES.0, FETCHES.1),
     ("replica.fetch.wait.max.ms", FETCHES.0, FETCHES.1),
+    ("replica.high.watermark.checkpoint.interval.ms", NODES, "high_watermarks_are_written_as_often_as_the_file_says"),
     ("replica.lag.time.max.ms", REPLICATION, "a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back"),
     ("replica.selector.class", NODES, "consumers_are_sent_to_the_replica_in_their_rack"),
     ("replica.socket.timeout.ms", FETCHES.0, FETCHES.1),
