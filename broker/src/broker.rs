@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use milena_log::RealFiles;
 use milena_log::files::Files;
+use milena_state::config::address::HostPort;
 use milena_state::config::broker::Settings;
 use milena_state::config::describe::Layers;
 use milena_state::config::listener::Listener as Advertised;
@@ -230,10 +231,7 @@ impl Broker {
     /// What a client is told to connect to, `host:port` of the first listener.
     pub fn bootstrap(&self) -> String {
         match self.node.settings.advertised_listeners.first() {
-            Some(advertised) if advertised.host.contains(':') => {
-                format!("[{}]:{}", advertised.host, advertised.port)
-            }
-            Some(advertised) => format!("{}:{}", advertised.host, advertised.port),
+            Some(advertised) => HostPort(&advertised.host, advertised.port).to_string(),
             None => self.address().to_string(),
         }
     }
@@ -421,7 +419,7 @@ fn bind_http(settings: &Settings) -> Result<Option<(std::net::TcpListener, Socke
     let Some(http) = &settings.http_listener else { return Ok(None) };
     let bound = admin::bind(&http.host, http.port).map_err(|source| StartError::Listen {
         property: "milena.http.listener",
-        address: format!("{}:{}", http.host, http.port),
+        address: HostPort(&http.host, http.port).to_string(),
         source,
     })?;
     Ok(Some(bound))
