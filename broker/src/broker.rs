@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use milena_log::RealFiles;
 use milena_log::files::Files;
+use milena_state::config::address::HostPort;
 use milena_state::config::broker::Settings;
 use milena_state::config::describe::Layers;
 use milena_state::metadata::Image;
@@ -256,10 +257,7 @@ impl Broker {
     /// What a client is told to connect to, `host:port` of the first listener.
     pub fn bootstrap(&self) -> String {
         match self.node.settings.advertised_listeners.first() {
-            Some(advertised) if advertised.host.contains(':') => {
-                format!("[{}]:{}", advertised.host, advertised.port)
-            }
-            Some(advertised) => format!("{}:{}", advertised.host, advertised.port),
+            Some(advertised) => HostPort(&advertised.host, advertised.port).to_string(),
             None => self.address().to_string(),
         }
     }

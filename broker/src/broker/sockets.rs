@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
+use milena_state::config::address::HostPort;
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener as Advertised;
 
@@ -78,7 +79,7 @@ pub fn bind_http(settings: &Settings) -> Result<Option<(TcpListener, SocketAddr)
     let Some(http) = &settings.http_listener else { return Ok(None) };
     let bound = admin::bind(&http.host, http.port).map_err(|source| StartError::Listen {
         property: "milena.http.listener",
-        address: format!("{}:{}", http.host, http.port),
+        address: HostPort(&http.host, http.port).to_string(),
         source,
     })?;
     Ok(Some(bound))

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use milena_client::net::Dialer;
-use milena_state::config::quorum::Address;
 use milena_state::metadata::Broker;
 use milena_state::metadata::brokers::FenceBroker;
 use milena_state::metadata::record::Endpoint;
@@ -76,9 +75,7 @@ fn addresses(broker: &Broker, listener_name: &str) -> Vec<String> {
         Some(endpoint) => std::slice::from_ref(endpoint),
         None => &broker.endpoints,
     };
-    let address =
-        |endpoint: &Endpoint| Address { host: endpoint.host.clone(), port: endpoint.port }.to_string();
-    endpoints.iter().map(address).collect()
+    endpoints.iter().map(Endpoint::address).collect()
 }
 
 async fn is_refused(dialer: &Dialer, address: &str) -> bool {

@@ -15,7 +15,7 @@ use milena_state::metadata::{Command, Reply};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::assignments::Assignments;
-use crate::controller::remote::Leader;
+use crate::controller::remote::ActiveController;
 use crate::controller::{Client, Remote};
 use crate::metadata::Metadata;
 use crate::partition::Directories;
@@ -143,7 +143,7 @@ struct Rhythm {
     interval: Duration,
     beats: Interval,
     /// Who led when the controller last answered.
-    reached: Option<Leader>,
+    reached: Option<ActiveController>,
     is_failing: bool,
 }
 
@@ -171,7 +171,7 @@ impl Rhythm {
         }
     }
 
-    fn answered(&mut self, leader: Option<Leader>) {
+    fn answered(&mut self, leader: Option<ActiveController>) {
         (self.reached, self.is_failing) = (leader, false);
     }
 
@@ -202,8 +202,8 @@ mod tests {
         }
     }
 
-    fn leader(id: i32) -> Leader {
-        Leader { id, address: format!("controller-{id}:9093") }
+    fn leader(id: i32) -> ActiveController {
+        ActiveController { id, address: format!("controller-{id}:9093") }
     }
 
     #[tokio::test(start_paused = true)]

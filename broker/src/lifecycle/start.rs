@@ -10,7 +10,6 @@ use milena_log::files::Files;
 use milena_log::{Directory, RealFiles};
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener;
-use milena_state::config::quorum::Address;
 use milena_state::metadata::Image;
 use tokio::sync::watch;
 
@@ -22,7 +21,7 @@ use crate::controller::raft::quorum::{self, Quorum};
 use crate::controller::raft::snapshot::Snapshots;
 use crate::controller::raft::state_machine::StateMachine;
 use crate::controller::raft::types::{VoterAddress, VoterId};
-use crate::controller::remote::{Leader, auto_join};
+use crate::controller::remote::{ActiveController, auto_join};
 use crate::controller::{Client, ProducerIds, Remote, takeover, writer};
 use crate::coordinator::Coordinators;
 use crate::metadata::Metadata;
@@ -278,20 +277,20 @@ fn feed(
     settings: &Settings,
     cluster_id: &Arc<str>,
     dialer: &Dialer,
-    told: watch::Sender<Option<Leader>>,
+    told: watch::Sender<Option<ActiveController>>,
 ) -> Feed {
     let (controllers, nothing) = (settings.quorum.controllers(), Arc::new(Image::default()));
     Feed::new((Arc::clone(cluster_id), settings.node_id), &controllers, nothing, Arc::clone(dialer), told)
 }
 
 /// Tells who leads, as the member of the quorum in this process knows it, once it knows who votes.
-async fn tell_leader(quorum: Quorum, told: watch::Sender<Option<Leader>>) {
+async fn tell_leader(quorum: Quorum, told: watch::Sender<Option<ActiveController>>) {
     let mut changes = quorum.leader_changes();
     loop {
-        let now = changes.borrow_and_update().as_ref().map(|now| Leader {
-            id: now.voter.id,
-            address: Address { host: now.address.host.clone(), port: now.address.port }.to_string(),
-        });
+        let now = changes
+            .borrow_and_update()
+            .as_ref()
+            .map(|now| ActiveController { id: now.voter.id, address: now.address.to_string() });
         if quorum.has_membership() {
             told.send_replace(now);
         }
@@ -323,7 +322,7 @@ async fn find_cluster(outside: &mut Outside, settings: &Settings) -> Result<Foun
 fn own_address(settings: &Settings) -> VoterAddress {
     let own = settings.quorum.voters.iter().find(|voter| voter.id == settings.node_id);
     if let Some(own) = own.filter(|_| settings.quorum.roles.controller) {
-        return VoterAddress { host: own.address.host.clone(), port: own.address.port };
+        return own.address.clone();
     }
     let advertised = settings.advertised_controllers.first();
     let of = |listener: &Listener| VoterAddress { host: listener.host.clone(), port: listener.port };

@@ -13,12 +13,12 @@ use milena_client::net::Dialer;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::fetch_metadata_request::FetchMetadataRequest;
 use milena_protocol::messages::fetch_metadata_response::FetchMetadataResponse;
-use milena_state::config::quorum::Address;
+use milena_state::config::address::{Address, HostPort};
 use milena_state::metadata::{self, Applied, Image, Record};
 use tokio::sync::watch;
 
 use super::follow::Update;
-use crate::controller::remote::{Leader, options};
+use crate::controller::remote::{ActiveController, options};
 
 /// How long a controller may wait for something new before it answers.
 const WAIT_MS: i32 = 1_000;
@@ -41,7 +41,7 @@ pub struct Feed {
     controllers: Vec<String>,
     connection: Option<Connection>,
     dialer: Dialer,
-    leader: watch::Sender<Option<Leader>>,
+    leader: watch::Sender<Option<ActiveController>>,
     /// Answers that failed one after the other.
     failures: u32,
 }
@@ -61,7 +61,7 @@ impl Feed {
         controllers: &[Address],
         begin_with: Arc<Image>,
         dialer: Dialer,
-        leader: watch::Sender<Option<Leader>>,
+        leader: watch::Sender<Option<ActiveController>>,
     ) -> Self {
         let mut controllers: Vec<_> = controllers.iter().map(ToString::to_string).collect();
         // Brokers spread over the controllers.
@@ -224,15 +224,14 @@ impl Feed {
     /// Who leads, and who else could be asked.
     fn learn(&mut self, response: &FetchMetadataResponse<'_>) {
         for controller in response.controllers.iter().filter(|controller| !controller.host.is_empty()) {
-            let address = Address { host: controller.host.to_string(), port: controller.port }.to_string();
+            let address = HostPort(&controller.host, controller.port).to_string();
             if !self.controllers.contains(&address) {
                 self.controllers.push(address);
             }
         }
-        let told = (response.leader_id >= 0 && !response.leader_host.is_empty()).then(|| Leader {
+        let told = (response.leader_id >= 0 && !response.leader_host.is_empty()).then(|| ActiveController {
             id: response.leader_id,
-            address: Address { host: response.leader_host.to_string(), port: response.leader_port }
-                .to_string(),
+            address: HostPort(&response.leader_host, response.leader_port).to_string(),
         });
         self.leader.send_if_modified(|leader| {
             let is_new = *leader != told;

@@ -18,7 +18,7 @@ use milena_client::net::Dialer;
 use milena_log::files::Files;
 use milena_log::{Claim, Identity};
 use milena_protocol::types::Uuid;
-use milena_state::config::quorum::{Address, Settings};
+use milena_state::config::quorum::Settings;
 use milena_state::founding::{self, Own, Reason, Refusal, Seen, Step};
 use tokio::time::Instant;
 
@@ -50,13 +50,12 @@ pub enum Named {
 impl Named {
     /// The controllers of `controller.quorum.voters`, or else those of `controller.quorum.bootstrap.servers`.
     pub fn of(settings: &Settings) -> Self {
-        let reached = |address: &Address| VoterAddress { host: address.host.clone(), port: address.port };
         if settings.is_alone {
             Self::Alone
         } else if settings.voters.is_empty() {
-            Self::Servers(settings.bootstrap.iter().map(reached).collect())
+            Self::Servers(settings.bootstrap.clone())
         } else {
-            Self::Voters(settings.voters.iter().map(|voter| (voter.id, reached(&voter.address))).collect())
+            Self::Voters(settings.voters.iter().map(|voter| (voter.id, voter.address.clone())).collect())
         }
     }
 }

@@ -32,9 +32,9 @@ pub(crate) use requests::{frame, opened, recovery_number, recovery_state};
 /// Pause before the controller is asked again that did not answer, or that said it was none.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// The node that leads the quorum, and where its controller listener is.
+/// The node that leads the quorum, and where its controller listener is, as far as it takes to ask it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leader {
+pub struct ActiveController {
     pub id: i32,
     /// `host:port`
     pub address: String,
@@ -60,7 +60,7 @@ pub struct PassedOn {
 /// The way from this node to the active controller.
 pub struct Remote {
     cluster_id: Arc<str>,
-    leader: watch::Receiver<Option<Leader>>,
+    leader: watch::Receiver<Option<ActiveController>>,
     dialer: Dialer,
     background: Handle,
     /// What this broker asks for itself, now and then.
@@ -74,7 +74,11 @@ pub struct Remote {
 
 impl Remote {
     /// `leader` is told by whoever knows. Must be called on the runtime that the connections live on.
-    pub fn new(cluster_id: Arc<str>, leader: watch::Receiver<Option<Leader>>, dialer: Dialer) -> Arc<Self> {
+    pub fn new(
+        cluster_id: Arc<str>,
+        leader: watch::Receiver<Option<ActiveController>>,
+        dialer: Dialer,
+    ) -> Arc<Self> {
         Arc::new(Self {
             cluster_id,
             leader,
@@ -88,7 +92,7 @@ impl Remote {
     }
 
     /// The leader as it was last heard of.
-    pub fn leader(&self) -> Option<Leader> {
+    pub fn leader(&self) -> Option<ActiveController> {
         self.leader.borrow().clone()
     }
 
@@ -126,7 +130,7 @@ impl Remote {
     }
 
     /// Waits until another node leads than `reached`.
-    pub async fn turnover(&self, reached: Option<&Leader>) {
+    pub async fn turnover(&self, reached: Option<&ActiveController>) {
         let mut leader = self.leader.clone();
         if leader.wait_for(|now| now.is_some() && now.as_ref() != reached).await.is_err() {
             std::future::pending().await

@@ -72,7 +72,7 @@ async fn answer(frame: &[u8]) -> Vec<u8> {
 }
 
 fn remote(dialer: Arc<Slow>) -> Arc<Remote> {
-    let leader = Leader { id: 1, address: "controller-1:9093".to_owned() };
+    let leader = ActiveController { id: 1, address: "controller-1:9093".to_owned() };
     // What is told last stays to be read when nobody tells any more.
     let (_told, leads) = watch::channel(Some(leader));
     Remote::new("cluster".into(), leads, dialer)
