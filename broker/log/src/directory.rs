@@ -9,10 +9,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use milena_protocol::types::Uuid;
 use parking_lot::Mutex;
 
 use crate::checkpoint::{self, Offsets};
+use crate::claim;
+pub use crate::claim::{Claim, Identity};
 use crate::clean_stop::CleanStop;
 use crate::compaction::Compacted;
 use crate::disk::Disk;
@@ -23,15 +24,13 @@ use crate::extent::{Extent, Extents};
 use crate::files::{self, Files, Lock};
 pub use crate::flusher::Done;
 use crate::flusher::Flusher;
-use crate::{names, properties};
+use crate::names;
 
-const LOCK: &str = ".lock";
-const IDENTITY: &str = "meta.properties";
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 
 /// Bound on the size of the directory's own property files.
-const PROPERTIES_SIZE_MAX: u64 = 64 << 10;
+pub(crate) const PROPERTIES_SIZE_MAX: u64 = 64 << 10;
 
 /// How a directory runs.
 #[derive(Debug, Clone)]
@@ -45,28 +44,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options { flusher_thread: true, open_files_max: 1024 }
-    }
-}
-
-/// `meta.properties`: whose directory this is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    pub cluster_id: String,
-    pub node_id: i32,
-    pub directory_id: Uuid,
-}
-
-impl Identity {
-    /// Whose directory `path` is, without locking or opening it; `None` for one that is new or does not exist.
-    pub fn at(files: &dyn Files, path: &Path) -> Result<Option<Identity>, Error> {
-        let file = path.join(IDENTITY);
-        let unreadable = |reason: String| Error::Unreadable { file: file.clone(), reason };
-        let bytes = match files::read_file(files, &file, PROPERTIES_SIZE_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error.to_string())),
-        };
-        properties::parse_identity(&String::from_utf8_lossy(&bytes)).map(Some).map_err(unreadable)
     }
 }
 
@@ -131,16 +108,7 @@ impl Directory {
     /// Errors: `Locked` when another process has it, `Unreadable` when a file of it makes no sense; a
     /// directory that cannot be used at all is `DirectoryOffline`.
     pub fn open(files: Arc<dyn Files>, path: &Path, options: Options) -> Result<Arc<Directory>, Error> {
-        let disk = Arc::new(Disk::new(files, path, options.open_files_max));
-        create(&disk, path)?;
-        let lock = match disk.files.lock(&path.join(LOCK)) {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(Error::Locked { path: path.to_owned() });
-            }
-            Err(error) => return Err(disk.failed("lock", path, &error)),
-        };
-        let identity = read_identity(&disk)?;
+        let Claim { disk, identity, lock } = Claim::with(files, path, options.open_files_max)?;
         let recovery_points = read_offsets(&disk, RECOVERY_POINTS)?;
         let recovery_points_lost = recovery_points.is_empty();
         let log_starts = read_offsets(&disk, LOG_STARTS)?;
@@ -154,7 +122,7 @@ impl Directory {
             clean_stop,
             compacted,
             recovery_points_lost,
-            identity: Mutex::new(identity),
+            identity,
             logs: Mutex::new(logs),
             checkpointing: Mutex::new(()),
             _lock: lock,
@@ -172,12 +140,7 @@ impl Directory {
 
     /// Gives the directory its identity, durably.
     pub fn initialise(&self, identity: &Identity) -> Result<(), Error> {
-        self.disk.check()?;
-        let path = self.disk.path.join(IDENTITY);
-        let text = properties::identity_to_text(identity);
-        self.disk.done("write", &path, files::replace_file(&*self.disk.files, &path, text.as_bytes()))?;
-        *self.identity.lock() = Some(identity.clone());
-        Ok(())
+        claim::initialise(&self.disk, &self.identity, identity)
     }
 
     /// The broker epoch of the clean-stop marker (-1 when it names none); `None` when the last stop was not
@@ -415,22 +378,6 @@ impl Logs {
     }
 }
 
-/// Creates the directory and what is missing above it, durably.
-fn create(disk: &Disk, path: &Path) -> Result<(), Error> {
-    let is_missing = |path: &&Path| {
-        !path.as_os_str().is_empty()
-            && matches!(disk.files.list(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
-    };
-    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
-    disk.done("create", path, disk.files.create_dir(path))?;
-    for parent in missing.iter().filter_map(|path| path.parent()) {
-        // The parent of a bare name is the current directory.
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        disk.sync_dir(parent)?;
-    }
-    Ok(())
-}
-
 fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, Error> {
     let path = disk.path.join(name);
     match checkpoint::read_offsets(&*disk.files, &path) {
@@ -442,15 +389,6 @@ fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, Error> {
             tracing::error!(path = %path.display(), %error, "checkpoint is damaged and not used");
             Ok(Offsets::new())
         }
-    }
-}
-
-fn read_identity(disk: &Disk) -> Result<Option<Identity>, Error> {
-    let path = disk.path.join(IDENTITY);
-    let Some(text) = read_text(disk, &path)? else { return Ok(None) };
-    match properties::parse_identity(&text) {
-        Ok(identity) => Ok(Some(identity)),
-        Err(reason) => Err(Error::Unreadable { file: path, reason }),
     }
 }
 

@@ -14,7 +14,7 @@ use milena_state::config::quorum::Address;
 use milena_state::metadata::Image;
 use tokio::sync::watch;
 
-use super::{Error, Lifecycle, new_id};
+use super::{Error, Lifecycle, UNREGISTERED, new_id};
 use crate::controller::founding::{self, Found, Named};
 use crate::controller::raft::log_store::{LOG_NAME, LogStore};
 use crate::controller::raft::network::Network;
@@ -33,6 +33,8 @@ use crate::metrics::Metrics;
 use crate::partition::{Directories, Table, upkeep};
 use crate::quota::Quotas;
 use crate::replication::Replication;
+use crate::shutdown::Stop;
+use crate::starting::Starting;
 
 /// How the node reaches the world and is reached by it while it starts.
 pub struct Outside {
@@ -40,12 +42,22 @@ pub struct Outside {
     pub dialer: Dialer,
     /// The listeners of controllers, bound: others ask there for the cluster before there is one.
     pub controllers: Vec<TcpListener>,
+    /// Is told what the start waits for.
+    pub starting: Starting,
+    /// Ends the start when it is asked for.
+    pub stop: Stop,
 }
 
 impl Outside {
     /// Real files and sockets, and nobody who could ask.
     pub fn alone(files: Arc<dyn Files>) -> Self {
-        Self { files, dialer: Arc::new(Tcp), controllers: Vec::new() }
+        Self {
+            files,
+            dialer: Arc::new(Tcp),
+            controllers: Vec::new(),
+            starting: Starting::new(),
+            stop: Stop::never(),
+        }
     }
 }
 
@@ -61,49 +73,66 @@ impl Lifecycle {
     /// image and the partitions of this broker that it names are recovered, but lead nothing. Must be called on the
     /// background runtime, where its tasks stay. The listeners are bound before: the advertised ones must name their ports.
     pub async fn open(
-        outside: Outside,
+        mut outside: Outside,
         settings: Arc<Settings>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
-        let Outside { files, dialer, controllers } = outside;
-        let found = founding::identify(founding::Request {
-            node_id: settings.node_id,
-            is_controller: settings.quorum.roles.controller,
-            cluster_id: settings.cluster_id.clone(),
-            named: Named::of(&settings.quorum),
-            address: own_address(&settings),
-            files: Arc::clone(&files),
-            metadata_directory: settings.metadata_log_dir.clone(),
-            directories: settings.log_dirs.clone(),
-            listeners: controllers,
-            dialer: Arc::clone(&dialer),
-        });
-        let found = found.await?;
+        let mut stop = outside.stop.clone();
+        let found = tokio::select! {
+            biased;
+            found = find_cluster(&mut outside, &settings) => found?,
+            _ = stop.asked_for() => return Err(Error::Stopped),
+        };
+        outside.starting.waits_for("directories, metadata and partitions are opened");
         let opened = {
-            let (settings, files) = (Arc::clone(&settings), Arc::clone(&files));
+            let (settings, files) = (Arc::clone(&settings), Arc::clone(&outside.files));
             let cluster_id = found.cluster_id.clone();
             tokio::task::spawn_blocking(move || open_directories(&settings, cluster_id, files))
         };
         let (directories, metadata_directory) = opened.await.expect("opening directories does not panic")?;
-        let directories = Arc::new(directories);
+        if stop.is_asked_for() {
+            // No log was opened: what the last stop left is as it was.
+            directories.close_clean(directories.previous_broker_epoch());
+            return Err(Error::Stopped);
+        }
+        tokio::select! {
+            biased;
+            opened = Self::open_logs(outside, settings, metrics, found, directories, metadata_directory) => opened,
+            _ = stop.asked_for() => {
+                tracing::warn!("stopped while logs were being opened; the next start recovers them");
+                Err(Error::Stopped)
+            }
+        }
+    }
+
+    async fn open_logs(
+        outside: Outside,
+        settings: Arc<Settings>,
+        metrics: Arc<Metrics>,
+        found: Found,
+        directories: Directories,
+        metadata_directory: Arc<Directory>,
+    ) -> Result<Self, Error> {
+        let (dialer, directories) = (Arc::clone(&outside.dialer), Arc::new(directories));
         let cluster_id: Arc<str> = directories.cluster_id().into();
         let control = match settings.quorum.roles.controller {
             true => {
                 let network = |voter| Network::new(voter, Arc::clone(&cluster_id), Arc::clone(&dialer));
+                let files = Arc::clone(&outside.files);
                 let member = start_quorum(&settings, files, &metadata_directory, found, network).await?;
                 Control::of_member(member, &settings, &cluster_id, &dialer, &metrics)
             }
             false => Control::of_observer(&settings, &cluster_id, &dialer, &metrics),
         };
-        let lifecycle =
-            Self::with(control, settings, directories, Arc::clone(&dialer), Arc::clone(&metrics)).await?;
+        let lifecycle = Self::with(control, settings, directories, &outside, Arc::clone(&metrics)).await?;
         watch_directories(&lifecycle.directories, &lifecycle.partitions, &metrics);
         if let Some(quorum) = &lifecycle.quorum {
             let mut tasks = lifecycle.tasks.lock();
             tasks.push(tokio::spawn(report_quorum(quorum.clone(), metrics)));
             if lifecycle.settings.fence_on_disconnect && !lifecycle.controller.is_alone() {
                 let client = lifecycle.controller.clone();
-                tasks.push(tokio::spawn(takeover::run(quorum.clone(), client, dialer)));
+                let between_brokers = lifecycle.settings.inter_broker_listener_name.clone();
+                tasks.push(tokio::spawn(takeover::run(quorum.clone(), client, dialer, between_brokers)));
             }
             if let Some(remote) =
                 lifecycle.controller.remote().filter(|_| lifecycle.settings.quorum.auto_join)
@@ -119,7 +148,7 @@ impl Lifecycle {
         control: Control,
         settings: Arc<Settings>,
         directories: Arc<Directories>,
-        dialer: Dialer,
+        outside: &Outside,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
         let Control { quorum, client: controller, source } = control;
@@ -135,7 +164,8 @@ impl Lifecycle {
             Arc::clone(&metrics),
         );
         let quotas = Arc::new(Quotas::new(&settings));
-        let replication = Replication::new(Arc::clone(&settings), dialer, Arc::clone(&metrics));
+        let replication =
+            Replication::new(Arc::clone(&settings), Arc::clone(&outside.dialer), Arc::clone(&metrics));
         let publisher = Publisher::new(
             Arc::clone(&settings),
             incarnation_id,
@@ -179,11 +209,13 @@ impl Lifecycle {
             groups,
             replication,
             incarnation_id,
-            broker_epoch: Arc::new(AtomicI64::new(-1)),
+            broker_epoch: Arc::new(AtomicI64::new(UNREGISTERED)),
             is_unfenced: Arc::default(),
             tasks: parking_lot::Mutex::new(tasks),
             cleaner: None,
             metrics,
+            starting: outside.starting.clone(),
+            stop: outside.stop.clone(),
             has_left: false,
         })
     }
@@ -253,6 +285,24 @@ async fn tell_leader(quorum: Quorum, told: watch::Sender<Option<Leader>>) {
             return;
         }
     }
+}
+
+async fn find_cluster(outside: &mut Outside, settings: &Settings) -> Result<Found, Error> {
+    outside.starting.waits_for("this node looks for its cluster");
+    let request = founding::Request {
+        node_id: settings.node_id,
+        is_controller: settings.quorum.roles.controller,
+        cluster_id: settings.cluster_id.clone(),
+        named: Named::of(&settings.quorum),
+        address: own_address(settings),
+        files: Arc::clone(&outside.files),
+        metadata_directory: settings.metadata_log_dir.clone(),
+        directories: settings.log_dirs.clone(),
+        listeners: std::mem::take(&mut outside.controllers),
+        dialer: Arc::clone(&outside.dialer),
+        starting: outside.starting.clone(),
+    };
+    Ok(founding::identify(request).await?)
 }
 
 /// Where other controllers reach this one. The settings that all of them share come first.

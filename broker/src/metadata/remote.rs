@@ -16,10 +16,9 @@ use milena_protocol::messages::fetch_metadata_response::FetchMetadataResponse;
 use milena_state::config::quorum::Address;
 use milena_state::metadata::{self, Applied, Image, Record};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::follow::Update;
-use crate::controller::remote::{CONNECT_TIMEOUT, Leader, options};
+use crate::controller::remote::{Leader, options};
 
 /// How long a controller may wait for something new before it answers.
 const WAIT_MS: i32 = 1_000;
@@ -204,12 +203,7 @@ impl Feed {
             Some(connection) => connection,
             None => {
                 let address = self.controllers.first().ok_or_else(|| here(&"no controller is known"))?;
-                let deadline = Instant::now() + CONNECT_TIMEOUT * 2;
-                let opening = Connection::open(&self.dialer, address, options());
-                match tokio::time::timeout_at(deadline, opening).await {
-                    Ok(opened) => opened.map_err(|error| here(&error))?,
-                    Err(_) => return Err(here(&"it does not answer")),
-                }
+                Connection::open(&self.dialer, address, options()).await.map_err(|error| here(&error))?
             }
         };
         let version =

@@ -1,8 +1,9 @@
 //! The active controller when it is another node: found, connected to, and asked with Kafka's own requests (ADR 10).
 //!
 //! Who leads is told by whoever follows the metadata: the member of the quorum in this process, or the controller that
-//! this broker fetches from. One connection is kept for commands and one for heartbeats, whose end tells the controller
-//! that this process is gone: nothing else may take it down.
+//! this broker fetches from. A node answers the requests of a connection one after the other, so that those do not share
+//! one that must not wait for each other: requests of clients, which may take long, changes of in-sync replicas, for
+//! which producers wait, and heartbeats, whose connection tells by its end that this process is gone.
 
 mod assign_replicas;
 pub mod auto_join;
@@ -25,7 +26,7 @@ use tokio::time::Instant;
 
 use super::client::{Committed, SubmitError};
 use link::Link;
-pub(crate) use link::{CONNECT_TIMEOUT, options};
+pub(crate) use link::options;
 pub(crate) use requests::{frame, opened, recovery_number, recovery_state};
 
 /// Pause before the controller is asked again that did not answer, or that said it was none.
@@ -62,16 +63,28 @@ pub struct Remote {
     leader: watch::Receiver<Option<Leader>>,
     dialer: Dialer,
     background: Handle,
+    /// What this broker asks for itself, now and then.
     commands: Link,
+    /// AlterPartition.
+    partitions: Link,
+    /// Requests of clients that are passed on.
+    envelopes: Link,
     heartbeats: Link,
 }
 
 impl Remote {
     /// `leader` is told by whoever knows. Must be called on the runtime that the connections live on.
     pub fn new(cluster_id: Arc<str>, leader: watch::Receiver<Option<Leader>>, dialer: Dialer) -> Arc<Self> {
-        let background = Handle::current();
-        let (commands, heartbeats) = (Link::default(), Link::default());
-        Arc::new(Self { cluster_id, leader, dialer, background, commands, heartbeats })
+        Arc::new(Self {
+            cluster_id,
+            leader,
+            dialer,
+            background: Handle::current(),
+            commands: Link::default(),
+            partitions: Link::default(),
+            envelopes: Link::default(),
+            heartbeats: Link::default(),
+        })
     }
 
     /// The leader as it was last heard of.
@@ -130,8 +143,9 @@ impl Remote {
 
     /// Lets go of the connections, the heartbeats' first.
     pub fn close(&self) {
-        self.heartbeats.close();
-        self.commands.close();
+        [&self.heartbeats, &self.commands, &self.partitions, &self.envelopes]
+            .into_iter()
+            .for_each(Link::close);
     }
 
     async fn ask<R: Request>(
@@ -168,3 +182,7 @@ fn octets(address: IpAddr) -> Vec<u8> {
         IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
+
+#[cfg(test)]
+#[path = "remote_test.rs"]
+mod tests;

@@ -30,6 +30,7 @@ pub mod producer_ids;
 pub mod reassignments;
 pub mod record;
 mod record_codec;
+pub mod sessions;
 pub mod topic_page;
 pub mod topics;
 
