@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use milena_client::net::{Dialer, Tcp};
+use milena_log::Directory;
 use milena_log::files::Files;
-use milena_log::{Directory, RealFiles};
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener;
 use milena_state::metadata::Image;
@@ -68,23 +68,9 @@ struct Control {
 }
 
 impl Lifecycle {
-    /// Starts the node and returns when it leads what it should. Must be called on the background runtime, where its
-    /// tasks stay. The listeners are bound before: the advertised ones must name their ports.
-    pub async fn start(settings: Arc<Settings>, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        Self::start_on(Arc::new(RealFiles), settings, metrics).await
-    }
-
-    /// As [`start`](Self::start), on any file system.
-    pub async fn start_on(
-        files: Arc<dyn Files>,
-        settings: Arc<Settings>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, Error> {
-        Self::open(Outside::alone(files), settings, metrics).await?.join().await
-    }
-
     /// Finds the cluster and opens directories, metadata and partitions. When it returns, [`Metadata`] has its first
-    /// image and the partitions of this broker that it names are recovered, but lead nothing.
+    /// image and the partitions of this broker that it names are recovered, but lead nothing. Must be called on the
+    /// background runtime, where its tasks stay. The listeners are bound before: the advertised ones must name their ports.
     pub async fn open(
         mut outside: Outside,
         settings: Arc<Settings>,

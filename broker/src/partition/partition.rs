@@ -191,7 +191,7 @@ impl Partition {
         &self.directory
     }
 
-    /// For tests that do what no broker does yet, such as a follower's truncation.
+    /// For tests that change or look at the log without what the partition would do besides.
     #[cfg(test)]
     pub(crate) fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
         work(self.lock().log.as_mut().expect("the log is open"))

@@ -120,10 +120,10 @@ pub(super) fn offline(
     offline: &[Uuid],
     context: Context<'_>,
     records: &mut Vec<Record>,
-) -> bool {
+) {
     let (lost, kept): (Vec<Uuid>, Vec<Uuid>) = broker.log_dirs.iter().partition(|id| offline.contains(id));
     if lost.is_empty() {
-        return false;
+        return;
     }
     for place in image.partitions_of(broker.broker_id) {
         let directory = place.2.directory_of(broker.broker_id);
@@ -139,7 +139,6 @@ pub(super) fn offline(
         in_controlled_shutdown: None,
         log_dirs: Some(kept),
     }));
-    true
 }
 
 fn lose(

@@ -9,7 +9,6 @@ use milena_protocol::types::Uuid;
 use super::brokers::check_broker_epoch;
 use super::command::{Context, Decision, Reply};
 use super::directories;
-pub use super::elections::{ElectLeaders, ElectedPartition, ElectedTopic, elect};
 use super::features::ELIGIBLE_LEADER_REPLICAS;
 use super::image::{Image, Partition};
 use super::partition_batch::Batch;
@@ -81,12 +80,10 @@ pub fn broker_restarted(
     }
 }
 
-/// A broker was unfenced: partitions without a leader may have one again.
+/// A broker was unfenced, as `image` has it already: partitions without a leader may have one again.
 pub fn broker_arrived(image: &Image, broker_id: i32, context: Context<'_>, records: &mut Vec<Record>) {
     for (topic, index, p) in image.leaderless_of(broker_id) {
-        let is_there = |id: i32| id == broker_id || image.is_active(id);
-        let acceptable = |id: i32| is_there(id) && directories::is_online(image, p, id);
-        let change = change_among(image, (topic, index, p), acceptable, context, |change| change);
+        let change = change(image, (topic, index, p), context, |change| change);
         records.extend(change.map(Record::PartitionChange));
     }
 }

@@ -50,7 +50,7 @@ const FETCHES: (&str, &str) = ("broker/src/replication/link.rs", "a_leader_is_as
 const REPLICATION: &str = "broker/src/replication/replication_test.rs";
 const ROUNDS: &str = "broker/src/controller/rounds.rs";
 const SESSIONS: (&str, &str) = (
-    "broker/state/src/metadata/brokers_test.rs",
+    "broker/state/src/metadata/sessions_test.rs",
     "sessions_end_after_the_timeout_and_start_full_on_a_new_controller",
 );
 
