@@ -228,3 +228,33 @@ fn snapshots_within_one_append_know_the_producers_so_far() {
         );
     }
 }
+
+#[test]
+fn a_noted_high_watermark_stays_and_never_speaks_of_records_that_came_later() {
+    let mut world = world();
+    for timestamp in 0..8 {
+        world.append(&[vec![timestamp]], None, false);
+    }
+    assert_eq!(world.log().noted_high_watermark(), None);
+    world.log().note_high_watermark(6);
+    world.log().directory.checkpoint_high_watermarks().expect("memory");
+    let reopen = |world: &mut World| {
+        world.log = None;
+        world.directory = None;
+        world.open();
+    };
+    reopen(&mut world);
+    assert_eq!(world.log().noted_high_watermark(), Some(6));
+
+    world.log().truncate_to(4).expect("memory");
+    for offset in 4..8 {
+        let other = World::batch(&[9], false, offset);
+        world.log().append(&other, AppendAs::Replica, NOW_MS).expect("they follow");
+    }
+    assert_eq!(world.log().noted_high_watermark(), Some(4), "6 was said of other records");
+    reopen(&mut world);
+    assert_eq!(world.log().noted_high_watermark(), Some(4));
+
+    world.log().truncate_fully_and_start_at(0).expect("memory");
+    assert_eq!(world.log().noted_high_watermark(), Some(0));
+}

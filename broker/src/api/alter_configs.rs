@@ -9,17 +9,10 @@ use milena_protocol::messages::alter_configs_response::{AlterConfigsResourceResp
 use milena_state::metadata::configs::{AlterConfigs, Asked};
 use milena_state::metadata::{Command, Reply as Decided};
 
-use super::Audience;
 use super::controller_call::{self, Refusal};
-use crate::server::{Reply, RequestContext, forward};
+use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: AlterConfigsRequest<'_>) -> Reply {
-    if forward::is_elsewhere(cx)
-        && cx.peer.audience == Audience::Clients
-        && let Some(reply) = forward::pass_on(cx).await
-    {
-        return reply;
-    }
     let command = Command::AlterConfigs(AlterConfigs {
         resources: request.resources.iter().map(asked).collect(),
         validate_only: request.validate_only,

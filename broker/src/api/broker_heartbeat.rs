@@ -37,14 +37,7 @@ async fn beat(
     if !controller.leads_here() {
         return Err(ErrorCode::NotController);
     }
-    let is_known = cx.node.is_registered(request.broker_id, request.broker_epoch);
-    if is_known {
-        let (epoch, offset) = (request.broker_epoch, request.current_metadata_offset);
-        controller.heard().sessions().touch(request.broker_id, epoch, offset, now_ms());
-        note_presence(cx, request);
-        note_observer(cx, request);
-    }
-    let command = Command::BrokerHeartbeat(Heartbeat {
+    let heartbeat = Heartbeat {
         broker_id: request.broker_id,
         broker_epoch: request.broker_epoch,
         current_metadata_offset: request.current_metadata_offset,
@@ -52,7 +45,13 @@ async fn beat(
         want_shut_down: request.want_shut_down,
         offline_log_dirs: request.offline_log_dirs.clone(),
         others_caught_up: false,
-    });
+    };
+    let is_known = controller.heard().sessions().hear(&heartbeat, &cx.node.committed_image(), now_ms());
+    if is_known {
+        note_presence(cx, request);
+        note_observer(cx, request);
+    }
+    let command = Command::BrokerHeartbeat(heartbeat);
     let committed = controller_call::decide_here(cx, command).await?;
     match committed.reply {
         Decided::BrokerHeartbeat(Ok(answer)) => Ok((answer, committed.index)),

@@ -7,33 +7,25 @@
 
 use std::collections::BTreeMap;
 
-use milena_protocol::ErrorCode;
 use milena_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use milena_protocol::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
 };
+use milena_protocol::{ErrorCode, decode_start};
 use milena_state::metadata::command::ApiError;
 use milena_state::metadata::configs::{Asked, Change, IncrementalAlterConfigs};
 use milena_state::metadata::{Command, Reply as Decided};
 
+use super::broker_loggers;
 use super::controller_call::{self, Refusal};
-use super::{Audience, broker_loggers};
 use crate::controller::remote::opened;
 use crate::server::{Reply, RequestContext, forward};
 
 pub async fn handle(cx: &RequestContext, request: IncrementalAlterConfigsRequest<'_>) -> Reply {
     let asked: Vec<_> = request.resources.iter().map(asked).collect();
-    let has_loggers = asked.iter().any(|one| broker_loggers::is_about_loggers(one.resource_type));
-    if !has_loggers
-        && cx.peer.audience == Audience::Clients
-        && forward::is_elsewhere(cx)
-        && let Some(reply) = forward::pass_on(cx).await
-    {
-        return reply;
-    }
-    let outcomes = match has_loggers {
+    let outcomes = match names_loggers(&request) {
         true => with_loggers(cx, asked, request.validate_only).await,
         false => by_controller(cx, asked, request.validate_only).await,
     };
@@ -45,6 +37,15 @@ pub async fn handle(cx: &RequestContext, request: IncrementalAlterConfigsRequest
             resource_name: (&*resource.resource_name).into(),
         });
     cx.reply(&IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() })
+}
+
+/// Whether the broker that is asked changes a part by itself.
+pub fn has_loggers(cx: &RequestContext) -> bool {
+    decode_start(cx.body(), cx.version).is_ok_and(|request| names_loggers(&request))
+}
+
+fn names_loggers(request: &IncrementalAlterConfigsRequest<'_>) -> bool {
+    request.resources.iter().any(|resource| broker_loggers::is_about_loggers(resource.resource_type))
 }
 
 /// Loggers here, the rest by the controller, the outcomes in the order of the request.
@@ -63,11 +64,7 @@ async fn with_loggers(cx: &RequestContext, asked: Vec<Asked<Change>>, validate_o
         false => Refusal::of(broker_loggers::alter(node_id, one, validate_only)),
     });
     let mut changed = changed.collect::<Vec<_>>().into_iter();
-    let decided = match () {
-        () if others.is_empty() => Vec::new(),
-        () if forward::is_elsewhere(cx) => elsewhere(cx, others, validate_only).await,
-        () => by_controller(cx, others, validate_only).await,
-    };
+    let decided = if others.is_empty() { Vec::new() } else { as_part(cx, others, validate_only).await };
     let mut decided = decided.into_iter();
     order.into_iter().filter_map(|ours| if ours { changed.next() } else { decided.next() }).collect()
 }
@@ -88,12 +85,12 @@ async fn by_controller(
     }
 }
 
-/// The others alone, by a request of our own that is passed on.
-async fn elsewhere(cx: &RequestContext, others: Vec<Asked<Change>>, validate_only: bool) -> Vec<Refusal> {
+/// The others alone, by a request of our own that goes the way of those that have no loggers.
+async fn as_part(cx: &RequestContext, others: Vec<Asked<Change>>, validate_only: bool) -> Vec<Refusal> {
     let count = others.len();
     let resources = others.iter().map(resource).collect();
     let request = IncrementalAlterConfigsRequest { resources, validate_only };
-    let Some(answered) = forward::pass_on_own(cx, &request).await else {
+    let Some(answered) = forward::run_part(cx, &request).await else {
         return Refusal::same(ErrorCode::NotController, count);
     };
     let response = opened::<IncrementalAlterConfigsResponse<'_>>(&answered, cx.api, cx.version);
@@ -130,3 +127,7 @@ fn asked(resource: &AlterConfigsResource<'_>) -> Asked<Change> {
         changes: changes.collect(),
     }
 }
+
+#[cfg(test)]
+#[path = "incremental_alter_configs_test.rs"]
+mod tests;

@@ -110,6 +110,8 @@ pub struct Route {
     pub scope: Scope,
     /// Only the active controller can answer it: whichever broker a client asks passes it on (KIP-590).
     pub forwards: bool,
+    /// Whether this broker answers a part of the request for itself, which is therefore not passed on whole.
+    pub has_own_part: fn(&RequestContext) -> bool,
     pub run: fn(RequestContext) -> Running,
 }
 
@@ -157,6 +159,7 @@ macro_rules! route {
             holds_the_line: false,
             scope: Scope::Clients,
             forwards: false,
+            has_own_part: |_| false,
             run: |cx| {
                 Box::pin(async move {
                     let request = decode_start(cx.body(), cx.version)?;
@@ -204,12 +207,15 @@ pub static ROUTES: &[Route] = &[
     route!(InitProducerId, 0..=5, init_producer_id::handle),
     route!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
     both(route!(DescribeConfigs, 1..=4, describe_configs::handle)),
-    both(route!(AlterConfigs, 0..=2, alter_configs::handle)),
+    decided(route!(AlterConfigs, 0..=2, alter_configs::handle)),
     route!(DescribeLogDirs, 1..=5, describe_log_dirs::handle),
     decided(route!(CreatePartitions, 0..=3, create_partitions::handle)),
     route!(DeleteGroups, 0..=2, delete_groups::handle),
     decided(route!(ElectLeaders, 0..=2, elect_leaders::handle)),
-    both(route!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle)),
+    Route {
+        has_own_part: incremental_alter_configs::has_loggers,
+        ..decided(route!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle))
+    },
     decided(route!(AlterPartitionReassignments, 0..=1, alter_partition_reassignments::handle)),
     decided(route!(ListPartitionReassignments, 0..=0, list_partition_reassignments::handle)),
     route!(OffsetDelete, 0..=0, offset_delete::handle),
@@ -268,12 +274,6 @@ pub fn find(key: i16) -> Option<&'static Route> {
 impl Route {
     pub fn serves(&self, version: i16) -> bool {
         (self.versions.0..=self.versions.1).contains(&version)
-    }
-
-    /// Whether a broker may pass it on to the active controller.
-    pub fn may_be_passed_on(&self) -> bool {
-        // Configs of loggers are the broker's own, so that it takes the request apart first.
-        self.forwards || matches!(self.key, ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs)
     }
 
     /// Place in [`ROUTES`], for tables that go with it.

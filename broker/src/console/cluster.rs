@@ -60,11 +60,7 @@ pub async fn answer(State(admin): State<Admin>) -> Response {
     let process = Process::read();
     let brokers = image.brokers().map(|broker| Broker {
         broker_id: broker.broker_id,
-        endpoints: broker
-            .endpoints
-            .iter()
-            .map(|at| format!("{}://{}:{}", at.name, at.host, at.port))
-            .collect(),
+        endpoints: broker.endpoints.iter().map(|at| format!("{}://{}", at.name, at.address())).collect(),
         rack: broker.rack.clone(),
         is_active: broker.is_active(),
     });

@@ -1,8 +1,14 @@
 //! The handle through which the rest of the broker asks the controller for a decision.
 //!
 //! The active controller is the leader of the quorum. When that is this process its writer is asked, otherwise the
-//! leader is asked as Apache Kafka's brokers do ([`remote`](super::remote)). Who leads may change at any time: what was
-//! certainly not decided is asked again, until the time that the caller gives is over.
+//! leader is asked as Apache Kafka's brokers do ([`remote`](super::remote)). Two kinds of questions go out: commands that
+//! a broker has for itself ([`Client::submit`]), and requests of clients, whole ([`Client::pass_on`]); a handler on the
+//! active controller has the commands that come of those decided by this process or not at all
+//! ([`Client::submit_here`]).
+//!
+//! Who leads may change at any time. What another node refused, or left without an answer, is asked again until the time
+//! is over, also when it may have been decided: whoever asks must bear that it is decided twice, as with Apache Kafka.
+//! What this process's writer has taken is asked again only when it was certainly not decided.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,16 +36,20 @@ pub const SUBMIT_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Committed {
     pub reply: Reply,
     /// Index of the entry that carries the decision, or of the state that the reply was read from; −1 when another node
-    /// decided and did not say. A broker has the outcome in its image once its metadata reached this index.
+    /// decided and its answer has no place for it (AlterPartition, AllocateProducerIds, AssignReplicasToDirs). A broker
+    /// has the outcome in its image once its metadata reached this index.
     pub index: i64,
 }
 
 /// Why a command was not decided, or why its outcome is not known.
+///
+/// What the writer of this process says is exact. When others were asked, `NotController` covers all that ends with the
+/// time: nobody led, nobody was reached, or an answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     #[error("there is no active controller that could be asked")]
     NotController,
-    /// The outcome is unknown: the entry may still be committed.
+    /// The outcome is unknown: the writer has taken the command, and the entry may still be committed.
     #[error("the controller did not answer in time")]
     TimedOut,
     #[error("too many requests wait for the controller")]
@@ -133,7 +143,8 @@ impl Client {
         self.submit_within(command, SUBMIT_TIMEOUT).await
     }
 
-    /// As [`submit`](Self::submit), with the time that the request allows.
+    /// As [`submit`](Self::submit), with the time that the caller has. Another node is asked only for the commands that
+    /// brokers have for themselves; to all others the answer is at once that this process does not lead.
     pub async fn submit_within(&self, command: Command, timeout: Duration) -> Result<Committed, SubmitError> {
         let Some(remote) = &self.remote else { return self.submit_here(command, timeout).await };
         let deadline = Instant::now() + timeout;

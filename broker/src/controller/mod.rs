@@ -7,6 +7,7 @@
 
 mod auto_create;
 pub mod client;
+mod dialing;
 pub mod founding;
 pub mod producer_ids;
 pub mod raft;

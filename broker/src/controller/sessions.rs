@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use milena_state::metadata::Command;
-use milena_state::metadata::brokers::{FenceBroker, Sessions};
+use milena_state::metadata::brokers::FenceBroker;
+use milena_state::metadata::sessions::Sessions;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 

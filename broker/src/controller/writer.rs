@@ -5,13 +5,13 @@
 //! entry is applied. One entry is under way at a time, so no decision is ever made on a state that may be taken
 //! back. Soft state that only the leader has (broker sessions) starts anew with each leadership.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use milena_state::config::broker::Settings;
-use milena_state::metadata::brokers::{FenceBroker, RegisterBroker, Sessions};
+use milena_state::metadata::brokers::FenceBroker;
+use milena_state::metadata::sessions::{Note, Sessions};
 use milena_state::metadata::{self, Applied, BatchSize, Command, Context, Image, Record, Reply};
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,8 +37,6 @@ struct Writer {
     local_broker: Option<i32>,
     leadership: Option<LeaderId>,
     heard: Arc<Heard>,
-    /// Index at which each broker's controlled shutdown began.
-    leaving_since: BTreeMap<i32, i64>,
 }
 
 /// Starts the writer on the current runtime. It ends when the last client is dropped.
@@ -56,7 +54,6 @@ pub fn start(
         local_broker,
         leadership: None,
         heard: Arc::clone(&heard),
-        leaving_since: BTreeMap::new(),
     };
     tokio::spawn(writer.run(submissions));
     Client::new(mailbox, Arc::clone(metrics)).of_member(quorum, heard)
@@ -70,13 +67,6 @@ struct Entry {
     records: Vec<Record>,
     size: BatchSize,
     waiting: Vec<(Answer, Reply, Note)>,
-}
-
-/// What the writer remembers of a command once it is committed.
-enum Note {
-    Nothing,
-    Registered { broker_id: i32 },
-    Leaving { broker_id: i32 },
 }
 
 impl Writer {
@@ -111,7 +101,6 @@ impl Writer {
             return leadership;
         }
         self.leadership = leadership;
-        self.leaving_since.clear();
         let leader = leadership?;
         let image = self.quorum.state().image;
         *self.heard.sessions() = Sessions::seeded(&image, now_ms());
@@ -153,9 +142,9 @@ impl Writer {
         for Submission { command, answer: waiting } in queued {
             let command = self.inform(command, &entry.working);
             let closes = command.closes_entry();
-            let note = note(&command);
             let context = Context { now_ms: now_ms(), settings: &self.settings };
             let decision = metadata::decide(&entry.working, &command, context);
+            let note = Note::of(&command, &decision.reply);
             let size = BatchSize::of(&decision.records);
             if !entry.size.and(size).fits() {
                 match self.commit(entry).await {
@@ -193,34 +182,22 @@ impl Writer {
     }
 
     /// Adds to a command what only the active controller knows.
-    fn inform(&mut self, mut command: Command, working: &Image) -> Command {
-        let now_ms = now_ms();
-        match &mut command {
-            Command::RegisterBroker(c) => {
-                let timeout = self.settings.broker_session_timeout_ms;
-                let is_live = self.heard.sessions().is_live(c.broker_id, timeout, now_ms);
-                c.session_is_live =
-                    is_live && !self.lives_with_us(c.broker_id) && !has_its_directories(working, c);
-            }
-            Command::BrokerHeartbeat(c) => {
-                let mut sessions = self.heard.sessions();
-                sessions.touch(c.broker_id, c.broker_epoch, c.current_metadata_offset, now_ms);
-                let since = self.leaving_since.get(&c.broker_id);
-                c.others_caught_up =
-                    since.is_some_and(|index| sessions.all_reached(working, c.broker_id, *index));
-            }
-            _ => {}
+    fn inform(&self, mut command: Command, working: &Image) -> Command {
+        let timeout_ms = self.settings.broker_session_timeout_ms;
+        self.heard.sessions().inform(&mut command, working, timeout_ms, now_ms());
+        if let Command::RegisterBroker(c) = &mut command {
+            c.session_is_live &= !self.lives_with_us(c.broker_id);
         }
         command
     }
 
     /// Commits what an entry holds and answers everyone who waited for it.
-    async fn commit(&mut self, entry: Entry) -> Result<(), SubmitError> {
+    async fn commit(&self, entry: Entry) -> Result<(), SubmitError> {
         let Entry { leader, records, waiting, .. } = entry;
         let outcome = self.propose(leader, &records).await;
         for (waiting, reply, note) in waiting {
             let outcome = outcome.map(|index| {
-                self.remember(note, index);
+                self.heard.sessions().remember(note, index, now_ms());
                 Committed { reply, index }
             });
             answer(waiting, outcome);
@@ -242,21 +219,6 @@ impl Writer {
             })?;
         }
         Ok(index)
-    }
-
-    fn remember(&mut self, note: Note, index: i64) {
-        match note {
-            Note::Nothing => {}
-            Note::Registered { broker_id } => {
-                let epoch =
-                    self.quorum.state().image.broker(broker_id).map_or(-1, |broker| broker.broker_epoch);
-                self.heard.sessions().touch(broker_id, epoch, -1, now_ms());
-                self.leaving_since.remove(&broker_id);
-            }
-            Note::Leaving { broker_id } => {
-                self.leaving_since.entry(broker_id).or_insert(index);
-            }
-        }
     }
 
     async fn fence_expired(&mut self) {
@@ -301,22 +263,11 @@ impl Writer {
     }
 }
 
-/// Whether the process that registers holds a directory of the one that was registered before. Directories are locked:
-/// whoever had it is gone, however short its last heartbeat is ago.
-fn has_its_directories(image: &Image, command: &RegisterBroker) -> bool {
-    let before = image.broker(command.broker_id);
-    before.is_some_and(|before| before.log_dirs.iter().any(|id| command.log_dirs.contains(id)))
-}
-
-fn note(command: &Command) -> Note {
-    match command {
-        Command::RegisterBroker(c) => Note::Registered { broker_id: c.broker_id },
-        Command::BrokerHeartbeat(c) if c.want_shut_down => Note::Leaving { broker_id: c.broker_id },
-        _ => Note::Nothing,
-    }
-}
-
 /// A caller that gave up does not want the answer any more.
 fn answer(waiting: Answer, outcome: Result<Committed, SubmitError>) {
     let _ = waiting.send(outcome);
 }
+
+#[cfg(test)]
+#[path = "writer_test.rs"]
+pub(super) mod tests;

@@ -12,15 +12,17 @@ use milena_protocol::Uuid;
 use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer};
 use milena_state::metadata::directories::LOST;
 use milena_state::metadata::{Command, Reply};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::assignments::Assignments;
-use crate::controller::Client;
+use crate::controller::remote::ActiveController;
+use crate::controller::{Client, Remote};
 use crate::metadata::Metadata;
 use crate::partition::Directories;
 
 /// How long a heartbeat looks for a controller at least: an election takes up to a second.
 const ANSWER_TIME_MIN: Duration = Duration::from_secs(3);
-/// Pause after a heartbeat that failed, when that is shorter than the interval.
+/// Pause after a heartbeat that failed, when that is shorter than the interval. Whatever else happens in it waits.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Tells the controller that this broker lives.
@@ -86,37 +88,29 @@ impl Heartbeats {
     }
 
     pub async fn run(mut self) {
-        let mut beats = tokio::time::interval(self.interval);
-        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut reached, mut leaving) = (None, Vec::new());
-        let mut is_failing = false;
+        let (mut rhythm, mut leaving) = (Rhythm::new(self.interval), Vec::new());
         loop {
             let remote = self.controller.remote();
             match remote {
-                None => drop(beats.tick().await),
+                None => rhythm.tick().await,
                 Some(remote) => tokio::select! {
-                    _ = beats.tick() => {}
-                    () = remote.lost_contact() => {}
-                    () = remote.turnover(reached.as_ref()) => {}
-                    () = self.somebody_leaves(&mut leaving) => {}
+                    () = rhythm.due(remote) => {}
+                    () = self.somebody_leaves(&mut leaving), if !rhythm.is_failing => {}
                 },
             }
             let leader = remote.and_then(|remote| remote.leader());
             match self.beat(false).await {
                 Ok(_) => {
-                    (is_failing, reached) = (false, leader);
+                    rhythm.answered(leader);
                     self.assignments.tell(self.interval).await;
                 }
                 Err(reason) => {
                     // Once, not with every beat: the controller may be away for long.
-                    if !is_failing {
+                    if !rhythm.is_failing {
                         tracing::warn!(%reason, "heartbeat was not answered by the controller");
                     }
-                    is_failing = true;
-                    // Who is alone has asked itself.
-                    if remote.is_some() {
-                        beats.reset_after(RETRY_PAUSE.min(self.interval));
-                    }
+                    // Who is alone has asked itself, and asks again with the next beat.
+                    rhythm.failed(remote.is_some());
                 }
             }
         }
@@ -141,5 +135,96 @@ impl Heartbeats {
                 return std::future::pending().await;
             }
         }
+    }
+}
+
+/// When the next heartbeat is due.
+struct Rhythm {
+    interval: Duration,
+    beats: Interval,
+    /// Who led when the controller last answered.
+    reached: Option<ActiveController>,
+    is_failing: bool,
+}
+
+impl Rhythm {
+    fn new(interval: Duration) -> Self {
+        let mut beats = tokio::time::interval(interval);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { interval, beats, reached: None, is_failing: false }
+    }
+
+    async fn tick(&mut self) {
+        self.beats.tick().await;
+    }
+
+    /// Waits until it is time, the connection broke, or somebody else leads. After a failure time alone counts:
+    /// whoever answers an error at once would be asked without end.
+    async fn due(&mut self, remote: &Remote) {
+        if self.is_failing {
+            return self.tick().await;
+        }
+        tokio::select! {
+            _ = self.beats.tick() => {}
+            () = remote.lost_contact() => {}
+            () = remote.turnover(self.reached.as_ref()) => {}
+        }
+    }
+
+    fn answered(&mut self, leader: Option<ActiveController>) {
+        (self.reached, self.is_failing) = (leader, false);
+    }
+
+    fn failed(&mut self, is_retried_soon: bool) {
+        self.is_failing = true;
+        if is_retried_soon {
+            self.beats.reset_after(RETRY_PAUSE.min(self.interval));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use milena_client::net::{Dial, Dialing};
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Dial for Nobody {
+        fn dial<'a>(&'a self, _address: &'a str) -> Dialing<'a> {
+            Box::pin(async { Err(io::Error::from(io::ErrorKind::ConnectionRefused)) })
+        }
+    }
+
+    fn leader(id: i32) -> ActiveController {
+        ActiveController { id, address: format!("controller-{id}:9093") }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_controller_that_answers_errors_is_asked_with_a_pause_and_a_new_one_at_once() {
+        let (told, leads) = watch::channel(Some(leader(1)));
+        let remote = Remote::new("cluster".into(), leads, Arc::new(Nobody));
+        let mut rhythm = Rhythm::new(Duration::from_secs(2));
+        let start = Instant::now();
+        rhythm.due(&remote).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        for failures in 1..=5 {
+            rhythm.failed(true);
+            rhythm.due(&remote).await;
+            assert_eq!(start.elapsed(), RETRY_PAUSE * failures);
+        }
+        rhythm.answered(remote.leader());
+        let answered = Instant::now();
+        rhythm.due(&remote).await;
+        assert_eq!(answered.elapsed(), rhythm.interval, "nothing has happened in between");
+        told.send_replace(Some(leader(2)));
+        rhythm.due(&remote).await;
+        assert_eq!(answered.elapsed(), rhythm.interval, "it does not know of this broker");
     }
 }

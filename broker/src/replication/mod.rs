@@ -106,7 +106,7 @@ impl Replication {
         let others = image.brokers().filter(|broker| broker.broker_id != settings.node_id);
         let addresses = others.filter_map(|broker| {
             let endpoint = broker.endpoint(&settings.inter_broker_listener_name)?;
-            Some((broker.broker_id, address(&endpoint.host, endpoint.port)))
+            Some((broker.broker_id, endpoint.address().into()))
         });
         let mut followed = self.followed.lock();
         followed.addresses = addresses.collect();
@@ -221,10 +221,6 @@ impl Drop for Fetcher {
     fn drop(&mut self) {
         self.inbox.stop();
     }
-}
-
-fn address(host: &str, port: u16) -> Arc<str> {
-    if host.contains(':') { format!("[{host}]:{port}").into() } else { format!("{host}:{port}").into() }
 }
 
 /// Spreads the partitions of a topic evenly.

@@ -90,12 +90,22 @@ pub fn start(node: &Arc<Node>, peer: &Rc<Peer>, frame: Bytes) -> Result<Started,
 pub fn passed_on(cx: &RequestContext, frame: Bytes, client: IpAddr) -> Result<RequestContext, Malformed> {
     let mut r = Reader::new(&frame);
     let incoming = header::decode_request(&mut r).map_err(Malformed::Header)?;
-    let route = api::find(incoming.api.as_i16()).filter(|route| route.may_be_passed_on());
+    let route = api::find(incoming.api.as_i16()).filter(|route| route.forwards);
     let route = route.ok_or(Malformed::NotServed(incoming.api))?;
     if !route.serves(incoming.version) {
         return Err(Malformed::UnsupportedVersion { api: incoming.api, version: incoming.version });
     }
     Ok(context(&cx.node, Rc::new(cx.peer.behind(client)), &incoming, r.position(), &frame))
+}
+
+/// A request that this node makes of a part of what a client asked for, the whole frame of it.
+///
+/// Errors: it cannot be read.
+pub(super) fn part(cx: &RequestContext, frame: Bytes) -> Result<RequestContext, Malformed> {
+    let mut r = Reader::new(&frame);
+    let incoming = header::decode_request(&mut r).map_err(Malformed::Header)?;
+    let part = context(&cx.node, Rc::clone(&cx.peer), &incoming, r.position(), &frame);
+    Ok(RequestContext { stopwatch: cx.stopwatch.clone(), ..part })
 }
 
 /// `body` is where the body begins in `frame`.
@@ -123,7 +133,8 @@ fn context(
 /// One span per request, which costs nothing unless somebody looks at debug level.
 fn run(route: &'static Route, cx: RequestContext) -> Running {
     // Who asks a controller for what another decides is told so; clients never meet the difference.
-    let run = match route.forwards && cx.peer.audience == Audience::Clients {
+    let is_passed_on = route.forwards && cx.peer.audience == Audience::Clients;
+    let run = match is_passed_on && !(route.has_own_part)(&cx) {
         true => forward::run,
         false => route.run,
     };

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use milena_protocol::{DecodeError, Request};
 use tokio::time::Instant;
 
+use super::dispatch;
 use super::reply::Reply;
 use super::request::RequestContext;
-use crate::api::{self, Running};
+use crate::api::{self, Audience, Running};
 use crate::controller::remote;
 
 /// How long a request waits for a controller. Longer than an election takes, shorter than clients wait.
@@ -46,31 +47,24 @@ async fn decided(cx: RequestContext) -> Result<Reply, DecodeError> {
     }
 }
 
-/// The answer of the active controller to the whole request, when that is another node and answers in time.
-pub async fn pass_on(cx: &RequestContext) -> Option<Reply> {
-    pass_on_until(cx, Instant::now() + PASS_ON_TIME_MAX).await
+/// The answer, header and body, to a request that this node makes of a part of what a client asked for, in the client's
+/// version: decided wherever the whole would be.
+pub async fn run_part<R: Request>(cx: &RequestContext, part: &R) -> Option<Bytes> {
+    let part = dispatch::part(cx, remote::frame(part, cx.version).ok()?).ok()?;
+    let reply = match cx.peer.audience {
+        Audience::Clients => decided(part).await,
+        Audience::Controllers => (api::find(part.api.as_i16())?.run)(part).await,
+    };
+    unframed(reply.ok()?)
 }
 
+/// The answer of the active controller to the whole request, when that is another node and answers in time.
 async fn pass_on_until(cx: &RequestContext, deadline: Instant) -> Option<Reply> {
     let client = cx.peer.address.ip();
     let passed_on = cx.node.controller.pass_on(cx.frame(), client, deadline).await?;
     // Late to follow is no reason to say that nothing was done.
     let _ = tokio::time::timeout_at(deadline, cx.node.metadata.reached(passed_on.index)).await;
     Some(framed(&passed_on.response))
-}
-
-/// The answer, header and body, to a request that this node makes of what a client asked for, in the client's version.
-pub async fn pass_on_own<R: Request>(cx: &RequestContext, request: &R) -> Option<Bytes> {
-    let deadline = Instant::now() + PASS_ON_TIME_MAX;
-    let frame = remote::frame(request, cx.version).ok()?;
-    let passed_on = cx.node.controller.pass_on(&frame, cx.peer.address.ip(), deadline).await?;
-    let _ = tokio::time::timeout_at(deadline, cx.node.metadata.reached(passed_on.index)).await;
-    Some(passed_on.response)
-}
-
-/// Whether another node decides what clients ask for.
-pub fn is_elsewhere(cx: &RequestContext) -> bool {
-    !cx.node.controller.is_alone() && !cx.node.controller.leads_here()
 }
 
 /// A response as the connection sends it, with its length in front.
@@ -81,16 +75,19 @@ fn framed(response: &Bytes) -> Reply {
     Reply::Frame { bytes, files: Vec::new() }
 }
 
+/// A response without its length; none where no whole one is sent.
+fn unframed(reply: Reply) -> Option<Bytes> {
+    match reply {
+        Reply::Frame { bytes, files } if files.is_empty() => Some(Bytes::from(bytes).slice(4..)),
+        _ => None,
+    }
+}
+
 /// The answer to a request that another broker passed on: the response without its length, none when this node is not
 /// the one to decide.
 pub async fn answer_for(cx: RequestContext) -> Result<Option<Bytes>, DecodeError> {
     let Some(route) = api::find(cx.api.as_i16()) else { return Ok(None) };
     let undecided = Rc::new(Cell::new(false));
     let reply = (route.run)(cx.again(Rc::clone(&undecided))).await?;
-    match reply {
-        Reply::Frame { bytes, files } if files.is_empty() && !undecided.get() => {
-            Ok(Some(Bytes::from(bytes).slice(4..)))
-        }
-        _ => Ok(None),
-    }
+    Ok(unframed(reply).filter(|_| !undecided.get()))
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::said::{Said, milena};
 use crate::up::Up;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const RECORDS: usize = 2000;
 
 pub fn ask(bootstrap: &str, line: &str) -> Said {
@@ -19,7 +19,7 @@ pub fn ask(bootstrap: &str, line: &str) -> Said {
 }
 
 /// Writes numbered lines.
-fn produce(bootstrap: &str, topic: &str, records: usize) {
+pub fn produce(bootstrap: &str, topic: &str, records: usize) {
     let folder = tempfile::tempdir().expect("a directory");
     let file = folder.path().join("lines");
     let lines: String = (0..records).map(|number| format!("{number}\n")).collect();
@@ -39,7 +39,7 @@ fn all(records: usize) -> Vec<usize> {
     (0..records).collect()
 }
 
-fn status(bootstrap: &str) -> Option<Value> {
+pub fn status(bootstrap: &str) -> Option<Value> {
     let said = ask(bootstrap, "cluster status --output json");
     (said.code == Some(0)).then(|| said.json())
 }

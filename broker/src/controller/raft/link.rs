@@ -7,16 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
 use milena_client::connection::{Connection, Options, Response};
 use milena_client::error::Error;
 use milena_client::net::Dialer;
 use milena_protocol::Request;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::types::{VoterAddress, VoterId};
+use crate::controller::dialing::{Dialed, Dialing, dial};
 
 /// Until a voter that does not answer the connection is taken for gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,8 +32,6 @@ const PAUSE_DOUBLINGS_MAX: u32 = 4;
 const RESPONSE_BYTES_MAX: usize = 1 << 20;
 /// All private APIs have this version so far.
 pub const VERSION: i16 = 0;
-
-type Dialing = Shared<BoxFuture<'static, Result<Arc<Connection>, Error>>>;
 
 /// Why a voter gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -136,25 +134,17 @@ impl Link {
 
     fn dial(self: &Arc<Self>) -> Dialing {
         let link = Arc::clone(self);
-        let task = tokio::spawn(async move {
-            let options = Options {
-                client_id: link.client_id.clone(),
-                connect_timeout: CONNECT_TIMEOUT,
-                request_timeout: CONNECT_TIMEOUT,
-                response_bytes_max: RESPONSE_BYTES_MAX,
-            };
-            let address = link.address.to_string();
-            let opened = Connection::open(&link.dialer, &address, options).await.map(Arc::new);
-            link.dialed(&opened);
-            opened
-        });
-        let address = self.address.to_string();
-        let lost =
-            move |error: tokio::task::JoinError| Error::Connect { address, message: error.to_string() };
-        task.map(|joined| joined.unwrap_or_else(|error| Err(lost(error)))).boxed().shared()
+        let options = Options {
+            client_id: self.client_id.clone(),
+            connect_timeout: CONNECT_TIMEOUT,
+            request_timeout: CONNECT_TIMEOUT,
+            response_bytes_max: RESPONSE_BYTES_MAX,
+        };
+        let dialed = move |opened: &Dialed| link.dialed(opened);
+        dial(&Handle::current(), &self.dialer, self.address.to_string(), options, dialed)
     }
 
-    fn dialed(&self, opened: &Result<Arc<Connection>, Error>) {
+    fn dialed(&self, opened: &Dialed) {
         let mut state = self.state.lock();
         match opened {
             Ok(connection) => {

@@ -22,7 +22,7 @@ pub mod voters;
 mod wire;
 
 #[cfg(test)]
-mod test_cluster;
+pub(super) mod test_cluster;
 
 #[cfg(test)]
 mod cluster_test;

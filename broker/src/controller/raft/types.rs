@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use milena_protocol::types::Uuid;
+use milena_state::config::address::Address;
 
 openraft::declare_raft_types!(
     /// Our instance of openraft: entries carry encoded metadata records, voters are named by [`VoterId`].
@@ -48,21 +49,7 @@ impl From<u64> for VoterId {
 }
 
 /// Where a voter's controller listener is reached; empty for a quorum of one, which nobody dials.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VoterAddress {
-    pub host: String,
-    pub port: u16,
-}
-
-impl fmt::Display for VoterAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
+pub type VoterAddress = Address;
 
 /// What the controller proposes: the records of one decision batch, encoded by `milena_state::metadata::record`.
 #[derive(Debug, Clone, PartialEq, Eq)]

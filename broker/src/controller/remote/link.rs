@@ -10,9 +10,10 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::Refused;
+use crate::controller::dialing::{Dialed, Dialing, dial};
 
 /// A node that does not accept a connection in this time is not waited for.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Largest answer that is read: a piece of a snapshot or of the log and what is around it.
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
@@ -26,9 +27,25 @@ pub fn options() -> Options {
     }
 }
 
-/// Holds the connection that was made last.
+/// Holds the connection that was made last, or the attempt.
 #[derive(Default)]
-pub struct Link(Mutex<Option<Arc<Connection>>>);
+pub struct Link(Mutex<Option<Held>>);
+
+struct Held {
+    address: String,
+    dialing: Dialing,
+}
+
+impl Held {
+    /// The connection, once it is made and while it is open.
+    fn connection(&self) -> Option<&Arc<Connection>> {
+        self.dialing.peek()?.as_ref().ok().filter(|connection| !connection.is_closed())
+    }
+
+    fn is_of_use(&self) -> bool {
+        self.dialing.peek().is_none() || self.connection().is_some()
+    }
+}
 
 impl Link {
     /// The connection to `address`, a new one if there is none.
@@ -41,36 +58,44 @@ impl Link {
         background: &Handle,
         deadline: Instant,
     ) -> Result<Arc<Connection>, Refused> {
-        if let Some(connection) = self.current().filter(|connection| connection.address() == address) {
-            return Ok(connection);
-        }
-        let (dialer, address) = (Arc::clone(dialer), address.to_owned());
-        let opening = background.spawn(async move { Connection::open(&dialer, &address, options()).await });
-        let Ok(Ok(opened)) = tokio::time::timeout_at(deadline, opening).await else {
-            return Err(Refused::ForNow);
+        let dialing = {
+            let mut held = self.0.lock();
+            match held.as_ref().filter(|held| held.address == address && held.is_of_use()) {
+                Some(held) => held.dialing.clone(),
+                None => {
+                    let dialing = dial(background, dialer, address.to_owned(), options(), tell);
+                    *held = Some(Held { address: address.to_owned(), dialing: dialing.clone() });
+                    dialing
+                }
+            }
         };
-        let connection = Arc::new(opened.map_err(|error| {
-            tracing::debug!(%error, "active controller cannot be reached");
-            Refused::ForNow
-        })?);
-        *self.0.lock() = Some(Arc::clone(&connection));
-        Ok(connection)
+        match tokio::time::timeout_at(deadline, dialing).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(_)) | Err(_) => Err(Refused::ForNow),
+        }
     }
 
     /// The connection, while it is open.
     pub fn current(&self) -> Option<Arc<Connection>> {
-        self.0.lock().clone().filter(|connection| !connection.is_closed())
+        self.0.lock().as_ref()?.connection().cloned()
     }
 
     /// The connection is of no use any more.
     pub fn lose(&self, connection: &Arc<Connection>) {
         let mut held = self.0.lock();
-        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, connection)) {
+        let is_it = |held: &Held| held.connection().is_some_and(|kept| Arc::ptr_eq(kept, connection));
+        if held.as_ref().is_some_and(is_it) {
             *held = None;
         }
     }
 
     pub fn close(&self) {
         *self.0.lock() = None;
+    }
+}
+
+fn tell(dialed: &Dialed) {
+    if let Err(error) = dialed {
+        tracing::debug!(%error, "active controller cannot be reached");
     }
 }

@@ -1,12 +1,14 @@
 //! The active controller when it is another node: found, connected to, and asked with Kafka's own requests (ADR 10).
 //!
 //! Who leads is told by whoever follows the metadata: the member of the quorum in this process, or the controller that
-//! this broker fetches from. One connection is kept for commands and one for heartbeats, whose end tells the controller
-//! that this process is gone: nothing else may take it down.
+//! this broker fetches from. A node answers the requests of a connection one after the other, so that those do not share
+//! one that must not wait for each other: requests of clients, which may take long, changes of in-sync replicas, for
+//! which producers wait, and heartbeats, whose connection tells by its end that this process is gone.
 
 mod assign_replicas;
 pub mod auto_join;
 mod link;
+pub mod quorum;
 mod requests;
 
 use std::net::IpAddr;
@@ -24,15 +26,15 @@ use tokio::time::Instant;
 
 use super::client::{Committed, SubmitError};
 use link::Link;
-pub(crate) use link::{CONNECT_TIMEOUT, options};
+pub(crate) use link::options;
 pub(crate) use requests::{frame, opened, recovery_number, recovery_state};
 
 /// Pause before the controller is asked again that did not answer, or that said it was none.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// The node that leads the quorum, and where its controller listener is.
+/// The node that leads the quorum, and where its controller listener is, as far as it takes to ask it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leader {
+pub struct ActiveController {
     pub id: i32,
     /// `host:port`
     pub address: String,
@@ -58,23 +60,39 @@ pub struct PassedOn {
 /// The way from this node to the active controller.
 pub struct Remote {
     cluster_id: Arc<str>,
-    leader: watch::Receiver<Option<Leader>>,
+    leader: watch::Receiver<Option<ActiveController>>,
     dialer: Dialer,
     background: Handle,
+    /// What this broker asks for itself, now and then.
     commands: Link,
+    /// AlterPartition.
+    partitions: Link,
+    /// Requests of clients that are passed on.
+    envelopes: Link,
     heartbeats: Link,
 }
 
 impl Remote {
     /// `leader` is told by whoever knows. Must be called on the runtime that the connections live on.
-    pub fn new(cluster_id: Arc<str>, leader: watch::Receiver<Option<Leader>>, dialer: Dialer) -> Arc<Self> {
-        let background = Handle::current();
-        let (commands, heartbeats) = (Link::default(), Link::default());
-        Arc::new(Self { cluster_id, leader, dialer, background, commands, heartbeats })
+    pub fn new(
+        cluster_id: Arc<str>,
+        leader: watch::Receiver<Option<ActiveController>>,
+        dialer: Dialer,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            cluster_id,
+            leader,
+            dialer,
+            background: Handle::current(),
+            commands: Link::default(),
+            partitions: Link::default(),
+            envelopes: Link::default(),
+            heartbeats: Link::default(),
+        })
     }
 
     /// The leader as it was last heard of.
-    pub fn leader(&self) -> Option<Leader> {
+    pub fn leader(&self) -> Option<ActiveController> {
         self.leader.borrow().clone()
     }
 
@@ -112,7 +130,7 @@ impl Remote {
     }
 
     /// Waits until another node leads than `reached`.
-    pub async fn turnover(&self, reached: Option<&Leader>) {
+    pub async fn turnover(&self, reached: Option<&ActiveController>) {
         let mut leader = self.leader.clone();
         if leader.wait_for(|now| now.is_some() && now.as_ref() != reached).await.is_err() {
             std::future::pending().await
@@ -129,8 +147,9 @@ impl Remote {
 
     /// Lets go of the connections, the heartbeats' first.
     pub fn close(&self) {
-        self.heartbeats.close();
-        self.commands.close();
+        [&self.heartbeats, &self.commands, &self.partitions, &self.envelopes]
+            .into_iter()
+            .for_each(Link::close);
     }
 
     async fn ask<R: Request>(
@@ -167,3 +186,7 @@ fn octets(address: IpAddr) -> Vec<u8> {
         IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
+
+#[cfg(test)]
+#[path = "remote_test.rs"]
+mod tests;

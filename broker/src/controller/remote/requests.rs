@@ -104,7 +104,7 @@ impl Remote {
             broker_epoch: c.broker_epoch,
             topics: by_topic(&c.partitions),
         };
-        let answered = self.ask(&self.commands, &request, deadline).await?;
+        let answered = self.ask(&self.partitions, &request, deadline).await?;
         let response = decoded::<AlterPartitionRequest>(&answered)?;
         let reply = match checked(response.error_code)? {
             Ok(()) => Ok(altered(&response)),
@@ -158,7 +158,7 @@ impl Remote {
             request_principal: Some(ANONYMOUS.into()),
             client_host_address: octets(client).into(),
         };
-        let answered = self.ask(&self.commands, &request, deadline).await?;
+        let answered = self.ask(&self.envelopes, &request, deadline).await?;
         let response = decoded::<EnvelopeRequest<'_>>(&answered)?;
         checked(response.error_code)?.map_err(|error| Refused::ForGood(SubmitError::Answered(error.code)))?;
         let data = response.response_data.unwrap_or_default();

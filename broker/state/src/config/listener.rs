@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::address::HostPort;
+
 /// A socket that the broker listens on, or tells clients to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
@@ -45,11 +47,7 @@ impl SecurityProtocol {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "{}://[{}]:{}", self.name, self.host, self.port)
-        } else {
-            write!(f, "{}://{}:{}", self.name, self.host, self.port)
-        }
+        write!(f, "{}://{}", self.name, HostPort(&self.host, self.port))
     }
 }
 

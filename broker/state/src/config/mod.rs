@@ -5,6 +5,7 @@
 //! reference page. Property names, types, defaults and ranges are those of Kafka 4.3.1; names of
 //! our own start with `milena.`.
 
+pub mod address;
 pub mod broker;
 mod broker_check;
 pub mod cleaner;

@@ -5,8 +5,8 @@
 //! with both roles that names nobody else is a cluster of its own and needs no listener for controllers.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
+use super::address::Address;
 use super::broker::Values;
 use super::broker_check::conflict;
 use super::definition::ConfigError;
@@ -23,13 +23,6 @@ const AUTO_JOIN: &str = "controller.quorum.auto.join.enable";
 pub struct Roles {
     pub broker: bool,
     pub controller: bool,
-}
-
-/// Where a controller is reached.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address {
-    pub host: String,
-    pub port: u16,
 }
 
 /// One of `controller.quorum.voters`.
@@ -57,31 +50,6 @@ impl Settings {
         let voters = self.voters.iter().map(|voter| &voter.address);
         let all: BTreeSet<_> = voters.chain(&self.bootstrap).cloned().collect();
         all.into_iter().collect()
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
-}
-
-impl Address {
-    /// Reads `host:port`; IPv6 hosts stand in brackets.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (host, port) = text.rsplit_once(':')?;
-        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(inner) => inner,
-            None if host.contains(':') => return None,
-            None => host,
-        };
-        if host.is_empty() {
-            return None;
-        }
-        Some(Self { host: host.to_owned(), port: port.parse().ok()? })
     }
 }
 

@@ -5,7 +5,7 @@
 //! every broker one full session before it fences any.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
@@ -14,6 +14,7 @@ use super::command::{ApiError, Context, Decision, Reply};
 use super::features::METADATA_VERSION;
 use super::image::{Broker, Image};
 use super::record::{self, BrokerRegistrationChange, Endpoint, Record, SupportedFeature};
+pub use super::sessions::Sessions;
 use super::{directories, partitions};
 
 /// Directory ids with a meaning of their own: unassigned, lost, migrating and the reserved rest.
@@ -336,91 +337,6 @@ fn not_registered(broker_id: i32) -> ApiError {
         ErrorCode::BrokerIdNotRegistered,
         format!("Broker ID {broker_id} is not currently registered"),
     )
-}
-
-/// Who was heard of when. Soft state of the active controller.
-#[derive(Debug, Clone, Default)]
-pub struct Sessions {
-    sessions: BTreeMap<i32, Session>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Session {
-    broker_epoch: i64,
-    last_contact_ms: i64,
-    metadata_offset: i64,
-}
-
-impl Sessions {
-    /// What a controller knows when it takes over: nothing, so everybody counts as just seen.
-    pub fn seeded(image: &Image, now_ms: i64) -> Self {
-        let session = |broker: &std::sync::Arc<Broker>| {
-            let session =
-                Session { broker_epoch: broker.broker_epoch, last_contact_ms: now_ms, metadata_offset: -1 };
-            (broker.broker_id, session)
-        };
-        Self { sessions: image.brokers().map(session).collect() }
-    }
-
-    /// A registration or heartbeat came in. One that comes late, from a process that another has followed, says nothing of
-    /// the broker as it is now.
-    pub fn touch(&mut self, broker_id: i32, broker_epoch: i64, metadata_offset: i64, now_ms: i64) {
-        if self.sessions.get(&broker_id).is_some_and(|session| session.broker_epoch > broker_epoch) {
-            return;
-        }
-        self.sessions.insert(broker_id, Session { broker_epoch, last_contact_ms: now_ms, metadata_offset });
-    }
-
-    pub fn forget(&mut self, broker_id: i32) {
-        self.sessions.remove(&broker_id);
-    }
-
-    /// As [`forget`](Self::forget), unless another incarnation has taken its place.
-    pub fn forget_incarnation(&mut self, broker_id: i32, broker_epoch: i64) {
-        if self.sessions.get(&broker_id).is_some_and(|session| session.broker_epoch == broker_epoch) {
-            self.forget(broker_id);
-        }
-    }
-
-    pub fn is_live(&self, broker_id: i32, session_timeout_ms: i64, now_ms: i64) -> bool {
-        self.sessions.get(&broker_id).is_some_and(|s| now_ms - s.last_contact_ms <= session_timeout_ms)
-    }
-
-    /// Unfenced brokers that were not heard of for longer than the timeout, the longest first.
-    pub fn expired(&self, image: &Image, session_timeout_ms: i64, now_ms: i64) -> Vec<FenceBroker> {
-        let mut expired: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(id, s)| {
-                now_ms - s.last_contact_ms > session_timeout_ms
-                    && image.broker(**id).is_some_and(|b| !b.fenced && b.broker_epoch == s.broker_epoch)
-            })
-            .map(|(id, s)| (s.last_contact_ms, FenceBroker { broker_id: *id, broker_epoch: s.broker_epoch }))
-            .collect();
-        expired.sort_by_key(|(last_contact_ms, command)| (*last_contact_ms, command.broker_id));
-        expired.into_iter().map(|(_, command)| command).collect()
-    }
-
-    /// Active brokers that this controller has given a session and never heard.
-    pub fn unheard(&self, image: &Image) -> Vec<FenceBroker> {
-        let silent = self.sessions.iter().filter(|(id, session)| {
-            let is_it = |broker: &std::sync::Arc<Broker>| {
-                !broker.fenced && broker.broker_epoch == session.broker_epoch
-            };
-            session.metadata_offset < 0 && image.broker(**id).is_some_and(is_it)
-        });
-        silent
-            .map(|(id, session)| FenceBroker { broker_id: *id, broker_epoch: session.broker_epoch })
-            .collect()
-    }
-
-    /// Whether every active broker but this one has applied the metadata up to `index`.
-    pub fn all_reached(&self, image: &Image, except: i32, index: i64) -> bool {
-        image
-            .brokers()
-            .filter(|broker| broker.is_active() && broker.broker_id != except)
-            .all(|broker| self.sessions.get(&broker.broker_id).is_some_and(|s| s.metadata_offset >= index))
-    }
 }
 
 #[cfg(test)]

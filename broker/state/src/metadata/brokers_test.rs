@@ -362,37 +362,3 @@ fn unregistering_forgets_a_broker_and_its_place_in_the_isr() {
         other => panic!("{other:?}"),
     }
 }
-
-#[test]
-fn sessions_end_after_the_timeout_and_start_full_on_a_new_controller() {
-    let cluster = three_brokers();
-    let image = &cluster.image;
-    let epoch = |id: i32| image.broker(id).unwrap().broker_epoch;
-    let mut sessions = Sessions::seeded(image, 1_000);
-    sessions.touch(1, epoch(1), 5, 4_000);
-    sessions.touch(2, epoch(2), 9, 2_000);
-    assert_eq!(sessions.unheard(image), [FenceBroker { broker_id: 3, broker_epoch: epoch(3) }]);
-    let expired = |now_ms| -> Vec<i32> {
-        sessions.expired(image, 3_000, now_ms).iter().map(|command| command.broker_id).collect()
-    };
-    assert_eq!(expired(4_000), []);
-    assert_eq!(expired(4_001), [3]);
-    assert_eq!(expired(5_001), [3, 2]);
-    assert_eq!(expired(7_001), [3, 2, 1]);
-    assert!(sessions.is_live(1, 3_000, 7_000) && !sessions.is_live(1, 3_000, 7_001));
-    assert!(!sessions.is_live(9, 3_000, 0));
-    assert!(!sessions.all_reached(image, 2, 5), "broker 3 has reported nothing");
-    assert!(Sessions::default().all_reached(&Image::default(), 1, 5), "nobody else is there");
-}
-
-#[test]
-fn a_late_heartbeat_of_an_earlier_process_says_nothing_of_the_present_one() {
-    let cluster = three_brokers();
-    let image = &cluster.image;
-    let epoch = image.broker(1).unwrap().broker_epoch;
-    let mut sessions = Sessions::default();
-    sessions.touch(1, epoch, 5, 1_000);
-    sessions.touch(1, epoch - 1, 4, 3_000);
-    let fence = FenceBroker { broker_id: 1, broker_epoch: epoch };
-    assert_eq!(sessions.expired(image, 3_000, 4_001), [fence], "it was silent since 1,000 ms");
-}

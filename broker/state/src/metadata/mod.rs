@@ -21,6 +21,7 @@ mod entities;
 pub mod features;
 pub mod image;
 pub mod mutation;
+mod partition_batch;
 mod partition_change;
 pub mod partition_index;
 pub mod partitions;
@@ -29,6 +30,7 @@ pub mod producer_ids;
 pub mod reassignments;
 pub mod record;
 mod record_codec;
+pub mod sessions;
 pub mod topic_page;
 pub mod topics;
 

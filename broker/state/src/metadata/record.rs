@@ -6,6 +6,7 @@
 use milena_protocol::types::Uuid;
 
 pub use super::record_codec::{decode_batch, encode_batch};
+use crate::config::address::HostPort;
 use crate::quota::{Entity, Key, Value};
 
 /// Records that one batch may carry: an entry is applied in one step and must stay small.
@@ -57,6 +58,13 @@ pub struct Endpoint {
     pub port: u16,
     /// Kafka's number of the security protocol: 0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL.
     pub security_protocol: i16,
+}
+
+impl Endpoint {
+    /// Where it is dialled.
+    pub fn address(&self) -> String {
+        HostPort(&self.host, self.port).to_string()
+    }
 }
 
 /// The levels of one feature that a broker can run.

@@ -1,0 +1,37 @@
+//! One attempt to connect, which everybody joins who wants the connection meanwhile.
+//!
+//! It is a task of its own: whoever began it may give up, or live on a runtime that ends before the others do.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use milena_client::connection::{Connection, Options};
+use milena_client::error::Error;
+use milena_client::net::Dialer;
+use tokio::runtime::Handle;
+
+/// What the attempt comes to.
+pub type Dialed = Result<Arc<Connection>, Error>;
+
+/// The attempt; each of its copies may be waited for.
+pub type Dialing = Shared<BoxFuture<'static, Dialed>>;
+
+/// Connects to `address` on the runtime `background`, where the tasks of the connection stay. `dialed` is told what
+/// came of it, also when nobody waits any more.
+pub fn dial(
+    background: &Handle,
+    dialer: &Dialer,
+    address: String,
+    options: Options,
+    dialed: impl FnOnce(&Dialed) + Send + 'static,
+) -> Dialing {
+    let (dialer, to) = (Arc::clone(dialer), address.clone());
+    let attempt = background.spawn(async move {
+        let opened = Connection::open(&dialer, &to, options).await.map(Arc::new);
+        dialed(&opened);
+        opened
+    });
+    let lost = move |error: tokio::task::JoinError| Error::Connect { address, message: error.to_string() };
+    attempt.map(|joined| joined.unwrap_or_else(|error| Err(lost(error)))).boxed().shared()
+}
