@@ -33,13 +33,9 @@ use crate::metrics::Metrics;
 use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
 use crate::partition::{Cleaner, Directories, OpenError, Partition, Table};
 use crate::quota::Quotas;
-<<<<<<< HEAD
 use crate::replication::{Replication, Throttles};
-=======
-use crate::replication::Replication;
 use crate::shutdown::Stop;
 use crate::starting::Starting;
->>>>>>> next
 
 pub use start::Outside;
 

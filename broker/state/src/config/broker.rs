@@ -42,13 +42,6 @@ pub const OWN_DEFAULTS: &[(&str, &str)] = &[
 /// Properties that Kafka changes while it runs and Milena by a restart only: sockets and reactors are made once.
 pub const RESTART_ONLY: &[&str] = &["listener.security.protocol.map", "listeners", "num.network.threads"];
 
-/// Properties that are set while the broker runs, and not in its file; described only where they are set. As in Kafka.
-pub const NEVER_STATIC: &[&str] = &[
-    "follower.replication.throttled.rate",
-    "leader.replication.throttled.rate",
-    "replica.alter.log.dirs.io.max.bytes.per.second",
-];
-
 /// The settings that act.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -200,15 +193,8 @@ impl Settings {
         for layer in dynamic {
             effective.extend(layer.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
-        for (name, value) in &effective {
-            check(name, value)?;
-        }
-        if let Some((name, value)) = properties.iter().find(|(name, _)| NEVER_STATIC.contains(&name.as_str()))
-        {
-            let reason =
-                "it is set while the broker runs (`milena config set broker`), not in its file".to_owned();
-            return Err(ConfigError::Invalid { name: name.clone(), value: value.clone(), reason });
-        }
+        effective.iter().try_for_each(|(name, value)| check(name, value))?;
+        replication::check_static(&properties)?;
         let values = Values { set: &effective };
         broker_check::combinations(&values)?;
         values.settings(properties)

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::broker::{self, NEVER_STATIC, Settings, TOPIC_DURATIONS, TOPIC_SYNONYMS};
+use super::broker::{self, Settings, TOPIC_DURATIONS, TOPIC_SYNONYMS};
 use super::definition::{Definition, Kind, Update};
+use super::replication::NEVER_STATIC;
 use super::{client_metrics, group, topic};
 
 /// Kafka's numbers of where a value comes from.

@@ -1,5 +1,7 @@
 //! How followers copy from their leaders, and whom consumers are sent to.
 
+use std::collections::BTreeMap;
+
 use super::broker::Values;
 use super::definition::ConfigError;
 use crate::quota::Window;
@@ -8,6 +10,26 @@ const SELECTOR: &str = "replica.selector.class";
 
 /// Bound on connections to one leader: each is a thread.
 const FETCHERS_MAX: i64 = 128;
+
+/// Properties that are set while the broker runs, and not in its file; described only where they are set. As in Kafka.
+pub const NEVER_STATIC: &[&str] = &[
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+
+/// Errors: one of [`NEVER_STATIC`].
+pub(super) fn check_static(properties: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    match properties.iter().find(|(name, _)| NEVER_STATIC.contains(&name.as_str())) {
+        None => Ok(()),
+        Some((name, value)) => Err(ConfigError::Invalid {
+            name: name.clone(),
+            value: value.clone(),
+            reason: "it is set while the broker runs (`milena config set broker/ID`), not in its file"
+                .to_owned(),
+        }),
+    }
+}
 
 /// The `replica.*` properties that act on fetching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +120,6 @@ fn fetchers(values: &Values<'_>) -> Result<usize, ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::config::broker;
 

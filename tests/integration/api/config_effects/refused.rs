@@ -103,7 +103,7 @@ pub const BROKERS: &[Refused] = &[
         names: "\
             alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds \
             num.replica.alter.log.dirs.threads replica.alter.log.dirs.io.max.bytes.per.second \
-            replica.high.watermark.checkpoint.interval.ms replica.socket.receive.buffer.bytes",
+            replica.socket.receive.buffer.bytes",
     },
     Refused {
         reason: "the quorum has times and bounds of its own (ADR 1), and leaderships are always handed over",
