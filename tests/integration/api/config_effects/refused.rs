@@ -106,7 +106,7 @@ pub const BROKERS: &[Refused] = &[
         reason: "nothing is moved between log directories, and replication has no quota",
         names: "\
             alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds \
-            num.replica.alter.log.dirs.threads replica.high.watermark.checkpoint.interval.ms \
+            num.replica.alter.log.dirs.threads \
             replica.socket.receive.buffer.bytes replication.quota.window.num \
             replication.quota.window.size.seconds",
     },
