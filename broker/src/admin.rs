@@ -19,9 +19,10 @@ use tokio::sync::oneshot;
 use self::listener::Bounded;
 use crate::broker::Node;
 use crate::console;
-use crate::health::Health;
-use crate::metrics;
+use crate::health::{Health, STARTING};
+use crate::metrics::{self, Metrics};
 use crate::server::admission::Connections;
+use crate::starting::Starting;
 
 /// What the pages are made from.
 #[derive(Clone)]
@@ -33,17 +34,42 @@ pub struct Admin {
 
 /// Serves `listener` until `stop` is sent or dropped.
 pub async fn serve(listener: std::net::TcpListener, admin: Admin, stop: oneshot::Receiver<()>) {
+    let routes = Router::new()
+        .route("/metrics", get(scrape))
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .merge(console::routes(&admin))
+        .with_state(admin.clone());
+    answer(listener, routes, Arc::clone(&admin.node.metrics), stop).await;
+}
+
+/// Serves `listener` while there is nothing yet that could be shown, until `opened` is sent or dropped: the process lives,
+/// and clients may not be sent here. [`serve`] goes on with a copy of the listener.
+pub async fn serve_start(
+    listener: std::net::TcpListener,
+    starting: Starting,
+    metrics: Arc<Metrics>,
+    opened: oneshot::Receiver<()>,
+) {
+    let not_ready = async move || {
+        let what = starting.now().unwrap_or_default();
+        (StatusCode::SERVICE_UNAVAILABLE, format!("{STARTING}: {what}\n"))
+    };
+    let routes = Router::new().route("/healthz", get(alive)).fallback(not_ready);
+    answer(listener, routes, metrics, opened).await;
+}
+
+async fn answer(
+    listener: std::net::TcpListener,
+    routes: Router,
+    metrics: Arc<Metrics>,
+    stop: oneshot::Receiver<()>,
+) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "HTTP port cannot be registered"),
     };
-    let routes = Router::new()
-        .route("/metrics", get(scrape))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .merge(console::routes(&admin))
-        .with_state(admin.clone());
-    let listener = Bounded::new(listener, Arc::clone(&admin.node.metrics));
+    let listener = Bounded::new(listener, metrics);
     let stopped = async {
         let _ = stop.await;
     };
@@ -67,8 +93,12 @@ async fn scrape(State(admin): State<Admin>) -> Response {
     }
 }
 
+async fn alive() -> &'static str {
+    "ok\n"
+}
+
 async fn ready(State(admin): State<Admin>) -> Response {
-    match admin.health.signs().problem() {
+    match admin.health.problem() {
         None => "ready\n".into_response(),
         Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response(),
     }

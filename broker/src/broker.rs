@@ -1,10 +1,11 @@
 //! The whole broker as a value: started from settings, stopped in order, used by `main` and by tests.
 
 mod controllers;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -15,7 +16,6 @@ use milena_log::files::Files;
 use milena_state::config::address::HostPort;
 use milena_state::config::broker::Settings;
 use milena_state::config::describe::Layers;
-use milena_state::config::listener::Listener as Advertised;
 use milena_state::metadata::Image;
 use milena_state::quota::connections::Bounds;
 use tokio::runtime::{Builder, Runtime};
@@ -38,9 +38,11 @@ use crate::quota::Quotas;
 use crate::server::admission::{self, Connections, HeldBack};
 use crate::server::budget::Budget;
 use crate::server::limits::Limits;
-use crate::server::listener::{Acceptor, Listener, SocketOptions};
+use crate::server::listener::{Acceptor, Listener};
 use crate::server::reactor::{self, Reactors};
 use crate::server::session::Sessions;
+use crate::shutdown::Stop;
+use crate::starting::Starting;
 use crate::system;
 use controllers::Controllers;
 
@@ -136,10 +138,18 @@ impl Broker {
     }
 
     /// As [`Broker::start_with`], on any file system.
-    pub fn start_on(
+    pub fn start_on(files: Arc<dyn Files>, settings: Settings, limits: Limits) -> Result<Self, StartError> {
+        Self::start_unless(background()?, files, settings, limits, Stop::never())
+    }
+
+    /// As [`Broker::start_on`], in a runtime of [`background`], unless a stop is asked for before the broker has started:
+    /// the error tells ([`StartError::is_stop`]), and nothing of it runs any more.
+    pub fn start_unless(
+        background: Runtime,
         files: Arc<dyn Files>,
         mut settings: Settings,
         limits: Limits,
+        stop: Stop,
     ) -> Result<Self, StartError> {
         let descriptors = system::raise_descriptor_limit().unwrap_or_else(|error| {
             tracing::warn!(%error, "limit of open files stays as it is");
@@ -148,22 +158,29 @@ impl Broker {
         let limits = limits.within(descriptors);
         let overrides = resolve_overrides(&settings)?;
         // Ports first: when another process has them, our data must not be touched.
-        let listeners = bind(&mut settings)?;
-        let http = bind_http(&settings)?;
-        let background = Builder::new_multi_thread()
-            .worker_threads(BACKGROUND_THREADS)
-            .max_blocking_threads(BLOCKING_THREADS_MAX)
-            .thread_name("milena-background")
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
+        let listeners = sockets::bind(&mut settings)?;
+        let http = sockets::bind_http(&settings)?;
         let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new());
+        let starting = Starting::new();
+        let (opened, until_opened) = oneshot::channel();
+        if let Some((listener, _)) = &http {
+            let listener = listener.try_clone().map_err(StartError::Thread)?;
+            let metrics = Arc::clone(&metrics);
+            background.spawn(admin::serve_start(listener, starting.clone(), metrics, until_opened));
+        }
         let controllers = listeners.controllers.iter().map(Listener::copy).collect::<io::Result<_>>();
         let controllers = controllers.map_err(StartError::Thread)?;
-        let outside = Outside { controllers, ..Outside::alone(files) };
+        let outside = Outside { controllers, starting: starting.clone(), stop, ..Outside::alone(files) };
         let opening = Lifecycle::open(outside, Arc::clone(&settings), Arc::clone(&metrics));
-        let lifecycle = background.block_on(opening)?;
+        let lifecycle = match background.block_on(opening) {
+            Ok(lifecycle) => lifecycle,
+            Err(error) => {
+                // Logs that are being recovered are not waited for.
+                background.shutdown_timeout(BACKGROUND_STOP_TIME_MAX);
+                return Err(error.into());
+            }
+        };
         let node = Arc::new(node(&lifecycle, settings, metrics, background.handle()));
         // From here on others may find in this process the leader that they, and we, wait for.
         let addresses = listeners.addresses();
@@ -184,11 +201,20 @@ impl Broker {
             let admin = Admin {
                 node: Arc::clone(&node),
                 connections: Arc::clone(&connections),
-                health: health(&node, &stopping),
+                health: health(&node, &starting, &stopping),
             };
             background.spawn(admin::serve(listener, admin, http_stopped));
         }
-        let lifecycle = background.block_on(lifecycle.join())?;
+        drop(opened);
+        let lifecycle = match background.block_on(lifecycle.join()) {
+            Ok(lifecycle) => lifecycle,
+            Err(error) => {
+                controllers.stop(&background);
+                drop(node);
+                background.shutdown_timeout(BACKGROUND_STOP_TIME_MAX);
+                return Err(error.into());
+            }
+        };
         let acceptor = Acceptor {
             reactors: Arc::new(spawn_reactors(&node, &Arc::new(limits))?),
             connections,
@@ -275,6 +301,13 @@ impl Broker {
     }
 }
 
+/// The runtime of the background, for [`Broker::start_unless`].
+pub fn background() -> Result<Runtime, StartError> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(BACKGROUND_THREADS).max_blocking_threads(BLOCKING_THREADS_MAX);
+    builder.thread_name("milena-background").enable_all().build().map_err(StartError::Thread)
+}
+
 fn node(
     lifecycle: &Lifecycle,
     settings: Arc<Settings>,
@@ -300,13 +333,14 @@ fn node(
     }
 }
 
-fn health(node: &Arc<Node>, stopping: &Arc<AtomicBool>) -> Health {
+fn health(node: &Arc<Node>, starting: &Starting, stopping: &Arc<AtomicBool>) -> Health {
     Health {
         node_id: node.settings.node_id,
         is_broker: node.settings.quorum.roles.broker,
         quorum: node.quorum.clone(),
         metadata: Arc::clone(&node.metadata),
         directories: Arc::clone(&node.directories),
+        starting: starting.clone(),
         stopping: Arc::clone(stopping),
     }
 }
@@ -349,80 +383,6 @@ fn resolve_overrides(settings: &Settings) -> Result<BTreeMap<IpAddr, usize>, Sta
         addresses.extend(found.map_err(|source| StartError::UnknownHost { host, source })?);
     }
     Ok(addresses)
-}
-
-/// The sockets of this process.
-struct Listeners {
-    clients: Vec<Listener>,
-    controllers: Vec<Listener>,
-}
-
-impl Listeners {
-    /// Those of clients first.
-    fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
-        let all = self.clients.iter().chain(&self.controllers);
-        all.map(|bound| (Arc::clone(bound.name()), bound.address())).collect()
-    }
-}
-
-/// Binds all listeners and writes the ports that the system chose into the advertised ones.
-fn bind(settings: &mut Settings) -> Result<Listeners, StartError> {
-    let options = SocketOptions {
-        backlog: settings.socket_listen_backlog_size,
-        receive_buffer_bytes: settings.socket_receive_buffer_bytes,
-        send_buffer_bytes: settings.socket_send_buffer_bytes,
-    };
-    let clients = bind_all(&mut settings.listeners, &mut settings.advertised_listeners, options)?;
-    let controllers =
-        bind_all(&mut settings.controller_listeners, &mut settings.advertised_controllers, options)?;
-    let controllers = controllers.into_iter().map(Listener::for_controllers).collect();
-    Ok(Listeners { clients, controllers })
-}
-
-fn bind_all(
-    listeners: &mut [Advertised],
-    advertised: &mut [Advertised],
-    options: SocketOptions,
-) -> Result<Vec<Listener>, StartError> {
-    let mut bound = Vec::with_capacity(listeners.len());
-    for listener in listeners {
-        let socket =
-            Listener::bind(&listener.name, &listener.host, listener.port, options).map_err(|source| {
-                StartError::Listen { property: "listeners", address: listener.to_string(), source }
-            })?;
-        listener.port = socket.address().port();
-        for advertised in advertised.iter_mut() {
-            if advertised.name == listener.name && advertised.port == 0 {
-                advertised.port = listener.port;
-            }
-        }
-        bound.push(socket);
-    }
-    name_hosts(advertised)?;
-    Ok(bound)
-}
-
-/// Gives listeners on all interfaces the name of this machine, as Apache Kafka does: a client needs a host.
-fn name_hosts(advertised: &mut [Advertised]) -> Result<(), StartError> {
-    for listener in advertised.iter_mut().filter(|listener| listener.host.is_empty()) {
-        let name = gethostname::gethostname().to_string_lossy().into_owned();
-        // A name that nobody can resolve would fail at the clients, far from its cause.
-        if let Err(source) = (name.as_str(), listener.port).to_socket_addrs() {
-            return Err(StartError::NoHostName { listener: listener.to_string(), name, source });
-        }
-        listener.host = name;
-    }
-    Ok(())
-}
-
-fn bind_http(settings: &Settings) -> Result<Option<(std::net::TcpListener, SocketAddr)>, StartError> {
-    let Some(http) = &settings.http_listener else { return Ok(None) };
-    let bound = admin::bind(&http.host, http.port).map_err(|source| StartError::Listen {
-        property: "milena.http.listener",
-        address: HostPort(&http.host, http.port).to_string(),
-        source,
-    })?;
-    Ok(Some(bound))
 }
 
 fn spawn_reactors(node: &Arc<Node>, limits: &Arc<Limits>) -> Result<Reactors, StartError> {

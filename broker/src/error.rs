@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Each one ends the process with exit code 1 and its message.
+/// Each one ends the process with exit code 1 and its message, but for a stop.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -27,4 +27,11 @@ pub enum StartError {
     Thread(#[source] io::Error),
     #[error(transparent)]
     Lifecycle(#[from] crate::lifecycle::Error),
+}
+
+impl StartError {
+    /// Whether nothing is wrong but that a stop was asked for meanwhile.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Lifecycle(crate::lifecycle::Error::Stopped))
+    }
 }

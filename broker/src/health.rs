@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::controller::raft::quorum::Quorum;
 use crate::metadata::Metadata;
 use crate::partition::directories::Directories;
+use crate::starting::Starting;
+
+/// What is said of a node that has not started, before what it waits for.
+pub const STARTING: &str = "starting";
 
 /// Where the signs of life are read.
 #[derive(Clone)]
@@ -19,6 +23,7 @@ pub struct Health {
     pub is_broker: bool,
     pub metadata: Arc<Metadata>,
     pub directories: Arc<Directories>,
+    pub starting: Starting,
     pub stopping: Arc<AtomicBool>,
 }
 
@@ -26,6 +31,8 @@ pub struct Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signs {
     pub is_stopping: bool,
+    /// What others have to give before it is one of them has not all come.
+    pub is_starting: bool,
     /// The member of the metadata quorum in this process has not ended.
     pub quorum_runs: bool,
     /// The task that brings committed metadata to this broker has not ended.
@@ -40,10 +47,20 @@ impl Health {
     pub fn signs(&self) -> Signs {
         Signs {
             is_stopping: self.stopping.load(Ordering::Relaxed),
+            is_starting: self.starting.now().is_some(),
             quorum_runs: self.quorum.as_ref().is_none_or(|quorum| quorum.stopped().is_none()),
             metadata_is_followed: self.metadata.is_followed(),
             has_usable_directory: self.directories.has_usable(),
             is_active: !self.is_broker || self.metadata.image().is_active(self.node_id),
+        }
+    }
+
+    /// Why clients should not be sent here, and while it starts, what it waits for.
+    pub fn problem(&self) -> Option<String> {
+        let problem = self.signs().problem()?;
+        match self.starting.now().filter(|_| problem == STARTING) {
+            Some(what) => Some(format!("{STARTING}: {what}")),
+            None => Some(problem.to_owned()),
         }
     }
 }
@@ -52,12 +69,20 @@ impl Signs {
     /// Why clients should not be sent here; the first reason that applies, those that only a restart mends before the
     /// others.
     pub fn problem(&self) -> Option<&'static str> {
-        let Self { is_stopping, quorum_runs, metadata_is_followed, has_usable_directory, is_active } = *self;
+        let Self {
+            is_stopping,
+            is_starting,
+            quorum_runs,
+            metadata_is_followed,
+            has_usable_directory,
+            is_active,
+        } = *self;
         let reasons = [
             (is_stopping, "stopping"),
             (!quorum_runs, "the metadata quorum member has stopped"),
             (!metadata_is_followed, "metadata is not followed any more"),
             (!has_usable_directory, "every log directory is offline"),
+            (is_starting, STARTING),
             (!is_active, "fenced"),
         ];
         reasons.into_iter().find_map(|(applies, reason)| applies.then_some(reason))
@@ -70,6 +95,7 @@ mod tests {
 
     const WELL: Signs = Signs {
         is_stopping: false,
+        is_starting: false,
         quorum_runs: true,
         metadata_is_followed: true,
         has_usable_directory: true,
@@ -81,7 +107,8 @@ mod tests {
         let check = |signs: Signs, problem: Option<&str>| assert_eq!(signs.problem(), problem, "{signs:?}");
         check(WELL, None);
         check(Signs { is_active: false, ..WELL }, Some("fenced"));
-        check(Signs { is_stopping: true, is_active: false, ..WELL }, Some("stopping"));
+        check(Signs { is_starting: true, is_active: false, ..WELL }, Some("starting"));
+        check(Signs { is_stopping: true, is_starting: true, is_active: false, ..WELL }, Some("stopping"));
         check(Signs { quorum_runs: false, ..WELL }, Some("the metadata quorum member has stopped"));
         let unfollowed = Signs { metadata_is_followed: false, is_active: false, ..WELL };
         check(unfollowed, Some("metadata is not followed any more"));

@@ -24,6 +24,7 @@ mod reference;
 pub mod replication;
 pub mod server;
 pub mod shutdown;
+pub mod starting;
 mod system;
 pub mod telemetry;
 

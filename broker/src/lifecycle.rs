@@ -5,6 +5,9 @@
 //! controller listeners: without them there is no leader that could register anybody. [`Lifecycle::stop`] takes the node
 //! out in order: leadership is given up, logs are closed, the clean-stop marker is written. A process that dies instead
 //! loses nothing that was acknowledged: its next start recovers the logs.
+//!
+//! A start may wait for others without end. It can be asked to stop meanwhile ([`Outside::stop`]), and leaves behind what
+//! it found, a clean stop when the last one was: unless it was recovering logs, which then ends as in a crash.
 
 mod assignments;
 mod heartbeats;
@@ -31,6 +34,8 @@ use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
 use crate::partition::{Cleaner, Directories, OpenError, Partition, Table};
 use crate::quota::Quotas;
 use crate::replication::Replication;
+use crate::shutdown::Stop;
+use crate::starting::Starting;
 
 pub use start::Outside;
 
@@ -47,6 +52,9 @@ use {
 
 /// A controlled shutdown that takes longer is given up; the logs are closed all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The broker epoch before the registration.
+const UNREGISTERED: i64 = -1;
 
 /// Everything of a node that lives below its listeners.
 pub struct Lifecycle {
@@ -69,6 +77,8 @@ pub struct Lifecycle {
     /// From when partitions have their leader on.
     cleaner: Option<Cleaner>,
     metrics: Arc<Metrics>,
+    starting: Starting,
+    stop: Stop,
     /// What this broker led was handed over.
     has_left: bool,
 }
@@ -92,6 +102,8 @@ pub enum Error {
     Twice(#[from] Twice),
     #[error("broker registration was refused: {0}")]
     Refused(String),
+    #[error("the start was stopped")]
+    Stopped,
 }
 
 impl Lifecycle {
@@ -187,7 +199,11 @@ impl Lifecycle {
         }
         let (partitions, directories, quorum) =
             (Arc::clone(&self.partitions), Arc::clone(&self.directories), self.quorum.clone());
-        let broker_epoch = self.broker_epoch();
+        let broker_epoch = match self.broker_epoch() {
+            // The controllers know the one of before.
+            UNREGISTERED => directories.previous_broker_epoch(),
+            epoch => epoch,
+        };
         let closing = tokio::task::spawn_blocking(move || {
             in_parallel(SYNCING_THREADS, &partitions.all(), |partition| close(partition));
             if let Some(quorum) = quorum {

@@ -40,7 +40,10 @@ impl Node {
             .enable_all()
             .build()
             .expect("runtime");
-        let lifecycle = runtime.block_on(Lifecycle::start_on(files, settings, Arc::new(Metrics::new())))?;
+        let outside = Outside::alone(files);
+        let lifecycle = runtime.block_on(async {
+            Lifecycle::open(outside, settings, Arc::new(Metrics::new())).await?.join().await
+        })?;
         Ok(Self { lifecycle, runtime })
     }
 

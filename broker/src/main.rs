@@ -5,12 +5,15 @@ mod man;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser};
-use milena_broker::broker::Broker;
+use milena_broker::broker::{self, Broker};
 use milena_broker::error::StartError;
-use milena_broker::shutdown::Signals;
+use milena_broker::server::limits::Limits;
+use milena_broker::shutdown::Stop;
 use milena_broker::{config, telemetry};
+use milena_log::RealFiles;
 use milena_state::config::broker::Settings;
 use milena_state::config::quorum::Roles;
 
@@ -73,14 +76,22 @@ fn run(arguments: &Arguments) -> Result<(), StartError> {
     for property in settings.without_effect() {
         tracing::warn!(property, "property is accepted and has no effect");
     }
-    let broker = Broker::start(settings)?;
-    // Before anyone reads that the broker runs and asks it to stop.
-    let mut signals = broker.background().block_on(async { Signals::new() }).map_err(StartError::Thread)?;
+    let background = broker::background()?;
+    // Before anything that may wait for others.
+    let mut stop = background.block_on(async { Stop::on_signals() }).map_err(StartError::Thread)?;
+    let limits = Limits::of(&settings);
+    let broker = match Broker::start_unless(background, Arc::new(RealFiles), settings, limits, stop.clone()) {
+        Err(error) if error.is_stop() => {
+            tracing::info!("stopped before it had started");
+            return Ok(());
+        }
+        started => started?,
+    };
     // A full disk or a closed pipe behind the standard output is no reason to end.
     if let Err(error) = std::io::stdout().write_all(banner(&broker).as_bytes()) {
         tracing::warn!(%error, "standard output cannot be written");
     }
-    let signal = broker.background().block_on(signals.received());
+    let signal = broker.background().block_on(stop.asked_for());
     tracing::info!(signal, "stopping");
     broker.stop();
     tracing::info!("stopped");

@@ -28,7 +28,7 @@ const SIGNALS: [(&str, &str); 2] = [
 ];
 
 const EXIT_CODES: [(&str, &str); 3] = [
-    ("0", "Stopped by SIGTERM or SIGINT."),
+    ("0", "Stopped by SIGTERM or SIGINT, also while it waited for its cluster."),
     ("1", "Cannot start: a bad configuration, a port or a directory that is taken."),
     ("2", "An option that it does not have."),
 ];

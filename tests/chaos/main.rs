@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use scene::Scene;
 
 /// Time in which the cluster must go on after a node has gone, on a machine that has other things to do as well. What is
-/// usual is printed, and stands in docs/benchmarks.md.
+/// usual is printed, and stands in docs/cluster.md.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// A node that hangs is noticed when its session ends.
 const PAUSE_LIMIT: Duration = Duration::from_secs(20);

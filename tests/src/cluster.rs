@@ -19,17 +19,24 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub struct Setup {
     size: usize,
     properties: Vec<(String, String)>,
+    has_fixed_voters: bool,
 }
 
 impl Setup {
     /// Nodes numbered from 1 on.
     pub fn new(size: usize) -> Self {
-        Self { size, properties: Vec::new() }
+        Self { size, properties: Vec::new(), has_fixed_voters: true }
     }
 
     /// Sets a property of every node.
     pub fn property(mut self, name: &str, value: impl ToString) -> Self {
         self.properties.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Names the controllers by their addresses alone, so that who votes is not fixed.
+    pub fn by_servers(mut self) -> Self {
+        self.has_fixed_voters = false;
         self
     }
 
@@ -39,8 +46,7 @@ impl Setup {
         let guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let temporary = tempfile::Builder::new().prefix("milena-cluster-").tempdir().expect("a directory");
         let controllers: Vec<u16> = (0..self.size).map(|_| ports::free()).collect();
-        let voters: Vec<String> =
-            (1..).zip(&controllers).map(|(id, port)| format!("{id}@127.0.0.1:{port}")).collect();
+        let (named_by, named) = self.named(&controllers);
         let copies = self.size.min(3);
         let mut nodes = Vec::with_capacity(self.size);
         let began = Instant::now();
@@ -53,7 +59,7 @@ impl Setup {
                 .property("listeners", format!("PLAINTEXT://{clients},CONTROLLER://127.0.0.1:{controller}"))
                 .property("controller.listener.names", "CONTROLLER")
                 .property("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT")
-                .property("controller.quorum.voters", voters.join(","))
+                .property(named_by, &named)
                 .property("broker.rack", format!("rack-{id}"))
                 .property("default.replication.factor", copies)
                 .property("offsets.topic.replication.factor", copies)
@@ -71,6 +77,17 @@ impl Setup {
         }
         cluster.start_took = began.elapsed();
         cluster
+    }
+
+    /// The property that names the controllers, and its value.
+    fn named(&self, controllers: &[u16]) -> (&'static str, String) {
+        if self.has_fixed_voters {
+            let voter = |(id, port): (i32, &u16)| format!("{id}@{}", ports::address(*port));
+            let voters: Vec<String> = (1..).zip(controllers).map(voter).collect();
+            return ("controller.quorum.voters", voters.join(","));
+        }
+        let servers: Vec<String> = controllers.iter().map(|port| ports::address(*port)).collect();
+        ("controller.quorum.bootstrap.servers", servers.join(","))
     }
 }
 

@@ -71,10 +71,8 @@ impl Log {
             max_timestamp: plan.batches.iter().map(|batch| batch.max_timestamp).max().unwrap_or(-1),
             log_start_offset: self.log_start_offset,
             duplicate: false,
-            rolled: self.write_all(batches, &plan.batches, now_ms)?,
+            rolled: self.write_all(batches, plan, now_ms)?,
         };
-        // From here on there is no way back: what is written must be accounted for.
-        self.commit(plan.staged).map_err(|error| self.disk.give_up(error))?;
         self.publish(now_ms);
         Ok(appended)
     }
@@ -188,20 +186,46 @@ impl Log {
         }
     }
 
-    /// Writes all batches, rolling before each that the active segment must not take. True when it rolled.
-    fn write_all(&mut self, bytes: &[u8], batches: &[Planned], now_ms: i64) -> Result<bool, Error> {
+    /// Writes all batches, rolling before each that the active segment must not take, and takes them into account.
+    /// True when it rolled.
+    fn write_all(&mut self, bytes: &[u8], plan: Plan, now_ms: i64) -> Result<bool, Error> {
+        let Plan { batches, mut staged, .. } = plan;
         let mut rolled = false;
-        let mut rest = batches;
+        let mut rest = &batches[..];
         while let Some(first) = rest.first() {
-            let is_first_run = rest.len() == batches.len();
+            let unwritten = rest;
             match self.write_next(bytes, first, &mut rest, now_ms) {
                 Ok(has_rolled) => rolled |= has_rolled,
-                Err(error) if is_first_run => return Err(error),
+                Err(error) if unwritten.len() == batches.len() => return Err(error),
                 // Part of the batches is in the log, and the caller cannot be told which.
                 Err(error) => return Err(self.disk.give_up(error)),
             }
+            // From here on there is no way back: what is written must be accounted for.
+            let run = &unwritten[..unwritten.len() - rest.len()];
+            if run.len() < batches.len() {
+                // The roll before the next run writes a snapshot, which must know this run and nothing beyond it.
+                staged = self.stage_again(bytes, run).map_err(|error| self.disk.give_up(error))?;
+            }
+            self.commit(std::mem::take(&mut staged)).map_err(|error| self.disk.give_up(error))?;
         }
         Ok(rolled)
+    }
+
+    /// What some of the batches of a plan, which were all checked, change by themselves.
+    fn stage_again(&self, bytes: &[u8], run: &[Planned]) -> Result<Staged, Error> {
+        let mut staged = Staged::default();
+        for planned in run {
+            let own = &bytes[planned.start..planned.start + planned.size];
+            for batch in Batches::new(own).flatten().filter(|batch| batch.has_producer_id()) {
+                let write = write_of(&batch, planned.base_offset, planned.max_timestamp);
+                self.producers.stage(&mut staged, Origin::Replication, &write).map_err(|refusal| {
+                    let file = self.path(planned.base_offset, Kind::Log);
+                    tracing::error!(%refusal, offset = planned.base_offset, "a batch is refused after it was accepted");
+                    Error::damaged(file, 0, "a written batch contradicts its producer's state")
+                })?;
+            }
+        }
+        Ok(staged)
     }
 
     /// Writes the batches from `first` on that go into one segment, and takes them off `rest`.

@@ -22,7 +22,6 @@
 //!
 //! Source: KIP-58 (min lag), KIP-354 (max lag), KIP-534 (tombstones), ADR 23, ADR 39.
 
-mod checkpoint;
 mod choice;
 mod filter;
 mod groups;
@@ -33,7 +32,6 @@ mod throttle;
 mod transactions;
 mod writer;
 
-pub(crate) use checkpoint::Compacted;
 pub use choice::{Dirty, SealedSegment, Status, View, next_to_clean};
 pub use map::OffsetMap;
 pub use pass::Compaction;

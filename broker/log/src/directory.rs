@@ -9,12 +9,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use milena_protocol::types::Uuid;
 use parking_lot::Mutex;
 
 use crate::checkpoint::{self, Offsets};
+use crate::claim;
+pub use crate::claim::{Claim, Identity};
 use crate::clean_stop::CleanStop;
-use crate::compaction::Compacted;
 use crate::disk::Disk;
 pub use crate::disk::OnOffline;
 use crate::durability::Durability;
@@ -23,15 +23,14 @@ use crate::extent::{Extent, Extents};
 use crate::files::{self, Files, Lock};
 pub use crate::flusher::Done;
 use crate::flusher::Flusher;
-use crate::{names, properties};
+use crate::names;
+use crate::noted_offsets::NotedOffsets;
 
-const LOCK: &str = ".lock";
-const IDENTITY: &str = "meta.properties";
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 
 /// Bound on the size of the directory's own property files.
-const PROPERTIES_SIZE_MAX: u64 = 64 << 10;
+pub(crate) const PROPERTIES_SIZE_MAX: u64 = 64 << 10;
 
 /// How a directory runs.
 #[derive(Debug, Clone)]
@@ -48,28 +47,6 @@ impl Default for Options {
     }
 }
 
-/// `meta.properties`: whose directory this is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    pub cluster_id: String,
-    pub node_id: i32,
-    pub directory_id: Uuid,
-}
-
-impl Identity {
-    /// Whose directory `path` is, without locking or opening it; `None` for one that is new or does not exist.
-    pub fn at(files: &dyn Files, path: &Path) -> Result<Option<Identity>, Error> {
-        let file = path.join(IDENTITY);
-        let unreadable = |reason: String| Error::Unreadable { file: file.clone(), reason };
-        let bytes = match files::read_file(files, &file, PROPERTIES_SIZE_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error.to_string())),
-        };
-        properties::parse_identity(&String::from_utf8_lossy(&bytes)).map(Some).map_err(unreadable)
-    }
-}
-
 /// One entry of `log.dirs`.
 #[derive(Debug)]
 pub struct Directory {
@@ -77,7 +54,8 @@ pub struct Directory {
     flusher: Flusher,
     disk: Arc<Disk>,
     clean_stop: Option<CleanStop>,
-    compacted: Compacted,
+    compacted: NotedOffsets,
+    high_watermarks: NotedOffsets,
     /// The recovery points that were written before this start did not read.
     recovery_points_lost: bool,
     identity: Mutex<Option<Identity>>,
@@ -131,21 +109,14 @@ impl Directory {
     /// Errors: `Locked` when another process has it, `Unreadable` when a file of it makes no sense; a
     /// directory that cannot be used at all is `DirectoryOffline`.
     pub fn open(files: Arc<dyn Files>, path: &Path, options: Options) -> Result<Arc<Directory>, Error> {
-        let disk = Arc::new(Disk::new(files, path, options.open_files_max));
-        create(&disk, path)?;
-        let lock = match disk.files.lock(&path.join(LOCK)) {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(Error::Locked { path: path.to_owned() });
-            }
-            Err(error) => return Err(disk.failed("lock", path, &error)),
-        };
-        let identity = read_identity(&disk)?;
+        let Claim { disk, identity, lock } = Claim::with(files, path, options.open_files_max)?;
         let recovery_points = read_offsets(&disk, RECOVERY_POINTS)?;
         let recovery_points_lost = recovery_points.is_empty();
         let log_starts = read_offsets(&disk, LOG_STARTS)?;
         let logs = Logs { recovery_points, log_starts, ..Logs::default() };
-        let compacted = Compacted::of(read_offsets(&disk, Compacted::FILE)?);
+        let noted = |file| Ok::<_, Error>(NotedOffsets::of(file, read_offsets(&disk, file)?));
+        let compacted = noted(NotedOffsets::COMPACTED)?;
+        let high_watermarks = noted(NotedOffsets::HIGH_WATERMARKS)?;
         let clean_stop = CleanStop::take(&disk)?;
         let flusher = Flusher::start(disk.clone(), "log-flusher", options.flusher_thread);
         Ok(Arc::new(Directory {
@@ -153,8 +124,9 @@ impl Directory {
             disk,
             clean_stop,
             compacted,
+            high_watermarks,
             recovery_points_lost,
-            identity: Mutex::new(identity),
+            identity,
             logs: Mutex::new(logs),
             checkpointing: Mutex::new(()),
             _lock: lock,
@@ -172,12 +144,7 @@ impl Directory {
 
     /// Gives the directory its identity, durably.
     pub fn initialise(&self, identity: &Identity) -> Result<(), Error> {
-        self.disk.check()?;
-        let path = self.disk.path.join(IDENTITY);
-        let text = properties::identity_to_text(identity);
-        self.disk.done("write", &path, files::replace_file(&*self.disk.files, &path, text.as_bytes()))?;
-        *self.identity.lock() = Some(identity.clone());
-        Ok(())
+        claim::initialise(&self.disk, &self.identity, identity)
     }
 
     /// The broker epoch of the clean-stop marker (-1 when it names none); `None` when the last stop was not
@@ -228,6 +195,7 @@ impl Directory {
     /// damage kept it from being opened, is checked at the next start as after a crash.
     pub fn close_clean(&self, broker_epoch: i64) -> Result<(), Error> {
         self.checkpoint()?;
+        self.high_watermarks.write(&self.disk)?;
         let folders = self.entries()?.into_iter().filter(|name| names::parse_folder(name).is_some());
         let (mut unclean, mut extents) = (BTreeSet::new(), Extents::new());
         {
@@ -275,8 +243,20 @@ impl Directory {
     }
 
     /// How far its logs were compacted.
-    pub(crate) fn compacted(&self) -> &Compacted {
+    pub(crate) fn compacted(&self) -> &NotedOffsets {
         &self.compacted
+    }
+
+    /// How far its logs are known to be committed.
+    pub(crate) fn high_watermarks(&self) -> &NotedOffsets {
+        &self.high_watermarks
+    }
+
+    /// Writes the high watermarks that were noted, if they changed (Kafka looks every five seconds). Blocks on the
+    /// disk.
+    pub fn checkpoint_high_watermarks(&self) -> Result<(), Error> {
+        self.disk.check()?;
+        self.high_watermarks.write(&self.disk)
     }
 
     /// The log's recovery point on disk; 0 when there is none, or while it may be written.
@@ -317,7 +297,12 @@ impl Directory {
         if let Some((topic, partition)) = names::parse_folder(name) {
             logs.gone.insert((topic.to_owned(), partition));
         }
+        self.forget_noted(name);
+    }
+
+    fn forget_noted(&self, name: &str) {
         self.compacted.forget(name);
+        self.high_watermarks.forget(name);
     }
 
     /// A log is created under this name. If the checkpoints know another one of that name they are written
@@ -328,7 +313,9 @@ impl Directory {
         let mut logs = self.logs.lock();
         logs.forget(name, self.clean_stop.as_ref());
         let is_known = logs.recovery_points.contains_key(&key) || logs.log_starts.contains_key(&key);
-        if !is_known && self.compacted.offset(name).is_none() {
+        let is_noted =
+            [&self.compacted, &self.high_watermarks].iter().any(|file| file.offset(name).is_some());
+        if !is_known && !is_noted {
             return Ok(());
         }
         if logs.gone.insert(key) {
@@ -336,7 +323,8 @@ impl Directory {
         }
         logs.open.remove(name);
         drop(logs);
-        self.compacted.forget(name);
+        self.forget_noted(name);
+        self.high_watermarks.write(&self.disk)?;
         self.checkpoint()
     }
 
@@ -415,22 +403,6 @@ impl Logs {
     }
 }
 
-/// Creates the directory and what is missing above it, durably.
-fn create(disk: &Disk, path: &Path) -> Result<(), Error> {
-    let is_missing = |path: &&Path| {
-        !path.as_os_str().is_empty()
-            && matches!(disk.files.list(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
-    };
-    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
-    disk.done("create", path, disk.files.create_dir(path))?;
-    for parent in missing.iter().filter_map(|path| path.parent()) {
-        // The parent of a bare name is the current directory.
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        disk.sync_dir(parent)?;
-    }
-    Ok(())
-}
-
 fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, Error> {
     let path = disk.path.join(name);
     match checkpoint::read_offsets(&*disk.files, &path) {
@@ -442,15 +414,6 @@ fn read_offsets(disk: &Disk, name: &str) -> Result<Offsets, Error> {
             tracing::error!(path = %path.display(), %error, "checkpoint is damaged and not used");
             Ok(Offsets::new())
         }
-    }
-}
-
-fn read_identity(disk: &Disk) -> Result<Option<Identity>, Error> {
-    let path = disk.path.join(IDENTITY);
-    let Some(text) = read_text(disk, &path)? else { return Ok(None) };
-    match properties::parse_identity(&text) {
-        Ok(identity) => Ok(Some(identity)),
-        Err(reason) => Err(Error::Unreadable { file: path, reason }),
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use milena_protocol::records::Builder;
+use milena_protocol::types::Uuid;
 
 use super::*;
 use crate::config::Config;

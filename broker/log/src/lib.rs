@@ -6,6 +6,7 @@
 
 mod append;
 pub mod checkpoint;
+mod claim;
 mod clean_stop;
 pub mod compaction;
 mod config;
@@ -28,6 +29,7 @@ mod lookup;
 pub mod memory_files;
 mod missing;
 mod names;
+mod noted_offsets;
 mod offset_index;
 mod open;
 mod open_files;
@@ -54,7 +56,7 @@ mod transactions;
 mod truncation;
 
 pub use config::Config;
-pub use directory::{Directory, Identity};
+pub use directory::{Claim, Directory, Identity};
 pub use durability::Durability;
 pub use error::{AppendError, Error, ReadError, is_descriptor_shortage};
 pub use log::{AppendAs, Appended, Log, Opened};

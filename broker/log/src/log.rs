@@ -164,6 +164,17 @@ impl Log {
         self.disk.sync_log(&self.durability)
     }
 
+    /// Notes that everything below `high_watermark` is committed, for a later start. In memory: the directory writes it
+    /// with [`Directory::checkpoint_high_watermarks`].
+    pub fn note_high_watermark(&self, high_watermark: i64) {
+        self.directory.high_watermarks().note(&self.durability, high_watermark.min(self.log_end_offset));
+    }
+
+    /// The high watermark that was noted last, if any, by this process or an earlier one; never beyond the log's end.
+    pub fn noted_high_watermark(&self) -> Option<i64> {
+        self.directory.high_watermarks().offset(self.name()).map(|noted| noted.min(self.log_end_offset))
+    }
+
     pub fn producers(&self) -> &Producers {
         &self.producers
     }

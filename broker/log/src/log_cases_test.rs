@@ -1,6 +1,7 @@
 //! Single claims about a log, on the model's world.
 
 use super::*;
+use crate::producers::{Origin, Producer};
 
 fn world() -> World {
     World::new(Arc::new(MemoryFiles::new()), Path::new("/data"), config())
@@ -185,4 +186,75 @@ fn an_idle_log_costs_little_memory_and_no_file() {
     assert!(size <= 1200, "{size} bytes");
     world.append(&[vec![1]], None, false);
     world.check();
+}
+
+/// What a follower appends at once may fill several segments, and each of them has a snapshot of its own.
+#[test]
+fn snapshots_within_one_append_know_the_producers_so_far() {
+    let config = Config { segment_bytes: 200, ..config() };
+    let mut world = World::new(Arc::new(MemoryFiles::new()), Path::new("/data"), config);
+    let mut bytes = Vec::new();
+    for sequence in 0..6 {
+        for producer in [7, 8] {
+            let mut builder = Builder::new().producer(producer, 0, sequence);
+            builder.append(NOW_MS, None, Some(b"value"), &[]).expect("small");
+            bytes.extend(builder.finish().expect("small"));
+        }
+    }
+    let append_as = AppendAs::Leader { leader_epoch: 0, log_append_time: None, origin: Origin::Client };
+    assert!(world.log().append(&bytes, append_as, NOW_MS).expect("in order").rolled);
+    let bases: Vec<i64> = world.log().segments.iter().map(|segment| segment.base_offset).collect();
+    assert!(bases.len() > 4, "{bases:?}");
+
+    let known = |world: &mut World| -> Vec<(i64, Producer)> {
+        world.log().producers().iter().map(|(id, producer)| (id, *producer)).collect()
+    };
+    let all = known(&mut world);
+    world.log = None;
+    world.directory = None;
+    world.open();
+    assert_eq!(known(&mut world), all, "by the newest snapshot and what follows");
+    for base_offset in bases.into_iter().rev() {
+        world.log().truncate_to(base_offset).expect("memory");
+        let last: Vec<i64> = known(&mut world)
+            .iter()
+            .map(|(_, producer)| producer.last_batch().expect("it wrote").last_offset)
+            .collect();
+        // They wrote in turn, so each has one of the two last offsets.
+        let wanted: Vec<i64> = (0..base_offset).rev().take(2).collect();
+        assert_eq!(
+            std::collections::BTreeSet::from_iter(last),
+            std::collections::BTreeSet::from_iter(wanted)
+        );
+    }
+}
+
+#[test]
+fn a_noted_high_watermark_stays_and_never_speaks_of_records_that_came_later() {
+    let mut world = world();
+    for timestamp in 0..8 {
+        world.append(&[vec![timestamp]], None, false);
+    }
+    assert_eq!(world.log().noted_high_watermark(), None);
+    world.log().note_high_watermark(6);
+    world.log().directory.checkpoint_high_watermarks().expect("memory");
+    let reopen = |world: &mut World| {
+        world.log = None;
+        world.directory = None;
+        world.open();
+    };
+    reopen(&mut world);
+    assert_eq!(world.log().noted_high_watermark(), Some(6));
+
+    world.log().truncate_to(4).expect("memory");
+    for offset in 4..8 {
+        let other = World::batch(&[9], false, offset);
+        world.log().append(&other, AppendAs::Replica, NOW_MS).expect("they follow");
+    }
+    assert_eq!(world.log().noted_high_watermark(), Some(4), "6 was said of other records");
+    reopen(&mut world);
+    assert_eq!(world.log().noted_high_watermark(), Some(4));
+
+    world.log().truncate_fully_and_start_at(0).expect("memory");
+    assert_eq!(world.log().noted_high_watermark(), Some(0));
 }

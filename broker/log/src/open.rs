@@ -91,6 +91,8 @@ impl Log {
             log.complete_epochs()?;
         }
         log.load_producers(folder.snapshots, now_ms)?;
+        // What was not synced is gone, and other records may come in its place.
+        directory.high_watermarks().lower(&log.disk, name, log.log_end_offset)?;
         log.remove_leftovers(&folder.deleted, &folder.leftovers, &known, now_ms)?;
         directory.register(&log.durability);
         if opened.recovered_bytes > 0 || opened.truncated_bytes > 0 {

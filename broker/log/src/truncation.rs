@@ -30,7 +30,7 @@ impl Log {
         let position = self.position_of(index, offset)?.unwrap_or(self.segments[index].size);
         // Not to `offset`: where compaction left a gap the log will end below it.
         self.lower_checkpoint(self.segments[index].base_offset)?;
-        self.directory.compacted().lower(&self.disk, self.name(), offset)?;
+        self.lower_noted(offset)?;
         // From here on there is no way back, for want of descriptors neither.
         self.cut_from(index, position, offset).map_err(|error| self.disk.give_up(error))
     }
@@ -66,7 +66,7 @@ impl Log {
     pub(crate) fn start_again(&mut self, offset: i64) -> Result<(), Error> {
         // Nothing of what is left when this is interrupted may be missed.
         self.lower_checkpoint(0)?;
-        self.directory.compacted().lower(&self.disk, self.name(), offset)?;
+        self.lower_noted(offset)?;
         self.replace_segments(offset).map_err(|error| self.disk.give_up(error))
     }
 
@@ -111,6 +111,11 @@ impl Log {
     fn lower_checkpoint(&mut self, offset: i64) -> Result<(), Error> {
         self.cuts += 1;
         if self.durability.lowering(offset) { self.directory.checkpoint() } else { Ok(()) }
+    }
+
+    fn lower_noted(&self, offset: i64) -> Result<(), Error> {
+        self.directory.compacted().lower(&self.disk, self.name(), offset)?;
+        self.directory.high_watermarks().lower(&self.disk, self.name(), offset)
     }
 
     /// Cuts the last segment at `position`, where the batch of `offset` was, and makes it the active one.

@@ -41,7 +41,7 @@ pub async fn handle(cx: &RequestContext, request: FetchRequest<'_>) -> Reply {
     let bounds = Bounds::of(cx, &request, quota_bytes_max);
     let reader = Reader::of(cx, &request, replica_id);
     let deadline = cx.deadline(request.max_wait_ms);
-    let begun = match cx.node.fetch_sessions.begin(ask(cx.version, request), now_ms()) {
+    let begun = match cx.node.fetch_sessions.begin(ask(cx.version, request, replica_id), now_ms()) {
         Ok(begun) => begun,
         Err(error) => return cx.reply(&FetchResponse { error_code: error.into(), ..Default::default() }),
     };
@@ -63,7 +63,7 @@ fn throttle(cx: &RequestContext, quota: Option<FetchQuota<'_>>, results: &[Found
     quota.map_or(0, |quota| quota.throttle(bytes(results), time_ms > 0)).max(time_ms)
 }
 
-fn ask(version: i16, request: FetchRequest<'_>) -> Ask {
+fn ask(version: i16, request: FetchRequest<'_>, replica_id: i32) -> Ask {
     let by_id = version >= 13;
     let key = |name: &str, id: Uuid| if by_id { TopicKey::Id(id) } else { TopicKey::Name(name.into()) };
     let mut wants = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
@@ -85,7 +85,14 @@ fn ask(version: i16, request: FetchRequest<'_>) -> Ask {
         let topic_key = key(&topic.topic, topic.topic_id);
         forgotten.extend(topic.partitions.iter().map(|partition| (topic_key.clone(), *partition)));
     }
-    Ask { session_id: request.session_id, session_epoch: request.session_epoch, by_id, wants, forgotten }
+    Ask {
+        session_id: request.session_id,
+        session_epoch: request.session_epoch,
+        by_id,
+        wants,
+        forgotten,
+        is_privileged: replica_id >= 0,
+    }
 }
 
 fn said(found: &Found) -> Said {

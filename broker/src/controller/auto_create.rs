@@ -27,8 +27,12 @@ impl Client {
         within: Duration,
     ) -> Result<Vec<(String, ApiError)>, SubmitError> {
         let deadline = Instant::now() + within;
-        let topics = names.iter().map(|name| topics::auto_created(name, topic_id::random(), settings));
-        let command = CreateTopics { topics: topics.collect(), validate_only: false };
+        let topics = {
+            let image = metadata.image();
+            let topic = |name: &&str| topics::auto_created(name, topic_id::random(), settings, &image);
+            names.iter().map(topic).collect()
+        };
+        let command = CreateTopics { topics, validate_only: false };
         let committed = self.submit_within(Command::CreateTopics(command), within).await?;
         let _ = tokio::time::timeout_at(deadline, metadata.reached(committed.index)).await;
         let Reply::CreateTopics(outcomes) = committed.reply else { return Ok(Vec::new()) };

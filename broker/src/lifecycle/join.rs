@@ -33,11 +33,32 @@ const LEAVE_PAUSE: Duration = Duration::from_millis(20);
 
 impl Lifecycle {
     /// Makes this node what its roles say and returns when it is: a broker is registered, unfenced and leads what it
-    /// should. Waits for a controller for as long as it takes, and says so.
+    /// should. Waits for a controller for as long as it takes, and says so. When nothing comes of it the node is stopped in
+    /// order: what it has opened is closed.
     pub async fn join(mut self) -> Result<Self, Error> {
-        if !self.settings.quorum.roles.broker {
-            return Ok(self);
+        let mut stop = self.stop.clone();
+        let joined = tokio::select! {
+            biased;
+            joined = self.enter() => joined,
+            _ = stop.asked_for() => Err(Error::Stopped),
+        };
+        match joined {
+            Ok(()) => {
+                self.starting.done();
+                Ok(self)
+            }
+            Err(error) => {
+                self.stop().await;
+                Err(error)
+            }
         }
+    }
+
+    async fn enter(&mut self) -> Result<(), Error> {
+        if !self.settings.quorum.roles.broker {
+            return Ok(());
+        }
+        self.starting.waits_for("this broker is not registered yet");
         self.register().await?;
         let heartbeats = self.heartbeats();
         let index = self.first_heartbeat(&heartbeats).await?;
@@ -46,12 +67,11 @@ impl Lifecycle {
         self.tasks.lock().push(tokio::spawn(heartbeats.run()));
         // Everything that was committed before is applied now.
         if let Some(twice) = self.directories.twice() {
-            self.stop().await;
             return Err(Error::Twice(twice));
         }
         let (table, in_force) = (Arc::clone(&self.partitions), self.in_force());
         self.cleaner = Some(Cleaner::start(table, in_force, Arc::clone(&self.metrics), Arc::new(now_ms)));
-        Ok(self)
+        Ok(())
     }
 
     /// Gets an epoch, and waits until the image that is served has the registration: before that this broker must not
@@ -99,6 +119,7 @@ impl Lifecycle {
     }
 
     fn tell(&self, told: &mut Option<Instant>, reason: &dyn std::fmt::Display) {
+        self.starting.waits_for(format!("this broker is not registered yet: {reason}"));
         let now = Instant::now();
         if told.is_none_or(|told| now >= told + TELL_INTERVAL) {
             *told = Some(now);

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use milena_client::net::{Dialer, Tcp};
+use milena_log::Directory;
 use milena_log::files::Files;
-use milena_log::{Directory, RealFiles};
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener;
 use milena_state::metadata::Image;
 use tokio::sync::watch;
 
-use super::{Error, Lifecycle, new_id};
+use super::{Error, Lifecycle, UNREGISTERED, new_id};
 use crate::controller::founding::{self, Found, Named};
 use crate::controller::raft::log_store::{LOG_NAME, LogStore};
 use crate::controller::raft::network::Network;
@@ -32,6 +32,8 @@ use crate::metrics::Metrics;
 use crate::partition::{Directories, Table, upkeep};
 use crate::quota::Quotas;
 use crate::replication::Replication;
+use crate::shutdown::Stop;
+use crate::starting::Starting;
 
 /// How the node reaches the world and is reached by it while it starts.
 pub struct Outside {
@@ -39,12 +41,22 @@ pub struct Outside {
     pub dialer: Dialer,
     /// The listeners of controllers, bound: others ask there for the cluster before there is one.
     pub controllers: Vec<TcpListener>,
+    /// Is told what the start waits for.
+    pub starting: Starting,
+    /// Ends the start when it is asked for.
+    pub stop: Stop,
 }
 
 impl Outside {
     /// Real files and sockets, and nobody who could ask.
     pub fn alone(files: Arc<dyn Files>) -> Self {
-        Self { files, dialer: Arc::new(Tcp), controllers: Vec::new() }
+        Self {
+            files,
+            dialer: Arc::new(Tcp),
+            controllers: Vec::new(),
+            starting: Starting::new(),
+            stop: Stop::never(),
+        }
     }
 }
 
@@ -56,60 +68,62 @@ struct Control {
 }
 
 impl Lifecycle {
-    /// Starts the node and returns when it leads what it should. Must be called on the background runtime, where its
-    /// tasks stay. The listeners are bound before: the advertised ones must name their ports.
-    pub async fn start(settings: Arc<Settings>, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        Self::start_on(Arc::new(RealFiles), settings, metrics).await
-    }
-
-    /// As [`start`](Self::start), on any file system.
-    pub async fn start_on(
-        files: Arc<dyn Files>,
-        settings: Arc<Settings>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, Error> {
-        Self::open(Outside::alone(files), settings, metrics).await?.join().await
-    }
-
     /// Finds the cluster and opens directories, metadata and partitions. When it returns, [`Metadata`] has its first
-    /// image and the partitions of this broker that it names are recovered, but lead nothing.
+    /// image and the partitions of this broker that it names are recovered, but lead nothing. Must be called on the
+    /// background runtime, where its tasks stay. The listeners are bound before: the advertised ones must name their ports.
     pub async fn open(
-        outside: Outside,
+        mut outside: Outside,
         settings: Arc<Settings>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
-        let Outside { files, dialer, controllers } = outside;
-        let found = founding::identify(founding::Request {
-            node_id: settings.node_id,
-            is_controller: settings.quorum.roles.controller,
-            cluster_id: settings.cluster_id.clone(),
-            named: Named::of(&settings.quorum),
-            address: own_address(&settings),
-            files: Arc::clone(&files),
-            metadata_directory: settings.metadata_log_dir.clone(),
-            directories: settings.log_dirs.clone(),
-            listeners: controllers,
-            dialer: Arc::clone(&dialer),
-        });
-        let found = found.await?;
+        let mut stop = outside.stop.clone();
+        let found = tokio::select! {
+            biased;
+            found = find_cluster(&mut outside, &settings) => found?,
+            _ = stop.asked_for() => return Err(Error::Stopped),
+        };
+        outside.starting.waits_for("directories, metadata and partitions are opened");
         let opened = {
-            let (settings, files) = (Arc::clone(&settings), Arc::clone(&files));
+            let (settings, files) = (Arc::clone(&settings), Arc::clone(&outside.files));
             let cluster_id = found.cluster_id.clone();
             tokio::task::spawn_blocking(move || open_directories(&settings, cluster_id, files))
         };
         let (directories, metadata_directory) = opened.await.expect("opening directories does not panic")?;
-        let directories = Arc::new(directories);
+        if stop.is_asked_for() {
+            // No log was opened: what the last stop left is as it was.
+            directories.close_clean(directories.previous_broker_epoch());
+            return Err(Error::Stopped);
+        }
+        tokio::select! {
+            biased;
+            opened = Self::open_logs(outside, settings, metrics, found, directories, metadata_directory) => opened,
+            _ = stop.asked_for() => {
+                tracing::warn!("stopped while logs were being opened; the next start recovers them");
+                Err(Error::Stopped)
+            }
+        }
+    }
+
+    async fn open_logs(
+        outside: Outside,
+        settings: Arc<Settings>,
+        metrics: Arc<Metrics>,
+        found: Found,
+        directories: Directories,
+        metadata_directory: Arc<Directory>,
+    ) -> Result<Self, Error> {
+        let (dialer, directories) = (Arc::clone(&outside.dialer), Arc::new(directories));
         let cluster_id: Arc<str> = directories.cluster_id().into();
         let control = match settings.quorum.roles.controller {
             true => {
                 let network = |voter| Network::new(voter, Arc::clone(&cluster_id), Arc::clone(&dialer));
+                let files = Arc::clone(&outside.files);
                 let member = start_quorum(&settings, files, &metadata_directory, found, network).await?;
                 Control::of_member(member, &settings, &cluster_id, &dialer, &metrics)
             }
             false => Control::of_observer(&settings, &cluster_id, &dialer, &metrics),
         };
-        let lifecycle =
-            Self::with(control, settings, directories, Arc::clone(&dialer), Arc::clone(&metrics)).await?;
+        let lifecycle = Self::with(control, settings, directories, &outside, Arc::clone(&metrics)).await?;
         watch_directories(&lifecycle.directories, &lifecycle.partitions, &metrics);
         if let Some(quorum) = &lifecycle.quorum {
             let mut tasks = lifecycle.tasks.lock();
@@ -133,7 +147,7 @@ impl Lifecycle {
         control: Control,
         settings: Arc<Settings>,
         directories: Arc<Directories>,
-        dialer: Dialer,
+        outside: &Outside,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
         let Control { quorum, client: controller, source } = control;
@@ -149,7 +163,8 @@ impl Lifecycle {
             Arc::clone(&metrics),
         );
         let quotas = Arc::new(Quotas::new(&settings));
-        let replication = Replication::new(Arc::clone(&settings), dialer, Arc::clone(&metrics));
+        let replication =
+            Replication::new(Arc::clone(&settings), Arc::clone(&outside.dialer), Arc::clone(&metrics));
         let publisher = Publisher::new(
             Arc::clone(&settings),
             incarnation_id,
@@ -193,11 +208,13 @@ impl Lifecycle {
             groups,
             replication,
             incarnation_id,
-            broker_epoch: Arc::new(AtomicI64::new(-1)),
+            broker_epoch: Arc::new(AtomicI64::new(UNREGISTERED)),
             is_unfenced: Arc::default(),
             tasks: parking_lot::Mutex::new(tasks),
             cleaner: None,
             metrics,
+            starting: outside.starting.clone(),
+            stop: outside.stop.clone(),
             has_left: false,
         })
     }
@@ -267,6 +284,24 @@ async fn tell_leader(quorum: Quorum, told: watch::Sender<Option<ActiveController
             return;
         }
     }
+}
+
+async fn find_cluster(outside: &mut Outside, settings: &Settings) -> Result<Found, Error> {
+    outside.starting.waits_for("this node looks for its cluster");
+    let request = founding::Request {
+        node_id: settings.node_id,
+        is_controller: settings.quorum.roles.controller,
+        cluster_id: settings.cluster_id.clone(),
+        named: Named::of(&settings.quorum),
+        address: own_address(settings),
+        files: Arc::clone(&outside.files),
+        metadata_directory: settings.metadata_log_dir.clone(),
+        directories: settings.log_dirs.clone(),
+        listeners: std::mem::take(&mut outside.controllers),
+        dialer: Arc::clone(&outside.dialer),
+        starting: outside.starting.clone(),
+    };
+    Ok(founding::identify(request).await?)
 }
 
 /// Where other controllers reach this one. The settings that all of them share come first.

@@ -37,7 +37,9 @@ pub struct Feed {
     cluster_id: Arc<str>,
     broker_id: i32,
     begin_with: Arc<Image>,
-    /// `host:port` of those that are known, the one that is asked first.
+    /// `host:port` of those that the settings name: what there is to begin with, and to go back to.
+    named: Vec<String>,
+    /// Those of the quorum as it was last told, or else those that are named; the first is asked.
     controllers: Vec<String>,
     connection: Option<Connection>,
     dialer: Dialer,
@@ -67,7 +69,17 @@ impl Feed {
         // Brokers spread over the controllers.
         let first = broker_id.unsigned_abs() as usize % controllers.len().max(1);
         controllers.rotate_left(first);
-        Self { cluster_id, broker_id, begin_with, controllers, connection: None, dialer, leader, failures: 0 }
+        Self {
+            cluster_id,
+            broker_id,
+            begin_with,
+            named: controllers.clone(),
+            controllers,
+            connection: None,
+            dialer,
+            leader,
+            failures: 0,
+        }
     }
 
     pub fn begin_with(&self) -> Arc<Image> {
@@ -107,6 +119,11 @@ impl Feed {
         }
         if !self.controllers.is_empty() {
             self.controllers.rotate_left(1);
+        }
+        if self.failures >= count {
+            // All of them may have moved while this broker was cut off.
+            let named = self.named.iter().filter(|named| !self.controllers.contains(named));
+            self.controllers.extend(named.cloned().collect::<Vec<_>>());
         }
         let rounds = self.failures / count.max(1);
         if rounds > 0 {
@@ -223,12 +240,9 @@ impl Feed {
 
     /// Who leads, and who else could be asked.
     fn learn(&mut self, response: &FetchMetadataResponse<'_>) {
-        for controller in response.controllers.iter().filter(|controller| !controller.host.is_empty()) {
-            let address = HostPort(&controller.host, controller.port).to_string();
-            if !self.controllers.contains(&address) {
-                self.controllers.push(address);
-            }
-        }
+        let reached = response.controllers.iter().filter(|controller| !controller.host.is_empty());
+        let told = reached.map(|c| HostPort(&c.host, c.port).to_string());
+        self.controllers = current(&self.controllers, told.collect());
         let told = (response.leader_id >= 0 && !response.leader_host.is_empty()).then(|| ActiveController {
             id: response.leader_id,
             address: HostPort(&response.leader_host, response.leader_port).to_string(),
@@ -241,7 +255,64 @@ impl Feed {
     }
 }
 
+/// The controllers that are `told` of, in the order in which they are asked: those that were known keep theirs. Nobody
+/// is forgotten for an answer that names nobody.
+fn current(known: &[String], told: Vec<String>) -> Vec<String> {
+    if told.is_empty() {
+        return known.to_vec();
+    }
+    let (new, stay): (Vec<_>, Vec<_>) = told.into_iter().partition(|told| !known.contains(told));
+    let mut controllers: Vec<_> = known.iter().filter(|known| stay.contains(known)).cloned().collect();
+    controllers.extend(new);
+    controllers
+}
+
 fn decode(records: &[u8]) -> Result<Vec<Record>, Failed> {
     metadata::decode_batch(records)
         .map_err(|error| Failed::Here(format!("its records cannot be read: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_protocol::messages::fetch_metadata_response::Controller;
+
+    use super::*;
+
+    fn feed(named: &[&str]) -> Feed {
+        let address = |named: &&str| {
+            let (host, port) = named.split_once(':').expect("host:port");
+            Address { host: host.to_owned(), port: port.parse().expect("a port") }
+        };
+        let named: Vec<_> = named.iter().map(address).collect();
+        let (cluster_id, nothing) = (Arc::from("cluster"), Arc::new(Image::default()));
+        let (told, _) = watch::channel(None);
+        Feed::new((cluster_id, 0), &named, nothing, Arc::new(milena_client::net::Tcp), told)
+    }
+
+    fn told(hosts: &[&'static str]) -> FetchMetadataResponse<'static> {
+        let controller = |(id, host): (i32, &&'static str)| Controller { id, host: (*host).into(), port: 1 };
+        let controllers = (1..).zip(hosts).map(controller).collect();
+        FetchMetadataResponse { leader_id: -1, controllers, ..Default::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn controllers_are_those_of_the_quorum_and_when_all_are_gone_those_of_the_settings() {
+        let mut feed = feed(&["a:1", "b:1", "c:1"]);
+        feed.learn(&told(&["d", "b", "a"]));
+        assert_eq!(feed.controllers, ["a:1", "b:1", "d:1"], "who is asked stays first");
+        for round in 0..100 {
+            feed.learn(&told(if round % 2 == 0 { &["b", "e"] } else { &["b", "f"] }));
+        }
+        assert_eq!(feed.controllers, ["b:1", "f:1"], "those that left are asked no more");
+        feed.learn(&told(&[]));
+        feed.learn(&told(&[""]));
+        assert_eq!(feed.controllers, ["b:1", "f:1"], "an answer that names nobody says nothing");
+        feed.ask_another("gone").await;
+        assert_eq!(feed.controllers, ["f:1", "b:1"]);
+        for _ in 0..100 {
+            feed.ask_another("gone").await;
+        }
+        feed.controllers.sort();
+        assert_eq!(feed.controllers, ["a:1", "b:1", "c:1", "f:1"]);
+    }
 }

@@ -59,6 +59,8 @@ pub(super) struct Inner {
     /// Records since the last forced sync (`flush.messages`) and when the oldest of them came (`flush.ms`).
     pub unsynced_records: i64,
     pub unsynced_since_ms: Option<i64>,
+    /// What the log knows of it.
+    pub noted_high_watermark: i64,
 }
 
 /// What a broker must know about itself to lead.
@@ -100,12 +102,14 @@ impl Partition {
             high_watermark: log_start,
             last_stable: log_start,
         };
+        let noted_high_watermark = log.noted_high_watermark().unwrap_or(-1);
         let inner = Inner {
             log: Some(log),
             role: Role::Follower(Follower::new(-1, log_start, log_start)),
             term: marks.term,
             unsynced_records: 0,
             unsynced_since_ms: None,
+            noted_high_watermark,
         };
         Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
@@ -188,7 +192,7 @@ impl Partition {
         &self.directory
     }
 
-    /// For tests that do what no broker does yet, such as a follower's truncation.
+    /// For tests that change or look at the log without what the partition would do besides.
     #[cfg(test)]
     pub(crate) fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
         work(self.lock().log.as_mut().expect("the log is open"))
@@ -372,7 +376,10 @@ impl Partition {
 
     /// Takes the log out for closing or deletion; nothing can be appended or read afterwards, nobody waits.
     pub(crate) fn take_log(&self) -> Option<Log> {
-        let log = self.lock().log.take();
+        let mut inner = self.lock();
+        self.note_high_watermark(&mut inner);
+        let log = inner.log.take();
+        drop(inner);
         self.progress.load().close();
         log
     }

@@ -63,7 +63,8 @@ impl Partition {
                 leader.image_changed(assigned, now_ms)
             }
             Role::Leader(_) | Role::Follower(_) => {
-                let known = role.high_watermark();
+                // A process that has just begun knows what an earlier one noted.
+                let known = role.high_watermark().max(log.noted_high_watermark().unwrap_or(0));
                 let (leader, effects) = lead(log, assigned, myself, rules(&settings, myself), known, now_ms);
                 *role = Role::Leader(Box::new(leader));
                 self.begin_term(&mut inner);
@@ -105,6 +106,7 @@ impl Partition {
     pub(super) fn begin_term(&self, inner: &mut Inner) {
         let Some(log) = &inner.log else { return };
         inner.term += 1;
+        inner.noted_high_watermark = log.noted_high_watermark().unwrap_or(-1);
         let marks = Marks::of(inner.term, log, inner.role.high_watermark());
         let synced = log.durable_offset().min(marks.log_end);
         self.progress.swap(Progress::new(inner.role.leader_epoch(), marks, synced)).close();
@@ -112,6 +114,20 @@ impl Partition {
         if self.is_offline() {
             self.progress.load().close();
         }
+    }
+
+    /// Notes how far the partition is committed, for the next process of this broker. Where there are no other replicas
+    /// that is all that was written, and need not be noted.
+    pub(super) fn note_high_watermark(&self, inner: &mut Inner) {
+        let is_shared = matches!(inner.role, Role::Follower(_)) || self.has_followers();
+        let high_watermark = inner.role.high_watermark();
+        // A follower knows nothing before its leader's first answer, which is no reason to forget.
+        if !is_shared || high_watermark <= inner.noted_high_watermark {
+            return;
+        }
+        let Some(log) = &inner.log else { return };
+        log.note_high_watermark(high_watermark);
+        inner.noted_high_watermark = high_watermark;
     }
 
     /// The image says under which epochs other brokers may join the ISR.

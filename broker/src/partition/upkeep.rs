@@ -32,6 +32,10 @@ pub async fn run(table: Arc<Table>, directories: Arc<Directories>, settings: Arc
         let directories = Arc::clone(&directories);
         move || directories.remove_deleted()
     };
+    let high_watermarks = {
+        let directories = Arc::clone(&directories);
+        move || directories.checkpoint_high_watermarks()
+    };
     let checkpoint_ms = settings
         .log_flush_offset_checkpoint_interval_ms
         .min(settings.log_flush_start_offset_checkpoint_interval_ms);
@@ -40,6 +44,10 @@ pub async fn run(table: Arc<Table>, directories: Arc<Directories>, settings: Arc
         repeat(Duration::from_millis(settings.log_retention_check_interval_ms), delete_old),
         repeat(MAINTAIN_INTERVAL, remove_deleted),
         repeat(Duration::from_millis(checkpoint_ms), move || directories.checkpoint()),
+        repeat(
+            Duration::from_millis(settings.replica_high_watermark_checkpoint_interval_ms),
+            high_watermarks
+        ),
     );
 }
 
@@ -93,6 +101,7 @@ impl Partition {
     pub fn maintain(&self, now_ms: i64) {
         let flush_ms = self.settings().flush_ms;
         let mut inner = self.lock();
+        self.note_high_watermark(&mut inner);
         let due = inner.unsynced_since_ms.is_some_and(|since| now_ms.saturating_sub(since) >= flush_ms);
         let Some(log) = &mut inner.log else { return };
         let maintained = log.maintain(now_ms);

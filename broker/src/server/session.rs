@@ -1,7 +1,7 @@
 //! The fetch sessions of this broker (KIP-227). What a session remembers is [`milena_state::fetch_session`]'s to decide.
 //!
 //! A session is found by its id from any connection. The cache is bounded: when it is full, a new session may take the
-//! slot of one that is idle or smaller and old, and otherwise its client goes on without one. The lock of the cache is
+//! slot of another ([`evicted`]), and otherwise its client goes on without one. The lock of the cache is
 //! held for a look-up, that of a session for its own request; never both.
 
 use std::sync::Arc;
@@ -9,15 +9,14 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use milena_protocol::ErrorCode;
 pub use milena_state::fetch_session::{Ask, Said, TopicKey, Want};
-use milena_state::fetch_session::{FINAL_EPOCH, INITIAL_EPOCH, Place, Session, Turn};
+use milena_state::fetch_session::{
+    FINAL_EPOCH, INITIAL_EPOCH, Place, Session, Standing, Tenant, Turn, evicted,
+};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::metrics::{Limit, Metrics};
 use crate::partition::Watermark;
-
-/// A session that was not used for this long, or is this old and smaller than a newcomer, may lose its slot.
-const EVICTION_MS: i64 = 120_000;
 
 /// Partitions that all sessions together may hold, at some 200 bytes each.
 const CACHED_PARTITIONS_MAX: usize = 1_000_000;
@@ -33,7 +32,9 @@ pub struct Begun {
 enum Kind {
     Sessionless,
     /// A full fetch that asks for a session, which is made when the answer is known.
-    Full,
+    Full {
+        is_privileged: bool,
+    },
     Incremental {
         session_id: i32,
         slot: Arc<Slot>,
@@ -63,6 +64,7 @@ struct Cache {
 #[derive(Debug)]
 struct Slot {
     session: Mutex<Session>,
+    is_privileged: bool,
     created_ms: i64,
     used_ms: AtomicI64,
     size: Share,
@@ -82,7 +84,7 @@ impl Begun {
     pub fn session_id(&self) -> i32 {
         match &self.kind {
             Kind::Incremental { session_id, .. } => *session_id,
-            Kind::Full | Kind::Sessionless => 0,
+            Kind::Full { .. } | Kind::Sessionless => 0,
         }
     }
 
@@ -127,7 +129,9 @@ impl Sessions {
     pub fn begin(&self, ask: Ask, now_ms: i64) -> Result<Begun, ErrorCode> {
         if ask.session_epoch == INITIAL_EPOCH || ask.session_epoch == FINAL_EPOCH {
             self.remove(ask.session_id);
-            let kind = if ask.session_epoch == INITIAL_EPOCH { Kind::Full } else { Kind::Sessionless };
+            let is_privileged = ask.is_privileged;
+            let is_full = ask.session_epoch == INITIAL_EPOCH;
+            let kind = if is_full { Kind::Full { is_privileged } } else { Kind::Sessionless };
             return Ok(Begun { wants: ask.wants, kind });
         }
         let session_id = ask.session_id;
@@ -163,7 +167,9 @@ impl Sessions {
         debug_assert_eq!(begun.wants.len(), said.len(), "one result per partition");
         match &begun.kind {
             Kind::Sessionless => (0, vec![true; said.len()]),
-            Kind::Full => (self.create(begun, said, by_id, now_ms), vec![true; said.len()]),
+            Kind::Full { is_privileged } => {
+                (self.create(&begun.wants, said, (by_id, *is_privileged), now_ms), vec![true; said.len()])
+            }
             // One that was evicted meanwhile is settled for nothing: its client learns it with its next request.
             Kind::Incremental { session_id, slot, places, .. } => {
                 (*session_id, slot.session.lock().settle(places, said))
@@ -172,11 +178,17 @@ impl Sessions {
     }
 
     /// 0 when there is no slot to be had, nothing to remember or too much.
-    fn create(&self, begun: &Begun, said: &[Said], by_id: bool, now_ms: i64) -> i32 {
-        if begun.wants.is_empty() || self.slots_max == 0 {
+    fn create(
+        &self,
+        wants: &[Want],
+        said: &[Said],
+        (by_id, is_privileged): (bool, bool),
+        now_ms: i64,
+    ) -> i32 {
+        if wants.is_empty() || self.slots_max == 0 {
             return 0;
         }
-        let Some(session) = Session::begin(&begun.wants, said, by_id) else {
+        let Some(session) = Session::begin(wants, said, by_id) else {
             self.metrics.refused(Limit::FetchSessionPartitions);
             return 0;
         };
@@ -189,6 +201,7 @@ impl Sessions {
         }
         let slot = Slot {
             session: Mutex::new(session),
+            is_privileged,
             created_ms: now_ms,
             used_ms: AtomicI64::new(now_ms),
             size: share,
@@ -197,7 +210,7 @@ impl Sessions {
         let mut cache = self.cache.lock();
         let mut evicted = None;
         if cache.slots.len() >= self.slots_max {
-            evicted = cache.evict(size, now_ms);
+            evicted = cache.evict(Standing { is_privileged, partitions_count: size }, now_ms);
             if evicted.is_none() {
                 self.metrics.refused(Limit::FetchSessions);
                 return 0;
@@ -233,16 +246,21 @@ impl Cache {
         }
     }
 
-    /// Frees a slot for a session of `partitions_count`, if one is idle, or old and smaller.
-    fn evict(&mut self, partitions_count: usize, now_ms: i64) -> Option<Arc<Slot>> {
-        let may_go = |slot: &Slot| {
-            let idle = now_ms - slot.used_ms.load(Ordering::Relaxed) > EVICTION_MS;
-            idle || (now_ms - slot.created_ms > EVICTION_MS && slot.size.get() < partitions_count)
-        };
-        let candidates = self.slots.iter().filter(|(_, slot)| may_go(slot));
-        let oldest = candidates.min_by_key(|(_, slot)| slot.used_ms.load(Ordering::Relaxed));
-        let id = oldest.map(|(id, _)| *id)?;
+    /// Frees a slot, if somebody has to give one up for the newcomer.
+    fn evict(&mut self, newcomer: Standing, now_ms: i64) -> Option<Arc<Slot>> {
+        let tenants = self.slots.iter().map(|(id, slot)| (*id, slot.tenant()));
+        let id = evicted(newcomer, tenants, now_ms)?;
         self.slots.remove(&id)
+    }
+}
+
+impl Slot {
+    fn tenant(&self) -> Tenant {
+        Tenant {
+            standing: Standing { is_privileged: self.is_privileged, partitions_count: self.size.get() },
+            created_ms: self.created_ms,
+            used_ms: self.used_ms.load(Ordering::Relaxed),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use milena_state::fetch_session::SESSION_PARTITIONS_MAX;
+use milena_state::fetch_session::{EVICTION_MS, SESSION_PARTITIONS_MAX};
 
 const QUIET: Said =
     Said { has_records: false, error: false, notice: false, high_watermark: 5, log_start_offset: 0 };
@@ -28,8 +28,12 @@ fn sessions(slots_max: usize) -> Sessions {
 
 /// A session over `partitions`, as a client gets it with its first full fetch.
 fn open(sessions: &Sessions, partitions: &[i32], now_ms: i64) -> i32 {
-    let begun =
-        sessions.begin(ask(0, INITIAL_EPOCH, partitions), now_ms).expect("a full fetch always begins");
+    open_as(false, sessions, partitions, now_ms)
+}
+
+fn open_as(is_privileged: bool, sessions: &Sessions, partitions: &[i32], now_ms: i64) -> i32 {
+    let ask = Ask { is_privileged, ..ask(0, INITIAL_EPOCH, partitions) };
+    let begun = sessions.begin(ask, now_ms).expect("a full fetch always begins");
     let (id, include) = sessions.finish(&begun, &vec![QUIET; partitions.len()], false, now_ms);
     assert_eq!(include, vec![true; partitions.len()]);
     id
@@ -102,4 +106,22 @@ fn a_full_cache_gives_a_slot_only_for_an_idle_or_smaller_old_session() {
     assert_ne!(open(&sessions, &[0, 1], EVICTION_MS + 1), 0);
     assert_eq!(sessions.begin(ask(small, 1, &[]), 1).err(), Some(ErrorCode::FetchSessionIdNotFound));
     assert_eq!(sessions.cached_partitions(), 2);
+}
+
+#[test]
+fn a_follower_takes_the_slot_of_a_consumer_and_no_consumer_takes_it_back() {
+    let sessions = sessions(2);
+    let (small, large) = (open(&sessions, &[0], 0), open(&sessions, &[0, 1], 0));
+    let follower = open_as(true, &sessions, &[0], 1);
+    assert_ne!(follower, 0);
+    assert_eq!(sessions.begin(ask(small, 1, &[]), 1).err(), Some(ErrorCode::FetchSessionIdNotFound));
+    assert!(sessions.begin(ask(large, 1, &[]), 1).is_ok());
+    assert_ne!(open_as(true, &sessions, &[0], 1), 0);
+    assert_eq!(
+        open_as(true, &sessions, &[0, 1], 1),
+        0,
+        "followers yield to each other only when they are old"
+    );
+    assert_eq!(open(&sessions, &[0, 1, 2], 1), 0);
+    assert!(sessions.begin(ask(follower, 1, &[]), 1).is_ok());
 }

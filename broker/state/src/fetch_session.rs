@@ -1,7 +1,8 @@
 //! One incremental fetch session (KIP-227): what a client fetches, remembered between its requests.
 //!
 //! A client names its partitions once; later requests carry only changes, and answers only partitions that have
-//! something to say. Which sessions there are, and which of them must go, is the business of the broker.
+//! something to say. Which sessions there are is the business of the broker; which of them must go when all slots are
+//! taken is decided here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub struct Ask {
     pub by_id: bool,
     pub wants: Vec<Want>,
     pub forgotten: Vec<(TopicKey, i32)>,
+    /// Whether a follower asks: see [`evicted`].
+    pub is_privileged: bool,
 }
 
 /// What an answer says about one partition, as far as a session must know.
@@ -73,6 +76,46 @@ pub struct Said {
     pub notice: bool,
     pub high_watermark: i64,
     pub log_start_offset: i64,
+}
+
+/// A session that was not used for this long, or is this old and smaller than a newcomer, may lose its slot.
+pub const EVICTION_MS: i64 = 120_000;
+
+/// Who may take a slot from whom. Those of followers count for more, then larger ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Standing {
+    pub is_privileged: bool,
+    pub partitions_count: usize,
+}
+
+/// A session that holds a slot.
+#[derive(Debug, Clone, Copy)]
+pub struct Tenant {
+    pub standing: Standing,
+    pub created_ms: i64,
+    pub used_ms: i64,
+}
+
+/// Who gives its slot to a newcomer when all are taken, as in Kafka: first who is idle, whoever it is. Else one of less
+/// standing that was there for long; a follower does not wait for that with a consumer, because without a session it asks
+/// for everything each time, which the whole partition waits for.
+pub fn evicted<T>(newcomer: Standing, tenants: impl Iterator<Item = (T, Tenant)>, now_ms: i64) -> Option<T> {
+    let may_go = |(_, tenant): &(T, Tenant)| {
+        let is_long_there = now_ms - tenant.created_ms > EVICTION_MS;
+        let must_yield = newcomer.is_privileged && !tenant.standing.is_privileged;
+        tenant.is_idle(now_ms) || ((is_long_there || must_yield) && tenant.standing < newcomer)
+    };
+    let first = |(_, tenant): &(T, Tenant)| {
+        let idle_since = if tenant.is_idle(now_ms) { tenant.used_ms } else { i64::MAX };
+        (idle_since, tenant.standing)
+    };
+    tenants.filter(may_go).min_by_key(first).map(|(found, _)| found)
+}
+
+impl Tenant {
+    fn is_idle(&self, now_ms: i64) -> bool {
+        now_ms - self.used_ms > EVICTION_MS
+    }
 }
 
 /// What a request of a session turns out to be.

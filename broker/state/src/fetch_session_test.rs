@@ -123,3 +123,37 @@ fn a_follower_is_known_to_have_the_watermark_that_it_was_told_last() {
     let known: Vec<_> = reads.iter().map(|(_, want)| want.high_watermark).collect();
     assert_eq!(known, [5, i64::MAX], "5 was said; a consumer does not say");
 }
+
+/// What `FetchSessionCacheShard.tryEvict` of Apache Kafka 4.3 does.
+#[test]
+fn slots_are_given_up_as_kafka_has_it() {
+    const NOW: i64 = 10 * EVICTION_MS;
+    const OLD: i64 = NOW - EVICTION_MS - 1;
+    const YOUNG: i64 = NOW - EVICTION_MS;
+    let standing = |(is_privileged, partitions_count)| Standing { is_privileged, partitions_count };
+    let tenant = |(of, created_ms, used_ms)| Tenant { standing: standing(of), created_ms, used_ms };
+    let (consumer, follower) = (|count| (false, count), |count| (true, count));
+    type Case<'a> = ((bool, usize), &'a [((bool, usize), i64, i64)], Option<usize>);
+    #[rustfmt::skip]
+    let cases: [Case<'_>; 13] = [
+        (consumer(9), &[(consumer(1), YOUNG, NOW)], None),
+        (consumer(9), &[(consumer(1), OLD, NOW)], Some(0)),
+        (consumer(9), &[(consumer(9), OLD, NOW)], None),
+        (consumer(9), &[(follower(1), OLD, NOW)], None),
+        (follower(1), &[(consumer(9), YOUNG, NOW)], Some(0)),
+        (follower(9), &[(follower(1), YOUNG, NOW)], None),
+        (follower(9), &[(follower(1), OLD, NOW)], Some(0)),
+        (follower(1), &[(follower(1), OLD, NOW)], None),
+        // The smallest consumer before any follower.
+        (follower(9), &[(follower(1), OLD, NOW), (consumer(8), OLD, NOW), (consumer(7), YOUNG, NOW)], Some(2)),
+        (consumer(9), &[(follower(1), OLD, NOW), (consumer(8), OLD, NOW), (consumer(7), YOUNG, NOW)], Some(1)),
+        // Who is idle goes first, the longest of all, whoever it is.
+        (consumer(1), &[(consumer(9), OLD, YOUNG)], None),
+        (consumer(1), &[(follower(9), OLD, OLD)], Some(0)),
+        (follower(9), &[(consumer(1), OLD, OLD), (follower(9), OLD, OLD - 1), (consumer(1), OLD, NOW)], Some(1)),
+    ];
+    for (case, (newcomer, tenants, expected)) in cases.into_iter().enumerate() {
+        let tenants = tenants.iter().copied().map(tenant).enumerate();
+        assert_eq!(evicted(standing(newcomer), tenants, NOW), expected, "case {case}");
+    }
+}

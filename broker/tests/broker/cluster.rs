@@ -10,9 +10,13 @@ use milena_broker::error::StartError;
 use milena_client::admin::{Admin, ConfigChange, ConfigResource, NewTopic};
 use milena_client::cluster::Cluster;
 use milena_client::config::ClientConfig;
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::FindCoordinatorRequest;
 use milena_state::config::broker::Settings;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+
+use crate::harness::{ask, connect};
 
 /// An election and a registration are matters of a second; a busy machine gets more.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -253,6 +257,25 @@ fn brokers_follow_controllers_that_are_no_brokers() {
     nodes.stop(10);
     nodes.start(&[(10, "controller")]);
     nodes.create(2, "after-the-controller", 1, 1);
+}
+
+#[test]
+fn groups_have_a_coordinator_when_three_brokers_can_keep_their_offsets() {
+    let mut nodes = Nodes::of(&[10]);
+    nodes.start(&[(10, "controller"), (1, "broker"), (2, "broker")]);
+    let find = |nodes: &Nodes, id: i32| {
+        let request = FindCoordinatorRequest { key: "group".into(), ..Default::default() };
+        ask(&mut connect(nodes.running[&id].address()), 0, &request).error_code
+    };
+    for id in [1, 2, 1] {
+        assert_eq!(find(&nodes, id), ErrorCode::CoordinatorNotAvailable.as_i16());
+    }
+    assert!(!nodes.has(1, "__consumer_offsets"));
+    nodes.start(&[(3, "broker")]);
+    nodes.eventually("a coordinator", |nodes| find(nodes, 1) == ErrorCode::None.as_i16());
+    let image = nodes.running[&1].node().metadata.image_arc();
+    let topic = image.topic_by_name("__consumer_offsets").expect("it was created");
+    assert!(topic.partitions.iter().all(|partition| partition.replicas.len() == 3));
 }
 
 #[test]

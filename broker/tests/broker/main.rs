@@ -11,4 +11,5 @@ mod long_texts;
 mod program;
 mod replication;
 mod server;
+mod starting;
 mod versions;

@@ -29,9 +29,16 @@ impl Drop for Process {
 
 impl Process {
     pub fn start(data: &Path) -> Self {
-        let mut child = program()
-            .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
-            .args(["--override", "milena.http.listener=127.0.0.1:0"])
+        let listeners = [("listeners", "PLAINTEXT://127.0.0.1:0"), ("milena.http.listener", "127.0.0.1:0")];
+        Self::start_with(data, &listeners)
+    }
+
+    pub fn start_with(data: &Path, properties: &[(&str, &str)]) -> Self {
+        let mut command = program();
+        for (name, value) in properties {
+            command.args(["--override", &format!("{name}={value}")]);
+        }
+        let mut child = command
             .args(["--override", &format!("log.dirs={}", data.display())])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -50,12 +50,14 @@ public final class Member {
         settings.put("bootstrap.servers", words[0]);
         settings.put("group.id", words[1]);
         settings.put("partition.assignment.strategy", ASSIGNORS.get(words[3]));
-        if (!words[4].equals("-")) {
+        boolean isStatic = !words[4].equals("-");
+        if (isStatic) {
             settings.put("group.instance.id", words[4]);
         }
         settings.put("auto.offset.reset", "earliest");
         settings.put("enable.auto.commit", "false");
-        settings.put("session.timeout.ms", "6000");
+        // A static member must be back within it, however slow the machine is.
+        settings.put("session.timeout.ms", isStatic ? "30000" : "6000");
         settings.put("heartbeat.interval.ms", "500");
         settings.put("metadata.max.age.ms", "1000");
         settings.put("max.poll.records", "50");

@@ -19,7 +19,8 @@ def main():
         "partition.assignment.strategy": assignor,
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
-        "session.timeout.ms": 6000,
+        # A static member must be back within it, however slow the machine is.
+        "session.timeout.ms": 30000 if instance else 6000,
         "heartbeat.interval.ms": 500,
         "topic.metadata.refresh.interval.ms": 1000,
         "fetch.wait.max.ms": 100,

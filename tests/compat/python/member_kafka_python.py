@@ -33,7 +33,8 @@ def main():
         partition_assignment_strategy=[ASSIGNORS[assignor]],
         auto_offset_reset="earliest",
         enable_auto_commit=False,
-        session_timeout_ms=6000,
+        # A static member must be back within it, however slow the machine is.
+        session_timeout_ms=30000 if instance else 6000,
         heartbeat_interval_ms=500,
         metadata_max_age_ms=1000,
         fetch_max_wait_ms=100,

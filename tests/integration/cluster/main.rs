@@ -1,6 +1,8 @@
 //! Clusters of several nodes as users have them: made by `milena up`, looked at, hurt and mended with the command line.
 
 mod nodes;
+mod properties;
+mod quorum;
 mod readme;
 #[path = "../cli/said.rs"]
 mod said;

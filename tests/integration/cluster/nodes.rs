@@ -10,16 +10,16 @@ use serde_json::Value;
 use crate::said::{Said, milena};
 use crate::up::Up;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const RECORDS: usize = 2000;
 
-fn ask(bootstrap: &str, line: &str) -> Said {
+pub fn ask(bootstrap: &str, line: &str) -> Said {
     let words: Vec<&str> = line.split(' ').collect();
     milena(&words).env("MILENA_BOOTSTRAP", bootstrap).output().expect("milena runs").into()
 }
 
 /// Writes numbered lines.
-fn produce(bootstrap: &str, topic: &str, records: usize) {
+pub fn produce(bootstrap: &str, topic: &str, records: usize) {
     let folder = tempfile::tempdir().expect("a directory");
     let file = folder.path().join("lines");
     let lines: String = (0..records).map(|number| format!("{number}\n")).collect();
@@ -39,13 +39,13 @@ fn all(records: usize) -> Vec<usize> {
     (0..records).collect()
 }
 
-fn status(bootstrap: &str) -> Option<Value> {
+pub fn status(bootstrap: &str) -> Option<Value> {
     let said = ask(bootstrap, "cluster status --output json");
     (said.code == Some(0)).then(|| said.json())
 }
 
 /// Waits until every broker serves and every replica is in sync.
-fn until_whole(bootstrap: &str, brokers: usize) {
+pub fn until_whole(bootstrap: &str, brokers: usize) {
     let mut last = None;
     let whole = wait::poll(PATIENCE, || {
         let status = status(bootstrap)?;

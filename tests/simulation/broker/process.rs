@@ -81,14 +81,17 @@ impl Process {
 
     pub fn close(self) {
         for (_, replica) in self.replicas {
+            replica.note_high_watermark();
             replica.log.close_clean().expect("no fault of the disk is simulated here");
         }
         let epoch = self.epoch.unwrap_or(-1);
         self.directory.close_clean(epoch).expect("no fault of the disk is simulated here");
     }
 
-    /// The recovery points are written, as every minute.
+    /// The recovery points are written, as every minute, and the high watermarks, as every five seconds.
     pub fn checkpoint(&self) {
+        self.replicas.values().for_each(Replica::note_high_watermark);
+        self.directory.checkpoint_high_watermarks().expect("no fault of the disk is simulated here");
         self.directory.checkpoint().expect("no fault of the disk is simulated here");
     }
 

@@ -127,6 +127,13 @@ impl Replica {
         self.settle(effects, out);
     }
 
+    /// As the shell does every second.
+    pub fn note_high_watermark(&self) {
+        if self.high_watermark > self.log.noted_high_watermark().unwrap_or(-1) {
+            self.log.note_high_watermark(self.high_watermark);
+        }
+    }
+
     fn follow(&mut self, assigned: &Partition, out: &mut Out) {
         let followed = matches!(self.role, Role::Follower { leader_epoch, leader }
             if leader_epoch == assigned.leader_epoch && leader == assigned.leader);
@@ -153,7 +160,7 @@ impl Replica {
             log_start_offset: self.log.log_start_offset(),
             log_end_offset: self.log.log_end_offset(),
             synced_offset: self.log.durable_offset(),
-            high_watermark: self.high_watermark,
+            high_watermark: self.high_watermark.max(self.log.noted_high_watermark().unwrap_or(0)),
         };
         let (leader, effects) =
             Leader::new(myself.broker_id, myself.broker_epoch, assigned, ends, self.rules(), out.now_ms);

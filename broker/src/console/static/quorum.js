@@ -10,7 +10,8 @@ export const load = (_, __, signal) => get("quorum", {}, signal);
 
 export function draw(quorum) {
   return [
-    heading("Quorum", quorum.is_running ? badge("running", "good") : badge("stopped", "bad")),
+    heading("Quorum", quorum.is_running ? badge("running", "good") : badge("stopped", "bad"),
+      quorum.is_told_by_leader ? null : badge("leader does not answer", "bad")),
     tiles(
       tile("Leader", quorum.leader_id === null ? "none" : `node ${quorum.leader_id}`),
       tile("Leader epoch", count(quorum.leader_epoch)),

@@ -1,6 +1,8 @@
 use std::net::SocketAddr;
 
 use milena_client::net::Tcp;
+use milena_log::Directory;
+use milena_log::directory::Options;
 use milena_log::memory_files::MemoryFiles;
 use milena_protocol::messages::api_versions_response::ApiVersionsResponse;
 use milena_protocol::messages::describe_controller_response::DescribeControllerResponse;
@@ -45,6 +47,7 @@ impl Node {
             directories: vec!["/data".into()],
             listeners: vec![self.listener.try_clone().expect("a copy")],
             dialer: Arc::new(Tcp),
+            starting: Starting::new(),
         }
     }
 
@@ -52,11 +55,15 @@ impl Node {
         tokio::time::timeout(LONG, identify(self.request(named))).await.expect("ends in time")
     }
 
-    /// What its directory says, which nobody may have open any more.
+    /// What its directory says.
     fn identity(&self) -> Option<Identity> {
+        self.open().identity()
+    }
+
+    /// Opens its directory, which nobody may have locked any more.
+    fn open(&self) -> Arc<Directory> {
         let options = Options { flusher_thread: false, ..Options::default() };
-        let files = Arc::new(self.files.clone());
-        Directory::open(files, "/data".as_ref(), options).expect("can be opened").identity()
+        Directory::open(Arc::new(self.files.clone()), "/data".as_ref(), options).expect("can be opened")
     }
 
     fn voter(&self) -> VoterId {
@@ -231,11 +238,33 @@ async fn a_cluster_that_exists_is_joined_by_a_wiped_controller_and_by_a_broker()
 async fn a_node_of_another_cluster_is_refused_with_both_ids() {
     let node = node(1);
     let identity = Identity { cluster_id: "mine".to_owned(), node_id: 1, directory_id: Uuid::from_u128(5) };
-    let options = Options { flusher_thread: false, ..Options::default() };
-    let directory = Directory::open(Arc::new(node.files.clone()), "/data".as_ref(), options).expect("opens");
-    directory.initialise(&identity).expect("writes");
-    drop(directory);
+    node.open().initialise(&identity).expect("writes");
     let named = Named::Voters(vec![(1, node.address()), (2, member(2, "theirs"))]);
     let refused = node.identify(named).await.expect_err("another cluster").to_string();
     assert!(refused.contains("mine") && refused.contains("theirs"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_search_leaves_the_last_clean_stop_to_the_start_that_comes_after_it() {
+    let nodes = [node(1), node(2)];
+    for node in &nodes {
+        // A broker that is a controller without a vote yet has a cluster, but nothing in its metadata log.
+        let identity = Identity { cluster_id: "ours".to_owned(), node_id: node.id, directory_id: new_id() };
+        let directory = node.open();
+        directory.initialise(&identity).expect("writes");
+        directory.close_clean(42).expect("writes");
+    }
+    // One is stopped while it waits for the other.
+    let waiting = Box::pin(identify(nodes[0].request(voters(&nodes))));
+    tokio::time::timeout(Duration::from_millis(200), waiting).await.expect_err("nobody else is there");
+    founded_as(identify_all(&nodes, &voters(&nodes)).await, "ours");
+    for node in &nodes {
+        assert_eq!(node.open().clean_stop(), Some(42), "node {}", node.id);
+    }
+}
+
+fn founded_as(found: Vec<Result<Found, Error>>, cluster_id: &str) {
+    for found in found {
+        assert_eq!(found.expect("finds its cluster").cluster_id.as_deref(), Some(cluster_id));
+    }
 }

@@ -15,9 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_client::net::Dialer;
-use milena_log::directory::Options;
 use milena_log::files::Files;
-use milena_log::{Directory, Identity};
+use milena_log::{Claim, Identity};
 use milena_protocol::types::Uuid;
 use milena_state::config::quorum::Settings;
 use milena_state::founding::{self, Own, Reason, Refusal, Seen, Step};
@@ -28,6 +27,7 @@ use self::serve::Desk;
 use super::raft::log_store::LOG_NAME;
 use super::raft::state_machine::blocking;
 use super::raft::types::{VoterAddress, VoterId};
+use crate::starting::Starting;
 
 /// Pause before the controllers are asked again; it grows to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -77,6 +77,8 @@ pub struct Request {
     /// Copies of the controller listeners; they are answered until the cluster is found.
     pub listeners: Vec<TcpListener>,
     pub dialer: Dialer,
+    /// Is told what the search waits for.
+    pub starting: Starting,
 }
 
 /// What came out.
@@ -104,7 +106,7 @@ pub enum Error {
 }
 
 /// Finds or founds the cluster. Waits for the others without end, and says what it waits for. The directory of a controller
-/// has its identity when this returns, and nobody has it open.
+/// has its identity when this returns, and nobody has it locked.
 pub async fn identify(request: Request) -> Result<Found, Error> {
     if request.named == Named::Alone {
         return Ok(Found { cluster_id: None, voters: None });
@@ -153,13 +155,14 @@ struct Founding {
     desk: Arc<Desk>,
     /// Ids that the settings say; empty where they name addresses only.
     configured: BTreeSet<i32>,
+    starting: Starting,
     waiting_since: Instant,
     told: Option<Instant>,
 }
 
 impl Founding {
     async fn begin(request: Request, cluster_id: Option<String>) -> Result<Self, Error> {
-        let (directory, directory_id) = open(&request).await?;
+        let (directory, directory_id) = claim(&request).await?;
         let own = Own {
             node_id: request.node_id,
             is_controller: request.is_controller,
@@ -177,7 +180,8 @@ impl Founding {
             serve::spawn(listener, &desk).map_err(Error::Listen)?;
         }
         let waiting_since = Instant::now();
-        Ok(Self { own, address: request.address, asked, desk, configured, waiting_since, told: None })
+        let (address, starting) = (request.address, request.starting);
+        Ok(Self { own, address, asked, desk, configured, starting, waiting_since, told: None })
     }
 
     async fn run(mut self) -> Result<Found, Error> {
@@ -277,6 +281,7 @@ impl Founding {
     }
 
     fn tell(&mut self, reason: &Reason) {
+        self.starting.waits_for(format!("this node belongs to no cluster yet: {reason}"));
         let due = match self.told {
             None => self.waiting_since + TELL_AFTER,
             Some(told) => told + TELL_INTERVAL,
@@ -298,17 +303,17 @@ impl Drop for Founding {
     }
 }
 
-/// Opens the directory of the metadata log, for a controller that has to have an id before it has a cluster.
-async fn open(request: &Request) -> Result<(Option<Arc<Directory>>, Uuid), Error> {
+/// Takes the directory of the metadata log, for a controller that has to have an id before it has a cluster. It is not
+/// opened: what its last stop left is for the start that comes after the search.
+async fn claim(request: &Request) -> Result<(Option<Arc<Claim>>, Uuid), Error> {
     if !request.is_controller {
         return Ok((None, Uuid::ZERO));
     }
     let (files, path) = (Arc::clone(&request.files), request.metadata_directory.clone());
-    let options = Options { flusher_thread: false, ..Options::default() };
-    let opened = blocking(move || Directory::open(files, &path, options).map_err(io::Error::other)).await;
-    let directory = opened.map_err(|error| unusable(&request.metadata_directory, &error))?;
-    let directory_id = directory.identity().map_or_else(new_id, |identity| identity.directory_id);
-    Ok((Some(directory), directory_id))
+    let claimed = blocking(move || Claim::new(files, &path).map_err(io::Error::other)).await;
+    let claim = claimed.map_err(|error| unusable(&request.metadata_directory, &error))?;
+    let directory_id = claim.identity().map_or_else(new_id, |identity| identity.directory_id);
+    Ok((Some(Arc::new(claim)), directory_id))
 }
 
 fn new_id() -> Uuid {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use milena_log::{Directory, Identity};
+use milena_log::{Claim, Identity};
 use milena_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use milena_protocol::messages::begin_cluster_request::BeginClusterRequest;
 use milena_protocol::messages::begin_cluster_response::BeginClusterResponse;
@@ -45,7 +45,7 @@ pub struct Desk {
     named: Mutex<BTreeSet<i32>>,
     address: VoterAddress,
     /// Where a controller writes its cluster down; none in a broker, and none any more after the end.
-    directory: tokio::sync::Mutex<Option<Arc<Directory>>>,
+    directory: tokio::sync::Mutex<Option<Arc<Claim>>>,
     path: PathBuf,
     /// The cluster that a founder had us begin, once it knows that we did.
     begun: watch::Sender<Option<String>>,
@@ -57,7 +57,7 @@ impl Desk {
         own: Own,
         named: BTreeSet<i32>,
         address: VoterAddress,
-        directory: Option<Arc<Directory>>,
+        directory: Option<Arc<Claim>>,
     ) -> Arc<Self> {
         let path = directory.as_ref().map(|directory| directory.path().to_path_buf()).unwrap_or_default();
         Arc::new(Self {

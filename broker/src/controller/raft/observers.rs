@@ -37,7 +37,10 @@ impl Observers {
         let mut known = self.known.lock();
         let key = (id, directory);
         if known.len() >= OBSERVERS_MAX && !known.contains_key(&key) {
-            return;
+            // Whoever made up the others does not keep out those that come now.
+            let stalest = known.iter().min_by_key(|(_, observer)| observer.last_fetch_ms);
+            let stalest = stalest.map(|(key, _)| *key);
+            stalest.map(|key| known.remove(&key));
         }
         let before = known.get(&key).map_or(-1, |observer| observer.last_caught_up_ms);
         let last_caught_up_ms = if log_end_offset >= high_watermark { now_ms } else { before };
@@ -73,5 +76,17 @@ mod tests {
         };
         assert_eq!(observers.list(3_000), [behind(7, 10, 1_000), behind(8, 3, -1)]);
         assert_eq!(observers.list(2_001 + OBSERVER_TIME_MAX_MS), []);
+    }
+
+    #[test]
+    fn who_comes_when_all_places_are_taken_gets_that_of_the_stalest() {
+        let observers = Observers::default();
+        let fetch = |id: usize, now_ms| observers.fetched(id as i32, Uuid::from_u128(9), 10, 10, now_ms);
+        (0..OBSERVERS_MAX).for_each(|id| fetch(id, 1_000));
+        fetch(5, 500);
+        fetch(OBSERVERS_MAX, 2_000);
+        let ids: Vec<_> = observers.list(2_000).iter().map(|observer| observer.id).collect();
+        assert_eq!(ids.len(), OBSERVERS_MAX);
+        assert!(!ids.contains(&5) && ids.contains(&(OBSERVERS_MAX as i32)));
     }
 }

@@ -8,6 +8,7 @@
 mod assign_replicas;
 pub mod auto_join;
 mod link;
+pub mod quorum;
 mod requests;
 
 use std::net::IpAddr;

@@ -37,8 +37,6 @@ pub const OWN_DEFAULTS: &[(&str, &str)] = &[
     ("listeners", "PLAINTEXT://127.0.0.1:9092"),
     ("controller.listener.names", "CONTROLLER"),
     ("log.dirs", "./data"),
-    // As in the file that Kafka ships for one node: with its built-in 3 no group would ever find a coordinator there.
-    ("offsets.topic.replication.factor", "1"),
 ];
 
 /// Properties that Kafka changes while it runs and Milena by a restart only: sockets and reactors are made once.
@@ -119,6 +117,7 @@ pub struct Settings {
     pub fence_on_disconnect: bool,
     pub quorum: quorum::Settings,
     pub replica_lag_time_max_ms: i64,
+    pub replica_high_watermark_checkpoint_interval_ms: u64,
     pub replication: replication::Settings,
     pub metadata_max_bytes_between_snapshots: u64,
     /// None: no snapshot for age alone.
@@ -142,6 +141,9 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InternalTopics {
     pub offsets: InternalTopic,
+    /// As said for `offsets`, or where nothing was said, for a node that is the whole cluster: with Kafka's 3 no group
+    /// would ever find a coordinator there.
+    pub offsets_replication_factor_alone: i16,
     pub transactions: InternalTopic,
     pub shares: InternalTopic,
 }
@@ -395,6 +397,9 @@ impl Values<'_> {
             initial_broker_registration_timeout_ms: self.number("initial.broker.registration.timeout.ms")?,
             fence_on_disconnect: self.bool("milena.fence.on.disconnect"),
             quorum,
+            replica_high_watermark_checkpoint_interval_ms: self
+                .number::<i64>("replica.high.watermark.checkpoint.interval.ms")?
+                .max(0) as u64,
             replica_lag_time_max_ms: self.number("replica.lag.time.max.ms")?,
             replication: replication::Settings::of(self)?,
             metadata_max_bytes_between_snapshots: self
@@ -431,8 +436,11 @@ impl Values<'_> {
                 min_insync_replicas: min_isr.map(|name| self.number(name)).transpose()?,
             })
         };
+        let offsets = topic("offsets.topic", None)?;
+        let is_said = self.set.contains_key("offsets.topic.replication.factor");
         Ok(InternalTopics {
-            offsets: topic("offsets.topic", None)?,
+            offsets,
+            offsets_replication_factor_alone: if is_said { offsets.replication_factor } else { 1 },
             transactions: topic("transaction.state.log", Some("transaction.state.log.min.isr"))?,
             shares: topic("share.coordinator.state.topic", Some("share.coordinator.state.topic.min.isr"))?,
         })

@@ -6,6 +6,7 @@ use milena_protocol::types::Uuid;
 use super::brokers::check_broker_epoch;
 use super::command::{Context, Decision, Reply};
 use super::image::{Broker, Image, Partition};
+use super::partition_batch::Batch;
 use super::partition_change::{Change, Election};
 use super::partition_index::Found;
 use super::partitions::{change, change_among, may_lead, without};
@@ -57,47 +58,58 @@ pub struct AssignedReplica {
 pub type Outcomes = Vec<Result<(), ErrorCode>>;
 
 /// Errors of the whole: `STALE_BROKER_EPOCH`, `BROKER_ID_NOT_REGISTERED`; of a replica: `UNKNOWN_TOPIC_ID`,
-/// `UNKNOWN_TOPIC_OR_PARTITION`, `NOT_LEADER_OR_FOLLOWER` when the broker has none.
+/// `UNKNOWN_TOPIC_OR_PARTITION`, `NOT_LEADER_OR_FOLLOWER` when the broker has none, `POLICY_VIOLATION`.
 pub fn assign(image: &Image, command: &AssignReplicasToDirs, context: Context<'_>) -> Decision {
     if let Err(error) = check_broker_epoch(image, command.broker_id, command.broker_epoch) {
         return Decision::reply(Reply::AssignReplicasToDirs(Err(error)));
     }
-    let mut records = Vec::new();
-    let mut outcomes = Vec::new();
-    for replica in &command.replicas {
-        let change = assign_one(image, command.broker_id, replica, context);
-        outcomes.push(change.map(|change| records.extend(change.map(Record::PartitionChange))));
-    }
-    Decision::new(records, Reply::AssignReplicasToDirs(Ok(outcomes)))
+    let mut batch = Batch::default();
+    let outcomes = command.replicas.iter();
+    let outcomes =
+        outcomes.map(|replica| assign_one(image, command.broker_id, replica, (&mut batch, context)));
+    let reply = Reply::AssignReplicasToDirs(Ok(outcomes.collect()));
+    Decision::new(batch.into_records(), reply)
 }
 
 fn assign_one(
     image: &Image,
     broker_id: i32,
     replica: &AssignedReplica,
-    context: Context<'_>,
-) -> Result<Option<PartitionChange>, ErrorCode> {
+    (batch, context): (&mut Batch, Context<'_>),
+) -> Result<(), ErrorCode> {
     let topic = image.topic(replica.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
-    let partition = topic.partition(replica.partition_id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = batch.partition(topic, replica.partition_id);
+    let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if !partition.replicas.contains(&broker_id) {
         return Err(ErrorCode::NotLeaderOrFollower);
     }
     let broker = image.broker(broker_id).ok_or(ErrorCode::BrokerIdNotRegistered)?;
-    let place = (&**topic, replica.partition_id, &**partition);
-    let directory = replica.directory;
-    if !has(broker, replica.directory) {
+    let place = (&**topic, replica.partition_id, &*partition);
+    let change = assigned(image, broker, place, replica.directory, context);
+    batch.add(&partition, change).map(|_| ()).map_err(|error| error.code)
+}
+
+fn assigned(
+    image: &Image,
+    broker: &Broker,
+    place: Found<'_>,
+    directory: Uuid,
+    context: Context<'_>,
+) -> Option<PartitionChange> {
+    let (broker_id, partition) = (broker.broker_id, place.2);
+    if !has(broker, directory) {
         // It was assigned to a directory that is gone by now.
-        return Ok(lose(image, place, broker_id, context, |change| change.directory(broker_id, directory)));
+        return lose(image, place, broker_id, context, |change| change.directory(broker_id, directory));
     }
     if is_online(image, partition, broker_id) {
-        return Ok(change(image, place, context, |change| change.directory(broker_id, directory)));
+        return change(image, place, context, |change| change.directory(broker_id, directory));
     }
     // What it had went with the directory that it was in: it begins anew.
     let isr = without(&partition.isr, broker_id);
     let is_back = |id: i32| if id == broker_id { broker.is_active() } else { may_lead(image, partition, id) };
-    Ok(change_among(image, place, is_back, context, |change| {
+    change_among(image, place, is_back, context, |change| {
         change.isr(isr).unclean_shutdown(broker_id).directory(broker_id, directory)
-    }))
+    })
 }
 
 /// Directories of a broker failed: others lead what was in them, and it is no longer in sync there. Nothing happens
@@ -108,10 +120,10 @@ pub(super) fn offline(
     offline: &[Uuid],
     context: Context<'_>,
     records: &mut Vec<Record>,
-) -> bool {
+) {
     let (lost, kept): (Vec<Uuid>, Vec<Uuid>) = broker.log_dirs.iter().partition(|id| offline.contains(id));
     if lost.is_empty() {
-        return false;
+        return;
     }
     for place in image.partitions_of(broker.broker_id) {
         let directory = place.2.directory_of(broker.broker_id);
@@ -127,7 +139,6 @@ pub(super) fn offline(
         in_controlled_shutdown: None,
         log_dirs: Some(kept),
     }));
-    true
 }
 
 fn lose(

@@ -64,6 +64,23 @@ fn a_broker_says_where_its_replicas_are() {
 }
 
 #[test]
+fn a_replica_that_stands_twice_is_where_it_was_named_last() {
+    let mut cluster = cluster();
+    let topic_id = cluster.topic(&[1, 2]);
+    let before = cluster.image.partition(topic_id, 0).unwrap().partition_epoch;
+    let replicas = [FIRST, SECOND, SECOND];
+    let replicas =
+        replicas.map(|directory| AssignedReplica { directory, topic_id, partition_id: 0 }).to_vec();
+    let broker_epoch = cluster.image.broker(1).unwrap().broker_epoch;
+    let command = AssignReplicasToDirs { broker_id: 1, broker_epoch, replicas };
+    let reply = cluster.run(Command::AssignReplicasToDirs(command));
+    assert_eq!(reply, Reply::AssignReplicasToDirs(Ok(vec![Ok(()); 3])));
+    assert_eq!(directory_of(&cluster, topic_id), SECOND);
+    // The third says what the second said.
+    assert_eq!(cluster.image.partition(topic_id, 0).unwrap().partition_epoch, before + 2);
+}
+
+#[test]
 fn replicas_that_are_not_there_are_refused() {
     let mut cluster = cluster();
     let (topic, others) = (cluster.topic(&[1, 2]), cluster.topic(&[2, 3]));

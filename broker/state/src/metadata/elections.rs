@@ -6,9 +6,10 @@ use milena_protocol::ErrorCode;
 
 use super::command::{ApiError, Context, Decision, Reply};
 use super::image::{Image, Partition};
+use super::partition_batch::Batch;
 use super::partition_change::{Election, rules};
 use super::partitions::{change, may_lead};
-use super::record::{PartitionChange, Record};
+use super::record::Record;
 
 /// Leaderships that one round of balancing or of unclean elections moves at most, as in Kafka: every one is a pause for
 /// its clients.
@@ -37,25 +38,24 @@ pub struct ElectedPartition {
 }
 
 /// Errors of a partition: `UNKNOWN_TOPIC_OR_PARTITION`, `ELECTION_NOT_NEEDED`,
-/// `PREFERRED_LEADER_NOT_AVAILABLE`, `ELIGIBLE_LEADERS_NOT_AVAILABLE`.
+/// `PREFERRED_LEADER_NOT_AVAILABLE`, `ELIGIBLE_LEADERS_NOT_AVAILABLE`, `POLICY_VIOLATION`.
 pub fn elect(image: &Image, command: &ElectLeaders, context: Context<'_>) -> Decision {
     let election = command.election;
     let asked = match &command.partitions {
         Some(partitions) => partitions.clone(),
         None => in_need(image, election),
     };
-    let mut records = Vec::new();
+    let mut batch = Batch::default();
     let mut topics = Vec::new();
     for (topic, partitions) in asked {
         let elected = partitions.into_iter().map(|partition_id| {
-            let result = elect_one(image, &topic, partition_id, election, context);
-            let result = result.map(|change| records.push(Record::PartitionChange(change)));
+            let result = elect_one(image, (&topic, partition_id), election, (&mut batch, context));
             ElectedPartition { partition_id, result }
         });
         let partitions = elected.collect();
         topics.push(ElectedTopic { topic, partitions });
     }
-    Decision::new(records, Reply::ElectLeaders(topics))
+    Decision::new(batch.into_records(), Reply::ElectLeaders(topics))
 }
 
 /// Who asks for every partition does not want to hear of those that are fine.
@@ -79,28 +79,27 @@ fn is_needed(partition: &Partition, election: Election) -> bool {
 
 fn elect_one(
     image: &Image,
-    name: &str,
-    partition_id: i32,
+    (name, partition_id): (&str, i32),
     election: Election,
-    context: Context<'_>,
-) -> Result<PartitionChange, ApiError> {
+    (batch, context): (&mut Batch, Context<'_>),
+) -> Result<(), ApiError> {
     let refuse = |code: ErrorCode, message: &str| Err(ApiError::new(code, message));
     let unknown = |what: String| ApiError::new(ErrorCode::UnknownTopicOrPartition, format!("No such {what}"));
     let topic = image.topic_by_name(name).ok_or_else(|| unknown(format!("topic as {name}")))?;
-    let partition = topic
-        .partition(partition_id)
-        .ok_or_else(|| unknown(format!("partition as {name}-{partition_id}")))?;
-    if !is_needed(partition, election) {
+    let partition = batch.partition(topic, partition_id);
+    let partition = partition.ok_or_else(|| unknown(format!("partition as {name}-{partition_id}")))?;
+    if !is_needed(&partition, election) {
         let message = "Leader election not needed for topic partition.";
         return refuse(ErrorCode::ElectionNotNeeded, message);
     }
-    let change = change(image, (topic, partition_id, partition), context, |change| change.election(election));
+    let change =
+        change(image, (topic, partition_id, &partition), context, |change| change.election(election));
     let leader = change.as_ref().and_then(|change| change.leader).flatten();
     match change {
         Some(change)
-            if leader.is_some() && (election != Election::Preferred || is_first(partition, leader)) =>
+            if leader.is_some() && (election != Election::Preferred || is_first(&partition, leader)) =>
         {
-            Ok(change)
+            batch.add(&partition, Some(change)).map(|_| ())
         }
         _ if election == Election::Preferred => {
             refuse(ErrorCode::PreferredLeaderNotAvailable, "The preferred leader was not available.")

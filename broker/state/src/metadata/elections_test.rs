@@ -4,6 +4,7 @@ use super::*;
 use crate::metadata::brokers::tests::{Cluster, brokers, three_brokers};
 use crate::metadata::command::Command;
 use crate::metadata::partition_index::visits;
+use crate::metadata::record::PartitionChange;
 
 fn elect_in(
     cluster: &mut Cluster,
@@ -69,6 +70,19 @@ fn the_preferred_replica_leads_again_once_it_is_in_sync() {
     assert_eq!(elect_in(&mut cluster, Election::Preferred, None), [(own, 0, ErrorCode::None)]);
     assert_eq!(cluster.leader_and_isr(topic), (Some(1), vec![2, 1]));
     assert_eq!(cluster.image.partition(topic, 0).unwrap().leader_epoch, epoch + 1);
+}
+
+#[test]
+fn a_partition_that_stands_twice_is_elected_once() {
+    let (mut cluster, topic) = led_by_second();
+    let own = name(&cluster, topic);
+    cluster.propose(topic, &[2, 1]).unwrap();
+    let before = cluster.image.partition(topic, 0).unwrap().partition_epoch;
+    let asked = Some(vec![(own.clone(), vec![0, 0]), (own.clone(), vec![0])]);
+    let not_needed = (own.clone(), 0, ErrorCode::ElectionNotNeeded);
+    let expected = [(own, 0, ErrorCode::None), not_needed.clone(), not_needed];
+    assert_eq!(elect_in(&mut cluster, Election::Preferred, asked), expected);
+    assert_eq!(cluster.image.partition(topic, 0).unwrap().partition_epoch, before + 1);
 }
 
 #[test]

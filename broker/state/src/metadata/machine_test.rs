@@ -245,7 +245,7 @@ impl Cluster {
             }
             Step::Balance => Command::BalanceLeaders,
             Step::ElectUnclean => Command::ElectUncleanLeaders,
-            Step::Elect { preferred } => Command::ElectLeaders(partitions::ElectLeaders {
+            Step::Elect { preferred } => Command::ElectLeaders(elections::ElectLeaders {
                 election: if preferred {
                     partitions::Election::Preferred
                 } else {

@@ -21,6 +21,7 @@ mod entities;
 pub mod features;
 pub mod image;
 pub mod mutation;
+mod partition_batch;
 mod partition_change;
 pub mod partition_index;
 pub mod partitions;

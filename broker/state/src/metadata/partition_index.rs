@@ -108,12 +108,6 @@ impl Image {
         self.index.of(broker_id, |of| &of.unled).filter_map(|id| self.find(id))
     }
 
-    /// Every partition without a leader.
-    pub fn leaderless(&self) -> impl Iterator<Item = Found<'_>> {
-        // Each is in the list of its first replica too.
-        self.imbalanced().filter(|(_, _, partition)| partition.leader.is_none())
-    }
-
     /// Every partition that its first replica does not lead.
     pub fn imbalanced(&self) -> impl Iterator<Item = Found<'_>> {
         self.index.brokers.iter().flat_map(|(broker_id, _)| self.unled_of(*broker_id))

@@ -85,11 +85,16 @@ fn nothing_looks_at_all_partitions() {
     let back = heartbeat(&image, 3);
     let (visits, records) = run(&mut image, &back);
     assert_eq!((visits, records), (own, 1), "where its directories are; nothing waits for a leader");
-    assert_eq!(image.leaderless().count(), 0);
+    assert_eq!(leaderless_count(&image), 0);
     let (visits, elections) = run(&mut image, &Command::BalanceLeaders);
     assert_eq!(elections, 0, "it has not caught up anywhere");
     assert!(visits <= total / 5, "what the lost brokers ought to lead: {visits}");
     assert_eq!(run(&mut image, &Command::ElectUncleanLeaders), (0, 0));
+}
+
+/// Each is in the list of its first replica.
+fn leaderless_count(image: &Image) -> usize {
+    image.imbalanced().filter(|(_, _, partition)| partition.leader.is_none()).count()
 }
 
 #[test]
@@ -99,7 +104,7 @@ fn an_arriving_broker_looks_at_leaderless_partitions_of_its_own() {
         let broker_epoch = image.broker(broker_id).unwrap().broker_epoch;
         run(&mut image, &Command::FenceBroker(FenceBroker { broker_id, broker_epoch }));
     }
-    assert_eq!(image.leaderless().count(), 100, "those of 3, 4 and 5");
+    assert_eq!(leaderless_count(&image), 100, "those of 3, 4 and 5");
     let mut records = Vec::new();
     let settings = Settings::own_defaults();
     let context = Context { now_ms: 0, settings: &settings };

@@ -9,9 +9,9 @@ use milena_protocol::types::Uuid;
 use super::brokers::check_broker_epoch;
 use super::command::{Context, Decision, Reply};
 use super::directories;
-pub use super::elections::{ElectLeaders, ElectedPartition, ElectedTopic, elect};
 use super::features::ELIGIBLE_LEADER_REPLICAS;
-use super::image::{Image, Partition, Topic};
+use super::image::{Image, Partition};
+use super::partition_batch::Batch;
 pub use super::partition_change::{Assignment, Change, Election, Rules, rules};
 use super::partition_index::Found;
 use super::record::{PartitionChange, Record, RecoveryState};
@@ -80,12 +80,10 @@ pub fn broker_restarted(
     }
 }
 
-/// A broker was unfenced: partitions without a leader may have one again.
+/// A broker was unfenced, as `image` has it already: partitions without a leader may have one again.
 pub fn broker_arrived(image: &Image, broker_id: i32, context: Context<'_>, records: &mut Vec<Record>) {
     for (topic, index, p) in image.leaderless_of(broker_id) {
-        let is_there = |id: i32| id == broker_id || image.is_active(id);
-        let acceptable = |id: i32| is_there(id) && directories::is_online(image, p, id);
-        let change = change_among(image, (topic, index, p), acceptable, context, |change| change);
+        let change = change(image, (topic, index, p), context, |change| change);
         records.extend(change.map(Record::PartitionChange));
     }
 }
@@ -136,74 +134,67 @@ pub struct AlteredState {
 }
 
 /// Errors of the whole: `STALE_BROKER_EPOCH`, `BROKER_ID_NOT_REGISTERED`; of a partition see
-/// [`check_proposal`].
+/// [`check_proposal`], and `POLICY_VIOLATION` when the entry is full.
 pub fn alter(image: &Image, command: &AlterPartition, context: Context<'_>) -> Decision {
     if let Err(error) = check_broker_epoch(image, command.broker_id, command.broker_epoch) {
         return Decision::reply(Reply::AlterPartition(Err(error)));
     }
-    let mut records = Vec::new();
+    let mut batch = Batch::default();
     let mut answers = Vec::new();
     for proposal in &command.partitions {
-        let (result, record) = alter_one(image, command.broker_id, proposal, context);
-        records.extend(record);
+        let result = alter_one(image, command.broker_id, proposal, (&mut batch, context));
         let (topic_id, partition_id) = (proposal.topic_id, proposal.partition_id);
         answers.push(AlteredPartition { topic_id, partition_id, result });
     }
-    Decision::new(records, Reply::AlterPartition(Ok(answers)))
+    Decision::new(batch.into_records(), Reply::AlterPartition(Ok(answers)))
 }
 
-type Altered = (Result<AlteredState, ErrorCode>, Option<Record>);
-
-fn alter_one(image: &Image, sender: i32, proposal: &ProposedPartition, context: Context<'_>) -> Altered {
-    let (topic, partition) = match proposed_partition(image, sender, proposal) {
-        Ok(found) => found,
-        Err(error) => return (Err(error), outdated(image, proposal, error)),
-    };
+fn alter_one(
+    image: &Image,
+    sender: i32,
+    proposal: &ProposedPartition,
+    (batch, context): (&mut Batch, Context<'_>),
+) -> Result<AlteredState, ErrorCode> {
+    let topic = image.topic(proposal.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
+    let partition = batch.partition(topic, proposal.partition_id);
+    let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if let Err(error) = check_proposal(image, sender, &partition, proposal) {
+        batch.add(&partition, outdated(&partition, proposal, error)).map_err(|error| error.code)?;
+        return Err(error);
+    }
     let isr = proposal.new_isr.iter().map(|(id, _)| *id).collect();
-    let change = change(image, (topic, proposal.partition_id, partition), context, |change| {
+    let change = change(image, (topic, proposal.partition_id, &partition), context, |change| {
         change.isr(isr).recovery(proposal.leader_recovery_state)
     });
-    let after = after(partition, change.as_ref());
     // The change may complete a reassignment that the sender is no part of: it is done, and the sender must ask for
     // the metadata before it asks for anything else.
     let led_by_another = change.as_ref().and_then(|change| change.leader).is_some_and(|l| l != Some(sender));
-    let result = if led_by_another { Err(ErrorCode::NewLeaderElected) } else { Ok(after) };
-    (result, change.map(Record::PartitionChange))
-}
-
-fn proposed_partition<'a>(
-    image: &'a Image,
-    sender: i32,
-    proposal: &ProposedPartition,
-) -> Result<(&'a Topic, &'a Partition), ErrorCode> {
-    let topic = image.topic(proposal.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
-    let partition = topic.partition(proposal.partition_id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    check_proposal(image, sender, partition, proposal)?;
-    Ok((topic, partition))
+    let after = batch.add(&partition, change).map_err(|error| error.code)?;
+    if led_by_another { Err(ErrorCode::NewLeaderElected) } else { Ok(AlteredState::of(&after)) }
 }
 
 /// States the partition again, under a new partition epoch, when a proposal is refused that might be accepted later. The
 /// leader takes the refusal for certain and does not count on the proposed member any more, but another copy of the
 /// request may still be on its way, and the member may be eligible by the time it comes.
-fn outdated(image: &Image, proposal: &ProposedPartition, error: ErrorCode) -> Option<Record> {
+fn outdated(
+    partition: &Partition,
+    proposal: &ProposedPartition,
+    error: ErrorCode,
+) -> Option<PartitionChange> {
     let ProposedPartition { topic_id, partition_id, .. } = *proposal;
-    let partition =
-        image.partition(topic_id, partition_id).filter(|_| error == ErrorCode::IneligibleReplica)?;
-    let isr = Some(partition.isr.clone());
-    Some(Record::PartitionChange(PartitionChange { isr, ..PartitionChange::new(topic_id, partition_id) }))
+    let isr = Some(partition.isr.clone()).filter(|_| error == ErrorCode::IneligibleReplica)?;
+    Some(PartitionChange { isr: Some(isr), ..PartitionChange::new(topic_id, partition_id) })
 }
 
-fn after(partition: &Partition, change: Option<&PartitionChange>) -> AlteredState {
-    let mut after = partition.clone();
-    if let Some(change) = change {
-        after.change(change);
-    }
-    AlteredState {
-        leader: after.leader,
-        leader_epoch: after.leader_epoch,
-        partition_epoch: after.partition_epoch,
-        isr: after.isr,
-        leader_recovery_state: after.leader_recovery_state,
+impl AlteredState {
+    fn of(partition: &Partition) -> Self {
+        Self {
+            leader: partition.leader,
+            leader_epoch: partition.leader_epoch,
+            partition_epoch: partition.partition_epoch,
+            isr: partition.isr.clone(),
+            leader_recovery_state: partition.leader_recovery_state,
+        }
     }
 }
 

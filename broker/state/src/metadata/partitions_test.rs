@@ -326,3 +326,30 @@ fn an_old_incarnation_may_not_propose() {
         assert_eq!(error.code, code);
     }
 }
+
+/// Kafka decides both on the same state, answers the same epoch twice and then applies two changes.
+#[test]
+fn a_second_mention_is_decided_on_what_the_first_left() {
+    let mut image = image(3, 9);
+    let proposal = |partition_epoch, isr: &[(i32, i64)]| ProposedPartition {
+        topic_id: id(),
+        partition_id: 0,
+        leader_epoch: 3,
+        partition_epoch,
+        new_isr: isr.to_vec(),
+        leader_recovery_state: RecoveryState::Recovered,
+    };
+    let partitions =
+        vec![proposal(9, &[(1, 10)]), proposal(9, &[(1, 10), (2, 11)]), proposal(10, &[(1, 10), (3, 12)])];
+    let settings = Settings::own_defaults();
+    let command = AlterPartition { broker_id: 1, broker_epoch: 10, partitions };
+    let decision = alter(&image, &command, Context { now_ms: 0, settings: &settings });
+    let Reply::AlterPartition(Ok(answers)) = decision.reply else { panic!("{:?}", decision.reply) };
+    let told =
+        answers.into_iter().map(|answer| answer.result.map(|state| (state.isr, state.partition_epoch)));
+    let expected = [Ok((vec![1], 10)), Err(ErrorCode::InvalidUpdateVersion), Ok((vec![1, 3], 11))];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    decision.records.iter().for_each(|record| image.apply(record).unwrap());
+    let after = image.partition(id(), 0).unwrap();
+    assert_eq!((&after.isr, after.partition_epoch), (&vec![1, 3], 11), "what was answered is what is");
+}

@@ -3,18 +3,16 @@
 //! The growing is decided here; the shrinking is decided with the change of the ISR that makes the target complete (see
 //! [`Change`](super::partition_change::Change)), in the same record, so that no state between can be lost.
 
-use std::collections::BTreeSet;
-
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 
-use super::batch_size::BatchSize;
 use super::command::{ApiError, Context, Decision, Reply};
 use super::directories;
 use super::image::{Image, Partition, Topic};
+use super::partition_batch::Batch;
 use super::partition_change::{Assignment, Election, rules};
 use super::partitions::{change, may_lead};
-use super::record::{PartitionChange, Record};
+use super::record::PartitionChange;
 use super::topics::check_replicas;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,37 +57,13 @@ pub fn alter(image: &Image, command: &AlterPartitionReassignments, context: Cont
             .partitions
             .iter()
             .map(|wanted| {
-                let change = reassign(image, &topic.name, wanted, command, context);
-                let result = change.and_then(|change| batch.add(change));
+                let result = reassign(image, &topic.name, wanted, command, (&mut batch, context));
                 ReassignedPartition { partition_id: wanted.partition_id, result }
             })
             .collect(),
     });
     let reply = Reply::AlterPartitionReassignments(topics.collect());
-    Decision::new(batch.records, reply)
-}
-
-/// All of a request becomes one entry.
-#[derive(Debug, Default)]
-struct Batch {
-    size: BatchSize,
-    changed: BTreeSet<(Uuid, i32)>,
-    records: Vec<Record>,
-}
-
-impl Batch {
-    fn add(&mut self, change: Option<PartitionChange>) -> Result<(), ApiError> {
-        let Some(change) = change else { return Ok(()) };
-        // The second would be decided on a state that the first has changed.
-        if !self.changed.insert((change.topic_id, change.partition_id)) {
-            let message = "The partition stands twice in the request.";
-            return Err(ApiError::new(ErrorCode::InvalidRequest, message));
-        }
-        let record = [Record::PartitionChange(change)];
-        self.size = self.size.with(&record)?;
-        self.records.extend(record);
-        Ok(())
-    }
+    Decision::new(batch.into_records(), reply)
 }
 
 fn reassign(
@@ -97,25 +71,26 @@ fn reassign(
     name: &str,
     wanted: &ReassignPartition,
     command: &AlterPartitionReassignments,
-    context: Context<'_>,
-) -> Result<Option<PartitionChange>, ApiError> {
+    (batch, context): (&mut Batch, Context<'_>),
+) -> Result<(), ApiError> {
     let unknown =
         |what: String| ApiError::new(ErrorCode::UnknownTopicOrPartition, format!("Unable to find {what}."));
     let topic = image.topic_by_name(name).ok_or_else(|| unknown(format!("a topic named {name}")))?;
     let partition_id = wanted.partition_id;
-    let partition =
-        topic.partition(partition_id).ok_or_else(|| unknown(format!("partition {name}:{partition_id}")))?;
-    match &wanted.replicas {
-        None => cancel(image, topic, partition_id, partition, context),
+    let partition = batch.partition(topic, partition_id);
+    let partition = partition.ok_or_else(|| unknown(format!("partition {name}:{partition_id}")))?;
+    let change = match &wanted.replicas {
+        None => cancel(image, topic, partition_id, &partition, context)?,
         Some(replicas) => {
-            check_target(image, partition, replicas, command.allow_replication_factor_change)?;
-            let target = target(image, partition, replicas);
+            check_target(image, &partition, replicas, command.allow_replication_factor_change)?;
+            let target = target(image, &partition, replicas);
             let isr = partition.isr.iter().copied().filter(|id| target.replicas.contains(id)).collect();
-            Ok(change(image, (topic, partition_id, partition), context, |change| {
+            change(image, (topic, partition_id, &partition), context, |change| {
                 change.election(Election::Online).isr(isr).assignment(target)
-            }))
+            })
         }
-    }
+    };
+    batch.add(&partition, change).map(|_| ())
 }
 
 fn check_target(

@@ -343,8 +343,11 @@ pub(super) fn partition_records(
 
 /// The topic that a broker asks for when a client names one that does not exist. The logs of the
 /// coordinators get the shape that the broker's properties give them.
-pub fn auto_created(name: &str, topic_id: Uuid, settings: &Settings) -> NewTopic {
-    let internal = &settings.internal_topics;
+pub fn auto_created(name: &str, topic_id: Uuid, settings: &Settings, image: &Image) -> NewTopic {
+    let mut internal = settings.internal_topics;
+    if settings.quorum.is_alone && image.brokers().all(|broker| broker.broker_id == settings.node_id) {
+        internal.offsets.replication_factor = internal.offsets_replication_factor_alone;
+    }
     let shaped = |shape: InternalTopic, more: &[(&str, &str)]| {
         let mut configs = vec![
             ("cleanup.policy".to_owned(), Some("compact".to_owned())),

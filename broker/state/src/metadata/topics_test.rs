@@ -195,13 +195,13 @@ fn coordinator_topics_get_their_shape_from_the_broker() {
     properties.insert("offsets.topic.num.partitions".to_owned(), "3".to_owned());
     properties.insert("offsets.topic.replication.factor".to_owned(), "1".to_owned());
     let settings = Settings::parse(&properties).unwrap();
-    let topic = auto_created("__consumer_offsets", Uuid::from_u128(5), &settings);
     let image = image_with_brokers(&[1]);
+    let topic = auto_created("__consumer_offsets", Uuid::from_u128(5), &settings, &image);
     let (_, outcomes) = decide_create(&image, vec![topic], false);
     let created = outcomes[0].result.as_ref().unwrap();
     assert_eq!((created.num_partitions, created.replication_factor), (3, 1));
     assert_eq!(created.configs["cleanup.policy"], "compact");
-    assert_eq!(auto_created("mine", Uuid::from_u128(5), &settings).num_partitions, -1);
+    assert_eq!(auto_created("mine", Uuid::from_u128(5), &settings, &image).num_partitions, -1);
     for (name, prefix) in [
         ("__transaction_state", "transaction.state.log"),
         ("__share_group_state", "share.coordinator.state.topic"),
@@ -213,12 +213,38 @@ fn coordinator_topics_get_their_shape_from_the_broker() {
             ("min.isr", "9"),
         ];
         let values = values.map(|(what, value)| (format!("{prefix}.{what}"), value.to_owned()));
-        let topic = auto_created(name, Uuid::from_u128(5), &Settings::parse(&values.into()).unwrap());
+        let settings = Settings::parse(&values.into()).unwrap();
+        let topic = auto_created(name, Uuid::from_u128(5), &settings, &image);
         assert_eq!((topic.num_partitions, topic.replication_factor), (7, 2), "{name}");
         let has =
             |name: &str, value: &str| topic.configs.contains(&(name.to_owned(), Some(value.to_owned())));
         assert!(has("segment.bytes", "1048577") && has("min.insync.replicas", "9"), "{name}");
     }
+}
+
+#[test]
+fn committed_offsets_have_three_replicas_but_in_a_node_that_is_the_whole_cluster() {
+    let check = |properties: &[(&str, &str)], brokers: &[i32], expected: i16| {
+        let map = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = Settings::parse(&map.collect()).unwrap();
+        let image = image_with_brokers(brokers);
+        let topic = auto_created("__consumer_offsets", Uuid::from_u128(5), &settings, &image);
+        assert_eq!(topic.replication_factor, expected, "{properties:?} {brokers:?}");
+        let (_, outcomes) = decide_create(&image, vec![topic], false);
+        let refused = outcomes[0].result.as_ref().err().map(|error| error.code);
+        let is_possible = usize::try_from(expected).unwrap() <= brokers.len();
+        assert_eq!(refused, (!is_possible).then_some(ErrorCode::InvalidReplicationFactor));
+    };
+    check(&[], &[1], 1);
+    check(&[("offsets.topic.replication.factor", "3")], &[1], 3);
+    // Others have joined a quorum of one.
+    check(&[], &[1, 2], 3);
+    check(&[("offsets.topic.replication.factor", "2")], &[1, 2], 2);
+    check(&[], &[1, 2, 3, 4], 3);
+    // The first broker of a cluster that is to have more.
+    let broker = [("process.roles", "broker"), ("controller.quorum.voters", "10@localhost:9093")];
+    check(&broker, &[1], 3);
+    check(&broker, &[1, 2, 3], 3);
 }
 
 #[test]

@@ -58,7 +58,8 @@ func options(words []string) []kgo.Opt {
 		options = append(options, kgo.ConsumeRegex())
 	}
 	if words[4] != "-" {
-		options = append(options, kgo.InstanceID(words[4]))
+		// A static member must be back within it, however slow the machine is.
+		options = append(options, kgo.InstanceID(words[4]), kgo.SessionTimeout(30*time.Second))
 	}
 	return options
 }

@@ -39,6 +39,7 @@ const CLUSTER: &str = "broker/tests/broker/cluster.rs";
 const CONNECTIONS: &str = "tests/integration/api/connection_quotas.rs";
 const COORDINATOR: &str = "broker/src/lifecycle_group_test.rs";
 const MEMBERS: &str = "broker/src/lifecycle_group_member_test.rs";
+const NODES: &str = "tests/integration/cluster/properties.rs";
 const OFFSETS_TOPIC: &str = "broker/src/lifecycle_group_topic_test.rs";
 const PRODUCE: &str = "tests/integration/api/produce.rs";
 const QUORUM: &str = "broker/state/src/config/quorum_test.rs";
@@ -49,7 +50,7 @@ const FETCHES: (&str, &str) = ("broker/src/replication/link.rs", "a_leader_is_as
 const REPLICATION: &str = "broker/src/replication/replication_test.rs";
 const ROUNDS: &str = "broker/src/controller/rounds.rs";
 const SESSIONS: (&str, &str) = (
-    "broker/state/src/metadata/brokers_test.rs",
+    "broker/state/src/metadata/sessions_test.rs",
     "sessions_end_after_the_timeout_and_start_full_on_a_new_controller",
 );
 
@@ -65,7 +66,7 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("broker.session.timeout.ms", SESSIONS.0, SESSIONS.1),
     ("connections.max.idle.ms", HERE, "connections_are_bounded_as_the_file_says"),
     ("controller.listener.names", BROKER, "kafkas_own_example_starts"),
-    ("controller.quorum.auto.join.enable", QUORUM, "impossible_memberships_are_refused"),
+    ("controller.quorum.auto.join.enable", NODES, "a_controller_that_lost_its_directory_votes_again_by_itself"),
     ("controller.quorum.bootstrap.servers", QUORUM, "who_names_nobody_else_is_alone"),
     ("controller.quorum.voters", QUORUM, "voters_and_servers_are_read_and_counted_once"),
     ("controller.quota.window.num", QUOTAS, "windows_are_as_many_and_as_long_as_the_properties_say"),
@@ -102,7 +103,7 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("metadata.log.max.record.bytes.between.snapshots", HERE, "snapshots_are_taken_as_often_as_the_file_says"),
     ("metadata.log.max.snapshot.interval.ms", HERE, "snapshots_are_taken_as_often_as_the_file_says"),
     ("milena.cluster.id", HERE, "a_node_is_as_its_file_says"),
-    ("milena.fence.on.disconnect", CLUSTER, "a_broker_that_dies_is_fenced_long_before_its_session_ends"),
+    ("milena.fence.on.disconnect", NODES, "a_broker_that_dies_is_left_to_its_session_when_that_is_wanted"),
     ("milena.flush", HERE, "topics_are_as_the_file_says"),
     ("milena.http.listener", HERE, "a_node_is_as_its_file_says"),
     ("milena.log.format", HERE, "a_broker_logs_as_its_file_says"),
@@ -130,8 +131,9 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("replica.fetch.min.bytes", FETCHES.0, FETCHES.1),
     ("replica.fetch.response.max.bytes", FETCHES.0, FETCHES.1),
     ("replica.fetch.wait.max.ms", FETCHES.0, FETCHES.1),
+    ("replica.high.watermark.checkpoint.interval.ms", NODES, "high_watermarks_are_written_as_often_as_the_file_says"),
     ("replica.lag.time.max.ms", REPLICATION, "a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back"),
-    ("replica.selector.class", "broker/state/src/config/replication.rs", "selectors_have_kafkas_names"),
+    ("replica.selector.class", NODES, "consumers_are_sent_to_the_replica_in_their_rack"),
     ("replica.socket.timeout.ms", FETCHES.0, FETCHES.1),
     ("security.inter.broker.protocol", BROKER, "impossible_combinations_name_both"),
     ("share.coordinator.state.topic.min.isr", SHAPES.0, SHAPES.1),

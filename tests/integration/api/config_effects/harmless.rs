@@ -1,5 +1,5 @@
-//! Properties that cannot matter on one node, each with its reason: a value is kept and described, and nothing waits for
-//! it to act.
+//! Properties that nobody can see act on the one node of these tests, each with its reason: a value is kept and described.
+//! What several nodes would see of one is shown by the test of its rule.
 
 use std::collections::BTreeMap;
 
@@ -23,16 +23,16 @@ pub struct Harmless {
 #[rustfmt::skip]
 pub const ALL: &[Harmless] = &[
     Harmless { place: Place::Topic, names: "min.insync.replicas",
-        reason: "there are never more in-sync replicas than replicas, and there is one",
+        reason: "there are never more in-sync replicas than replicas, and one node has one",
         rule: Some(("broker/state/src/partition/leader_test.rs", "a_minimum_above_the_replicas_means_all_of_them")) },
     Harmless { place: Place::Broker, names: "min.insync.replicas",
-        reason: "there are never more in-sync replicas than replicas, and there is one",
+        reason: "there are never more in-sync replicas than replicas, and one node has one",
         rule: Some(("broker/state/src/partition/leader_test.rs", "under_the_minimum_the_watermark_stands_still_and_acks_all_is_refused")) },
     Harmless { place: Place::Topic, names: "unclean.leader.election.enable",
-        reason: "the only replica is always the last that was in sync",
+        reason: "the only replica, which one node has, is always the last that was in sync",
         rule: Some(("broker/state/src/metadata/partitions_test.rs", "the_last_known_leader_returns_only_alive_and_counts_as_unclean")) },
     Harmless { place: Place::Broker, names: "unclean.leader.election.enable",
-        reason: "the only replica is always the last that was in sync",
+        reason: "the only replica, which one node has, is always the last that was in sync",
         rule: Some(("broker/state/src/metadata/brokers_test.rs", "the_only_replica_leads_again_after_a_clean_and_after_an_unclean_end")) },
     Harmless { place: Place::Broker, rule: None,
         reason: "threads and lists of Kafka's that are not here; what bounds their work is",

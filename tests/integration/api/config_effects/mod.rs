@@ -1,4 +1,4 @@
-//! Every property acts, or is refused with its reason, or cannot matter on one node: this proves which, name by name.
+//! Every property acts, or is refused with its reason, or cannot be seen on one node: this proves which, name by name.
 //!
 //! [`table`] has each name of Kafka 4.3.1 and each of our own once, with the test that fails when it has no effect. The
 //! other files hold those tests, each a table of [`Effect`]s: while the node runs a value is set on the topic, on the

@@ -135,7 +135,7 @@ pub const ROWS: &[Definition] = &[
     row("offsets.topic.num.partitions", Int, Some("50"), AtLeast(1), ReadOnly, Yes,
         "Partitions of the topic of committed offsets; not to be changed once it exists."),
     row("offsets.topic.replication.factor", Short, Some("3"), AtLeast(1), ReadOnly, Yes,
-        "Replicas of the topic of committed offsets."),
+        "Replicas of the topic of committed offsets; a node that is the whole cluster makes one where this is not set."),
     row("offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1), ReadOnly, Yes,
         "Segment size of the topic of committed offsets."),
     row("share.coordinator.append.linger.ms", Int, Some("-1"), AtLeast(-1), ReadOnly, NotYet,

@@ -32,7 +32,7 @@ pub const ROWS: &[Definition] = &[
         "Bytes that a follower asks for in one response."),
     row("replica.fetch.wait.max.ms", Int, Some("500"), Any, ReadOnly, Yes,
         "Longest time that a follower's fetch may wait for data."),
-    row("replica.high.watermark.checkpoint.interval.ms", Long, Some("5000"), Any, ReadOnly, NotYet,
+    row("replica.high.watermark.checkpoint.interval.ms", Long, Some("5000"), Any, ReadOnly, Yes,
         "How often the high watermarks of all partitions are written down."),
     row("replica.lag.time.max.ms", Long, Some("30000"), Any, ReadOnly, Yes,
         "Time without catching up after which a follower is taken from the in-sync replicas."),

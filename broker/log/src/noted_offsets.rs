@@ -1,8 +1,12 @@
-//! `cleaner-offset-checkpoint`: how far each log of a directory was compacted, in Kafka's file.
+//! One of a directory's files that note an offset for each log, in Kafka's format, and hold no more than the log does: a
+//! cut lowers the offset first, or it would speak of records that come later. An offset goes with its log.
 //!
-//! A pass begins at the offset that it has for the log. That it has the log at all tells recovery that holes in it may
-//! be compaction's (ADR 23), so a log is noted before its first segment is replaced and stays when its policy changes;
-//! it goes with the log. A cut lowers the offset first, or records that come later would pass for compacted.
+//! `cleaner-offset-checkpoint`: how far a log was compacted. A pass begins there. That the file has the log at all tells
+//! recovery that holes in it may be compaction's (ADR 23), so a log is noted before its first segment is replaced and
+//! stays when its policy changes.
+//!
+//! `replication-offset-checkpoint`: how far a log is known to be committed, its high watermark. A leader that starts
+//! serves its consumers that much, also while it waits for other replicas.
 
 use parking_lot::Mutex;
 
@@ -12,11 +16,10 @@ use crate::durability::Durability;
 use crate::error::Error;
 use crate::names;
 
-const FILE: &str = "cleaner-offset-checkpoint";
-
 /// The file of one directory, and what is to be written into it.
 #[derive(Debug)]
-pub(crate) struct Compacted {
+pub(crate) struct NotedOffsets {
+    file: &'static str,
     state: Mutex<State>,
     /// Held while the file is written: its temporary file has one name.
     writing: Mutex<()>,
@@ -28,19 +31,22 @@ struct State {
     changed: bool,
 }
 
-impl Compacted {
-    pub fn of(offsets: Offsets) -> Self {
-        Compacted { state: Mutex::new(State { offsets, changed: false }), writing: Mutex::new(()) }
+impl NotedOffsets {
+    pub const COMPACTED: &str = "cleaner-offset-checkpoint";
+    pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+
+    /// The file, with what was read from it.
+    pub fn of(file: &'static str, offsets: Offsets) -> Self {
+        let state = State { offsets, changed: false };
+        NotedOffsets { file, state: Mutex::new(state), writing: Mutex::new(()) }
     }
 
-    pub const FILE: &str = FILE;
-
-    /// How far the log was compacted; `None` when it never was.
+    /// What is noted of the log.
     pub fn offset(&self, name: &str) -> Option<i64> {
         self.state.lock().offsets.get(&key(name)?).copied()
     }
 
-    /// Notes how far the log was compacted, in memory, unless it was deleted meanwhile.
+    /// Notes it in memory, unless the log was deleted meanwhile.
     pub fn note(&self, log: &Durability, offset: i64) {
         let Some(key) = key(log.name()) else { return };
         let mut state = self.state.lock();
@@ -51,7 +57,7 @@ impl Compacted {
         }
     }
 
-    /// The log is about to be cut at `offset`: it is not compacted beyond. Durable.
+    /// The log is about to be cut at `offset`: nothing beyond is noted. Durable.
     pub fn lower(&self, disk: &Disk, name: &str, offset: i64) -> Result<(), Error> {
         let Some(key) = key(name) else { return Ok(()) };
         {
@@ -82,7 +88,7 @@ impl Compacted {
             }
             state.offsets.clone()
         };
-        let path = disk.path.join(FILE);
+        let path = disk.path.join(self.file);
         let entries =
             offsets.iter().map(|((topic, partition), offset)| (topic.as_str(), *partition, *offset));
         let written = checkpoint::write_offsets(&*disk.files, &path, entries);
