@@ -36,6 +36,9 @@ pub use proposals::Proposals;
 /// Pause before a thread that the system did not give is asked for again; each further one is twice as long.
 const THREAD_PAUSE_MIN: Duration = Duration::from_millis(500);
 const THREAD_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long the end of the threads is waited for. They end at once, unless a disk holds them: their logs are closed all
+/// the same, and nothing is appended to a log that is closed.
+const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What this broker follows, and where.
 pub struct Replication {
@@ -201,7 +204,7 @@ impl Replication {
         Ok(())
     }
 
-    /// Ends all fetching, and waits for the threads.
+    /// Ends all fetching, and waits for the threads, but not for ever.
     pub async fn stop(&self) {
         let fetchers = std::mem::take(&mut self.followed.lock().fetchers);
         fetchers.values().for_each(|fetcher| fetcher.inbox.stop());
@@ -209,7 +212,9 @@ impl Replication {
             fetchers.into_values().for_each(Fetcher::join);
         });
         // A panic in a fetcher was logged where it happened.
-        let _ = joining.await;
+        if tokio::time::timeout(STOP_TIME_MAX, joining).await.is_err() {
+            tracing::warn!(timeout = ?STOP_TIME_MAX, "threads that follow leaders did not end in time");
+        }
     }
 
     /// Asks the controller for the proposed changes of in-sync replicas, for as long as the future is polled.
