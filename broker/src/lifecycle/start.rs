@@ -187,6 +187,7 @@ impl Lifecycle {
             ProducerIds::new(controller.clone(), Arc::clone(&metadata), settings.node_id, background.clone());
         let tasks = vec![
             background.spawn(Arc::clone(&replication).propose(controller.clone())),
+            background.spawn(Arc::clone(&replication).start_again()),
             background.spawn(Arc::clone(&replication).watch_lag(Arc::clone(&partitions))),
             background.spawn(follow::run(source, Arc::clone(&metadata), publisher)),
             background.spawn(upkeep::run(

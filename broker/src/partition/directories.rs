@@ -420,24 +420,6 @@ impl Directories {
         Ok(())
     }
 
-    /// Writes the offset checkpoints of every directory. Blocks on the disk.
-    pub fn checkpoint(&self) {
-        for directory in self.usable() {
-            if let Err(error) = directory.checkpoint() {
-                tracing::error!(path = %directory.path().display(), %error, "offset checkpoint failed");
-            }
-        }
-    }
-
-    /// Writes the high watermarks that partitions have noted. Blocks on the disk.
-    pub fn checkpoint_high_watermarks(&self) {
-        for directory in self.usable() {
-            if let Err(error) = directory.checkpoint_high_watermarks() {
-                tracing::error!(path = %directory.path().display(), %error, "high watermarks were not written");
-            }
-        }
-    }
-
     /// Removes the folders of deleted partitions whose delay is over. Blocks on the disk.
     pub fn remove_deleted(&self) {
         self.deleted.remove_due(now_ms());

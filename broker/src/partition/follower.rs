@@ -4,13 +4,12 @@
 //! the log may belong to another leader, or be led here.
 
 use milena_log::{AppendAs, AppendError, Log};
-use milena_protocol::records::Batches;
 use milena_state::partition::fetch_plan::Position;
-use milena_state::partition::follower::{self, DivergingEpoch, EpochStart, Restart, Truncation, truncation};
+use milena_state::partition::follower::{self, DivergingEpoch, EpochStart, Follower, Restart};
 
 use super::partition::{Inner, Outcome, Partition};
 use super::progress::Marks;
-use super::role::{Following, Role};
+use super::role::Role;
 
 /// What a leader's answer brings of one partition.
 #[derive(Debug, Clone, Copy)]
@@ -50,13 +49,14 @@ impl Partition {
     pub(crate) fn standing(&self, leader_epoch: i32) -> Result<Standing, FollowError> {
         let is_durable = self.is_durable();
         let mut inner = self.lock();
-        let (log, following) = inner.following(leader_epoch)?;
-        Ok(standing(log, *following, is_durable))
+        let (log, follower) = inner.following(leader_epoch)?;
+        Ok(standing(log, *follower, is_durable))
     }
 
     /// Takes an answer over: its records, and what it says about the ends of the leader's log.
     pub(crate) fn replicate(&self, brought: Brought<'_>, now_ms: i64) -> Result<Standing, FollowError> {
-        let records = whole_batches(brought)?;
+        let records = follower::whole_batches(brought.records, brought.leader_epoch)
+            .map_err(|unfit| FollowError::Unfit(unfit.to_string()))?;
         let (is_durable, flush_messages) = (self.is_durable(), self.flush_messages());
         let mut inner = self.lock();
         let (log, _) = inner.following(brought.leader_epoch)?;
@@ -67,16 +67,12 @@ impl Partition {
             let synced = inner.force_sync(count, flush_messages, now_ms);
             synced.map_err(|error| self.lost(&error))?;
         }
-        let (log, following) = inner.following(brought.leader_epoch)?;
-        let high_watermark =
-            follower::high_watermark(following.high_watermark, log.log_end_offset(), brought.high_watermark);
-        if high_watermark > following.high_watermark {
-            following.high_watermark = high_watermark;
+        let (log, follower) = inner.following(brought.leader_epoch)?;
+        if let Some(high_watermark) = follower.appended(log.log_end_offset(), brought.high_watermark) {
             log.high_watermark_reached(high_watermark);
         }
-        // What the leader deleted is deleted here too, but never what is not known to be committed.
-        log.set_log_start_offset(brought.log_start_offset.min(high_watermark));
-        let (standing, log_start_offset) = (standing(log, *following, is_durable), log.log_start_offset());
+        log.set_log_start_offset(follower.log_start_offset(brought.log_start_offset));
+        let (standing, log_start_offset) = (standing(log, *follower, is_durable), log.log_start_offset());
         let outcome = inner.shown();
         drop(inner);
         self.set_log_start(log_start_offset);
@@ -93,18 +89,13 @@ impl Partition {
     ) -> Result<Standing, FollowError> {
         self.rewind(leader_epoch, |log| {
             let history: Vec<EpochStart> = log.epochs().iter().map(epoch_start).collect();
-            match truncation(&history, log.log_start_offset(), log.log_end_offset(), diverging) {
-                Truncation::To(offset) | Truncation::ToAndAskAgain(offset) => Restart::CutTo(offset),
-                Truncation::Fully => Restart::BeginAt(leader_log_start.max(0)),
-            }
+            follower::diverged(&history, ends(log), diverging, leader_log_start)
         })
     }
 
     /// Goes on from where the leader can serve: `leader` is the start and the end of its log.
     pub(crate) fn restart(&self, leader_epoch: i32, leader: (i64, i64)) -> Result<Standing, FollowError> {
-        self.rewind(leader_epoch, |log| {
-            follower::out_of_range((log.log_start_offset(), log.log_end_offset()), leader)
-        })
+        self.rewind(leader_epoch, |log| follower::out_of_range(ends(log), leader))
     }
 
     fn rewind(
@@ -114,7 +105,7 @@ impl Partition {
     ) -> Result<Standing, FollowError> {
         let is_durable = self.is_durable();
         let mut inner = self.lock();
-        let (log, following) = inner.following(leader_epoch)?;
+        let (log, follower) = inner.following(leader_epoch)?;
         let before = log.log_end_offset();
         let outcome = match decide(log) {
             Restart::CutTo(offset) => log.truncate_to(offset),
@@ -124,10 +115,9 @@ impl Partition {
             }
         };
         outcome.map_err(|error| self.lost(&error))?;
-        let (start, end) = (log.log_start_offset(), log.log_end_offset());
-        // What is below its start counts as committed, or the replica could not serve from there.
-        following.high_watermark = following.high_watermark.clamp(start, end);
-        let standing = standing(log, *following, is_durable);
+        let (start, end) = ends(log);
+        follower.cut((start, end));
+        let standing = standing(log, *follower, is_durable);
         self.reset_log_start(start);
         if end != before {
             self.begin_term(&mut inner);
@@ -153,10 +143,10 @@ impl Partition {
 
 impl Inner {
     /// The log and what is known as a follower under `leader_epoch`.
-    fn following(&mut self, leader_epoch: i32) -> Result<(&mut Log, &mut Following), FollowError> {
+    fn following(&mut self, leader_epoch: i32) -> Result<(&mut Log, &mut Follower), FollowError> {
         match (&mut self.log, &mut self.role) {
-            (Some(log), Role::Follower(following)) if following.leader_epoch == leader_epoch => {
-                Ok((log, following))
+            (Some(log), Role::Follower(follower)) if follower.leader_epoch() == leader_epoch => {
+                Ok((log, follower))
             }
             _ => Err(FollowError::Over),
         }
@@ -171,36 +161,20 @@ impl Inner {
 }
 
 /// In durable mode only synced records are told to the leader, and records that are here are not fetched again.
-fn standing(log: &Log, following: Following, is_durable: bool) -> Standing {
-    let (start, end) = (log.log_start_offset(), log.log_end_offset());
-    let last_epoch = (end > start).then(|| log.epoch_at(end - 1)).flatten();
+fn standing(log: &Log, follower: Follower, is_durable: bool) -> Standing {
+    let (start, end) = ends(log);
     Standing {
-        position: Position {
-            leader_epoch: following.leader_epoch,
-            fetch_offset: end,
-            last_fetched_epoch: last_epoch.unwrap_or(-1),
-            log_start_offset: start,
-            high_watermark: following.high_watermark,
-        },
+        position: follower.position((start, end), |offset| log.epoch_at(offset)),
         is_unsynced: is_durable && log.durable_offset() < end,
     }
 }
 
-fn epoch_start(entry: &milena_log::leader_epochs::EpochStart) -> EpochStart {
-    EpochStart { epoch: entry.epoch, start_offset: entry.start_offset }
+fn ends(log: &Log) -> (i64, i64) {
+    (log.log_start_offset(), log.log_end_offset())
 }
 
-/// The batches that came whole. A batch of a later epoch than that of the leader who sent it is from nobody.
-fn whole_batches(brought: Brought<'_>) -> Result<&[u8], FollowError> {
-    let mut batches = Batches::maybe_truncated(brought.records);
-    for batch in batches.by_ref() {
-        let batch = batch.map_err(|error| FollowError::Unfit(error.to_string()))?;
-        if batch.leader_epoch > brought.leader_epoch {
-            let (epoch, leader) = (batch.leader_epoch, brought.leader_epoch);
-            return Err(FollowError::Unfit(format!("leader epoch {epoch} in an answer of epoch {leader}")));
-        }
-    }
-    Ok(&brought.records[..brought.records.len() - batches.rest().len()])
+fn epoch_start(entry: &milena_log::leader_epochs::EpochStart) -> EpochStart {
+    EpochStart { epoch: entry.epoch, start_offset: entry.start_offset }
 }
 
 #[cfg(test)]

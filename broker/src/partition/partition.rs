@@ -14,6 +14,7 @@ use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::{Flush, Settings};
 use milena_state::partition::acks::{self, Awaited};
+use milena_state::partition::follower::Follower;
 use milena_state::partition::isr::ProposeIsr;
 use milena_state::partition::leader::{Effects, Leader, check_leader_epoch};
 use parking_lot::Mutex;
@@ -22,7 +23,7 @@ use tokio::sync::oneshot;
 use super::append::Appended;
 use super::lock::Locked;
 use super::progress::{Level, Mark, Marks, Progress};
-use super::role::{Following, Role, rules};
+use super::role::{Role, rules};
 use super::watermark::Interrupted;
 use crate::replication::Proposals;
 
@@ -104,7 +105,7 @@ impl Partition {
         let noted_high_watermark = log.noted_high_watermark().unwrap_or(-1);
         let inner = Inner {
             log: Some(log),
-            role: Role::Follower(Following { leader_epoch: -1, high_watermark: log_start }),
+            role: Role::Follower(Follower::new(-1, log_start, log_start)),
             term: marks.term,
             unsynced_records: 0,
             unsynced_since_ms: None,

@@ -6,6 +6,7 @@ use milena_log::Log;
 use milena_protocol::ErrorCode;
 use milena_state::config::topic::{Flush, Settings};
 use milena_state::metadata::Partition as Assigned;
+use milena_state::partition::follower::Follower;
 use milena_state::partition::leader::{Effects, Leader, LogEnds, Rules};
 
 use super::partition::{Inner, Myself, Partition};
@@ -15,14 +16,7 @@ use super::progress::{Marks, Progress};
 pub(super) enum Role {
     Leader(Box<Leader>),
     /// Another broker leads, or none does.
-    Follower(Following),
-}
-
-/// What a follower must know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Following {
-    pub leader_epoch: i32,
-    pub high_watermark: i64,
+    Follower(Follower),
 }
 
 /// How a leader's replicas are doing, for metrics.
@@ -38,14 +32,14 @@ impl Role {
     pub fn leader_epoch(&self) -> i32 {
         match self {
             Role::Leader(leader) => leader.leader_epoch(),
-            Role::Follower(following) => following.leader_epoch,
+            Role::Follower(follower) => follower.leader_epoch(),
         }
     }
 
     pub fn high_watermark(&self) -> i64 {
         match self {
             Role::Leader(leader) => leader.high_watermark(),
-            Role::Follower(following) => following.high_watermark,
+            Role::Follower(follower) => follower.high_watermark(),
         }
     }
 }
@@ -92,7 +86,7 @@ impl Partition {
 
     fn follow(&self, inner: &mut Inner, leader_epoch: i32) {
         let is_followed =
-            matches!(&inner.role, Role::Follower(following) if following.leader_epoch == leader_epoch);
+            matches!(&inner.role, Role::Follower(follower) if follower.leader_epoch() == leader_epoch);
         if is_followed {
             return;
         }
@@ -100,8 +94,7 @@ impl Partition {
         // A leader that wrote nothing leaves an epoch without records, which would be compared with the new leader's.
         let end_offset = log.log_end_offset();
         let failed = log.truncate_to(end_offset).err();
-        let high_watermark = role.high_watermark().min(end_offset);
-        *role = Role::Follower(Following { leader_epoch, high_watermark });
+        *role = Role::Follower(Follower::new(leader_epoch, role.high_watermark(), end_offset));
         self.has_followers.store(false, Ordering::Relaxed);
         self.begin_term(inner);
         if let Some(error) = failed {

@@ -77,6 +77,26 @@ async fn repeat(period: Duration, work: impl Fn() + Send + Sync + 'static) {
     }
 }
 
+impl Directories {
+    /// Writes the offset checkpoints of every directory. Blocks on the disk.
+    pub fn checkpoint(&self) {
+        for directory in self.usable() {
+            if let Err(error) = directory.checkpoint() {
+                tracing::error!(path = %directory.path().display(), %error, "offset checkpoint failed");
+            }
+        }
+    }
+
+    /// Writes the high watermarks that partitions have noted. Blocks on the disk.
+    pub fn checkpoint_high_watermarks(&self) {
+        for directory in self.usable() {
+            if let Err(error) = directory.checkpoint_high_watermarks() {
+                tracing::error!(path = %directory.path().display(), %error, "high watermarks were not written");
+            }
+        }
+    }
+}
+
 impl Partition {
     /// Deletes segments that retention or a raised log start no longer wants; says whether there were any. Followers
     /// too, as in Apache Kafka: each goes by what it knows to be committed.

@@ -20,7 +20,7 @@ use milena_state::partition::throttle::has_caught_up;
 use tokio::time::Instant;
 
 use super::inbox::Inbox;
-use super::link::{IN_FLIGHT_MAX, Link};
+use super::link::{Asked, IN_FLIGHT_MAX, Link};
 use super::{Cast, Place};
 use crate::broker::now_ms;
 use crate::partition::{Brought, FollowError, Partition, Standing};
@@ -37,9 +37,17 @@ pub(super) fn spawn(cast: Arc<Cast>, place: Place, inbox: Arc<Inbox>) -> std::io
     thread::Builder::new().name(format!("milena-fetch-{}", place.0)).spawn(move || {
         loop {
             let fetcher = Fetcher::new(Arc::clone(&cast), place, Arc::clone(&inbox));
-            let running = AssertUnwindSafe(|| runtime.block_on(fetcher.run()));
+            let until_stopped = async {
+                tokio::select! {
+                    biased;
+                    () = inbox.stopped() => {}
+                    () = fetcher.run() => {}
+                }
+            };
+            let running = AssertUnwindSafe(|| runtime.block_on(until_stopped));
             if std::panic::catch_unwind(running).is_ok() {
-                return;
+                // A name that is being resolved is not waited for.
+                return runtime.shutdown_background();
             }
             tracing::error!(leader = place.0, "a panic ended the following of a leader; it begins anew");
             inbox.forget_taken();
@@ -295,17 +303,17 @@ impl Fetcher {
         if let Err(error) = self.plan.answered(session_epoch, decoded.session_id, error) {
             return self.refused(error);
         }
-        let mut astray = Vec::new();
+        let mut astray = BTreeSet::new();
         for topic in &decoded.responses {
             for data in &topic.partitions {
                 let key = (topic.topic_id, data.partition_index);
                 if self.take_one(key, data) == Verdict::StartOver {
-                    astray.push(key);
+                    astray.insert(key);
                 }
             }
         }
-        for key in astray {
-            self.start_over(key).await;
+        if !astray.is_empty() {
+            self.start_over(&astray).await;
         }
     }
 
@@ -364,17 +372,32 @@ impl Fetcher {
         verdict
     }
 
-    /// The leader cannot serve the position of this replica.
-    async fn start_over(&mut self, key: Key) {
-        let (Some(followed), Some(link)) = (self.partitions.get(&key), &self.link) else { return };
-        let (partition, leader_epoch) = (Arc::clone(&followed.partition), followed.leader_epoch);
-        match link.ends(&partition, leader_epoch, self.cast.settings.node_id).await {
-            Err(error) => self.disconnected(&error),
-            Ok(Err(_)) => self.plan.failed(key, now_ms()),
-            Ok(Ok(ends)) => match partition.restart(leader_epoch, ends) {
-                Ok(standing) => self.stands(key, standing, false),
-                Err(error) => self.not_taken(key, &error),
-            },
+    /// The leader cannot serve the positions of these replicas: it is asked for all of them at once where it can.
+    async fn start_over(&mut self, keys: &BTreeSet<Key>) {
+        let Some(link) = &self.link else { return };
+        let astray = keys.iter().filter_map(|key| {
+            let followed = self.partitions.get(key)?;
+            Some((*key, Arc::clone(&followed.partition), followed.leader_epoch))
+        });
+        let astray: Vec<_> = astray.collect();
+        let asked = astray.iter().map(|(key, partition, leader_epoch)| Asked {
+            topic: partition.topic(),
+            partition: key.1,
+            leader_epoch: *leader_epoch,
+        });
+        let ends = match link.ends(&asked.collect::<Vec<_>>(), self.cast.settings.node_id).await {
+            Ok(ends) => ends,
+            Err(error) => return self.disconnected(&error),
+        };
+        for ((key, partition, leader_epoch), ends) in astray.iter().zip(ends) {
+            let Ok(ends) = ends else {
+                self.plan.failed(*key, now_ms());
+                continue;
+            };
+            match partition.restart(*leader_epoch, ends) {
+                Ok(standing) => self.stands(*key, standing, false),
+                Err(error) => self.not_taken(*key, &error),
+            }
         }
     }
 

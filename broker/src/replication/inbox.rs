@@ -15,6 +15,8 @@ use crate::partition::Partition;
 pub(super) struct Inbox {
     state: Mutex<State>,
     changed: Notify,
+    /// Besides `changed`: it is heard in the middle of whatever is waited for.
+    stopped: Notify,
 }
 
 /// A partition, with the leader epoch under which it is to be followed.
@@ -40,7 +42,7 @@ pub(super) struct Changes {
 impl Inbox {
     pub fn new(address: Option<Arc<str>>) -> Self {
         let state = State { address, ..State::default() };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self { state: Mutex::new(state), changed: Notify::new(), stopped: Notify::new() }
     }
 
     pub fn follow(&self, key: Key, partition: Arc<Partition>, leader_epoch: i32) {
@@ -85,6 +87,12 @@ impl Inbox {
     pub fn stop(&self) {
         self.state.lock().is_stopped = true;
         self.changed.notify_one();
+        self.stopped.notify_one();
+    }
+
+    /// Waits for the end; told once.
+    pub async fn stopped(&self) {
+        self.stopped.notified().await;
     }
 
     /// The partition and the leader epoch under which it is to be followed.

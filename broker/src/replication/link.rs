@@ -1,6 +1,6 @@
 //! A connection to a leader, with the fetches that wait for their answers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use milena_protocol::messages::fetch_request::{
 use milena_protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
+use milena_protocol::messages::list_offsets_response::ListOffsetsResponse;
 use milena_state::config::replication::Settings;
 use milena_state::partition::fetch_plan::{Key, Position, Request};
 
 use super::Cast;
-use crate::partition::Partition;
 
 /// Fetches that wait for an answer: one that waits for records, and one that tells what has changed meanwhile.
 pub(super) const IN_FLIGHT_MAX: usize = 2;
@@ -40,6 +40,16 @@ pub(super) struct Link {
     /// With the session epoch that each named.
     in_flight: VecDeque<(i32, BoxFuture<'static, Result<Response>>)>,
 }
+
+/// A partition whose leader is asked for the ends of its log; those of a topic stand together.
+pub(super) struct Asked<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+    pub leader_epoch: i32,
+}
+
+/// What a leader says about one partition.
+pub(super) type Found<T> = std::result::Result<T, ErrorCode>;
 
 impl Link {
     pub async fn open(cast: &Cast, address: &str, index: usize) -> Result<Self> {
@@ -78,26 +88,16 @@ impl Link {
         answered
     }
 
-    /// Where the leader's log begins and ends.
-    pub async fn ends(
-        &self,
-        partition: &Partition,
-        leader_epoch: i32,
-        broker_id: i32,
-    ) -> Result<std::result::Result<(i64, i64), ErrorCode>> {
-        let mut ends = [0; 2];
-        for (end, timestamp) in ends.iter_mut().zip([EARLIEST, LATEST]) {
-            let request = list_offsets(partition, leader_epoch, broker_id, timestamp);
-            let response = self.connection.call(&request).await?;
-            let decoded = response.decode::<ListOffsetsRequest<'_>>()?;
-            let found = decoded.topics.first().and_then(|topic| topic.partitions.first());
-            match found.map(|found| (ErrorCode::from_i16(found.error_code), found.offset)) {
-                Some((Some(ErrorCode::None), offset)) => *end = offset,
-                Some((Some(error), _)) => return Ok(Err(error)),
-                _ => return Ok(Err(ErrorCode::UnknownServerError)),
-            }
-        }
-        Ok(Ok((ends[0], ends[1])))
+    /// Where the leader's logs begin and end, in the order in which they are asked for.
+    pub async fn ends(&self, asked: &[Asked<'_>], broker_id: i32) -> Result<Vec<Found<(i64, i64)>>> {
+        let starts = self.offsets(asked, broker_id, EARLIEST).await?;
+        let ends = self.offsets(asked, broker_id, LATEST).await?;
+        Ok(starts.into_iter().zip(ends).map(|(start, end)| Ok((start?, end?))).collect())
+    }
+
+    async fn offsets(&self, asked: &[Asked<'_>], broker_id: i32, timestamp: i64) -> Result<Vec<Found<i64>>> {
+        let response = self.connection.call(&list_offsets(asked, broker_id, timestamp)).await?;
+        Ok(found(asked, &response.decode::<ListOffsetsRequest<'_>>()?))
     }
 }
 
@@ -110,19 +110,32 @@ fn options(node_id: i32, index: usize, settings: &Settings) -> Options {
     }
 }
 
-fn list_offsets(
-    partition: &Partition,
-    leader_epoch: i32,
-    replica_id: i32,
-    timestamp: i64,
-) -> ListOffsetsRequest<'_> {
-    let asked = ListOffsetsPartition {
-        partition_index: partition.index(),
-        current_leader_epoch: leader_epoch,
-        timestamp,
-    };
-    let topic = ListOffsetsTopic { name: (&**partition.topic()).into(), partitions: vec![asked] };
-    ListOffsetsRequest { replica_id, topics: vec![topic], ..Default::default() }
+/// A partition stands once in a request: the start and the end of a log are asked for one after the other.
+fn list_offsets<'a>(asked: &[Asked<'a>], replica_id: i32, timestamp: i64) -> ListOffsetsRequest<'a> {
+    let of_topic = asked.chunk_by(|a, b| a.topic == b.topic);
+    let topics = of_topic.filter_map(|asked| {
+        let partitions = asked.iter().map(|asked| ListOffsetsPartition {
+            partition_index: asked.partition,
+            current_leader_epoch: asked.leader_epoch,
+            timestamp,
+        });
+        Some(ListOffsetsTopic { name: asked.first()?.topic.into(), partitions: partitions.collect() })
+    });
+    ListOffsetsRequest { replica_id, topics: topics.collect(), ..Default::default() }
+}
+
+/// What was said about each; UNKNOWN_SERVER_ERROR where nothing was.
+fn found(asked: &[Asked<'_>], said: &ListOffsetsResponse<'_>) -> Vec<Found<i64>> {
+    let mut all = BTreeMap::new();
+    for topic in &said.topics {
+        for partition in &topic.partitions {
+            let error = ErrorCode::from_i16(partition.error_code).unwrap_or(ErrorCode::UnknownServerError);
+            let found = if error == ErrorCode::None { Ok(partition.offset) } else { Err(error) };
+            all.insert((&*topic.name, partition.partition_index), found);
+        }
+    }
+    let of = |asked: &Asked<'_>| all.get(&(asked.topic, asked.partition)).copied();
+    asked.iter().map(|asked| of(asked).unwrap_or(Err(ErrorCode::UnknownServerError))).collect()
 }
 
 fn fetch_request(
@@ -177,6 +190,9 @@ fn forgotten(keys: &[Key]) -> Vec<ForgottenTopic<'static>> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use milena_protocol::messages::list_offsets_response::{
+        ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+    };
     use milena_protocol::types::Uuid;
     use milena_state::config::broker;
 
@@ -211,5 +227,36 @@ mod tests {
         let bytes_max = asked.topics[0].partitions[0].partition_max_bytes;
         assert_eq!((asked.min_bytes, bytes_max, asked.max_bytes, asked.max_wait_ms), (7, 8, 9, 10));
         assert_eq!(options(2, 0, &settings).request_timeout, Duration::from_millis(11));
+    }
+
+    #[test]
+    fn each_partition_is_asked_for_once_and_gets_what_was_said_of_it() {
+        let asked = |topic, partition| Asked { topic, partition, leader_epoch: 3 };
+        let all = [asked("a", 0), asked("a", 1), asked("b", 0), asked("b", 1)];
+        let request = list_offsets(&all, 2, EARLIEST);
+        let partitions = |topic: &ListOffsetsTopic<'_>| {
+            topic.partitions.iter().map(|asked| asked.partition_index).collect::<Vec<_>>()
+        };
+        let named: Vec<_> =
+            request.topics.iter().map(|topic| (topic.name.as_ref(), partitions(topic))).collect();
+        assert_eq!(named, [("a", vec![0, 1]), ("b", vec![0, 1])]);
+        let said = |partition_index, error: ErrorCode, offset| ListOffsetsPartitionResponse {
+            partition_index,
+            error_code: error.as_i16(),
+            offset,
+            ..Default::default()
+        };
+        let topic =
+            |name: &'static str, partitions| ListOffsetsTopicResponse { name: name.into(), partitions };
+        let response = ListOffsetsResponse {
+            topics: vec![
+                topic("b", vec![said(0, ErrorCode::None, 5)]),
+                topic("a", vec![said(1, ErrorCode::NotLeaderOrFollower, -1), said(0, ErrorCode::None, 4)]),
+            ],
+            ..Default::default()
+        };
+        let expected =
+            [Ok(4), Err(ErrorCode::NotLeaderOrFollower), Ok(5), Err(ErrorCode::UnknownServerError)];
+        assert_eq!(found(&all, &response), expected);
     }
 }

@@ -12,6 +12,7 @@ mod proposals;
 mod throttles;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
@@ -22,6 +23,7 @@ use milena_state::config::broker::Settings;
 use milena_state::metadata::Image;
 use milena_state::partition::fetch_plan::Key;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::broker::now_ms;
@@ -33,12 +35,25 @@ use inbox::Inbox;
 pub use proposals::Proposals;
 pub use throttles::Throttles;
 
+/// Pause before a thread that the system did not give is asked for again; each further one is twice as long.
+const THREAD_PAUSE_MIN: Duration = Duration::from_millis(500);
+const THREAD_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long the end of the threads is waited for. They end at once, unless a disk holds them: their logs are closed all
+/// the same, and nothing is appended to a log that is closed.
+const STOP_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// What this broker follows, and where.
 pub struct Replication {
     cast: Arc<Cast>,
     proposals: Arc<Proposals>,
     followed: Mutex<Followed>,
+    spawn: Box<Spawn>,
+    /// A fetcher has no thread.
+    threadless: Notify,
 }
+
+/// Starts the thread of a fetcher.
+type Spawn = dyn Fn(Arc<Cast>, Place, Arc<Inbox>) -> io::Result<JoinHandle<()>> + Send + Sync;
 
 /// Who fetches, and with what.
 struct Cast {
@@ -63,7 +78,7 @@ type Place = (i32, usize);
 
 struct Fetcher {
     inbox: Arc<Inbox>,
-    /// None when the thread could not be started.
+    /// None while the thread could not be started.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -75,6 +90,10 @@ impl Cast {
 
 impl Replication {
     pub fn new(settings: Arc<Settings>, dialer: Dialer, metrics: Arc<Metrics>) -> Arc<Self> {
+        Self::with(settings, dialer, metrics, Box::new(fetcher::spawn))
+    }
+
+    fn with(settings: Arc<Settings>, dialer: Dialer, metrics: Arc<Metrics>, spawn: Box<Spawn>) -> Arc<Self> {
         let fetchers_per_leader = settings.replication.fetchers;
         let proposals = Arc::new(Proposals::new(Arc::clone(&metrics)));
         let throttles = Arc::new(Throttles::new(&settings.replication, &metrics));
@@ -87,6 +106,8 @@ impl Replication {
                 fetchers: BTreeMap::new(),
                 partitions: BTreeMap::new(),
             }),
+            spawn,
+            threadless: Notify::new(),
         })
     }
 
@@ -159,14 +180,39 @@ impl Replication {
 
     fn start(&self, place: Place, address: Option<&Arc<str>>) -> Fetcher {
         let inbox = Arc::new(Inbox::new(address.cloned()));
-        let thread = fetcher::spawn(Arc::clone(&self.cast), place, Arc::clone(&inbox));
+        let thread = (self.spawn)(Arc::clone(&self.cast), place, Arc::clone(&inbox));
         let thread = thread.inspect_err(|error| {
-            tracing::error!(leader = place.0, %error, "thread for following a leader cannot be started");
+            tracing::error!(leader = place.0, %error, "thread for following a leader cannot be started, trying again");
+            self.threadless.notify_one();
         });
         Fetcher { inbox, thread: thread.ok() }
     }
 
-    /// Ends all fetching, and waits for the threads.
+    /// Starts the threads that could not be started before, for as long as the future is polled.
+    pub async fn start_again(self: Arc<Self>) {
+        loop {
+            self.threadless.notified().await;
+            let mut pause = THREAD_PAUSE_MIN;
+            loop {
+                tokio::time::sleep(pause).await;
+                if self.start_threadless().is_ok() {
+                    break;
+                }
+                pause = (pause * 2).min(THREAD_PAUSE_MAX);
+            }
+        }
+    }
+
+    fn start_threadless(&self) -> io::Result<()> {
+        let mut followed = self.followed.lock();
+        for (place, fetcher) in followed.fetchers.iter_mut().filter(|(_, fetcher)| fetcher.thread.is_none()) {
+            fetcher.thread = Some((self.spawn)(Arc::clone(&self.cast), *place, Arc::clone(&fetcher.inbox))?);
+            tracing::info!(leader = place.0, "thread for following a leader was started");
+        }
+        Ok(())
+    }
+
+    /// Ends all fetching, and waits for the threads, but not for ever.
     pub async fn stop(&self) {
         let fetchers = std::mem::take(&mut self.followed.lock().fetchers);
         fetchers.values().for_each(|fetcher| fetcher.inbox.stop());
@@ -174,7 +220,9 @@ impl Replication {
             fetchers.into_values().for_each(Fetcher::join);
         });
         // A panic in a fetcher was logged where it happened.
-        let _ = joining.await;
+        if tokio::time::timeout(STOP_TIME_MAX, joining).await.is_err() {
+            tracing::warn!(timeout = ?STOP_TIME_MAX, "threads that follow leaders did not end in time");
+        }
     }
 
     /// Asks the controller for the proposed changes of in-sync replicas, for as long as the future is polled.
@@ -232,3 +280,7 @@ fn index_of((topic_id, partition): Key, fetchers: usize) -> usize {
 #[cfg(test)]
 #[path = "replication_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "threads_test.rs"]
+mod thread_tests;

@@ -1,8 +1,97 @@
-//! The follower's side: where to cut the log so that it agrees with the leader's.
+//! The follower's side: what it takes of an answer, what it knows to be committed, and where to cut the log so that it
+//! agrees with the leader's.
 //!
-//! Both logs map a leader epoch to its start offset. When they differ, records of the follower above
+//! Everything is said under the leader epoch of a [`Follower`]; an answer to what was asked under another one is not for
+//! it. Both logs map a leader epoch to its start offset. When they differ, records of the follower above
 //! the point of agreement were never committed and go. Truncation is by epoch and never by the high
 //! watermark, which may be behind (KIP-101, KIP-279, KIP-595).
+
+use milena_protocol::records::{BatchError, Batches};
+
+use super::fetch_plan::Position;
+
+/// A replica that follows, and what it knows beside its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Follower {
+    leader_epoch: i32,
+    high_watermark: i64,
+}
+
+impl Follower {
+    /// Begins to follow under `leader_epoch`. What was known to be committed stays known, as far as the log goes.
+    pub fn new(leader_epoch: i32, known_high_watermark: i64, log_end_offset: i64) -> Self {
+        Self { leader_epoch, high_watermark: known_high_watermark.min(log_end_offset) }
+    }
+
+    pub fn leader_epoch(&self) -> i32 {
+        self.leader_epoch
+    }
+
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// Where to fetch from, with a log of this start and end. The epoch is that of the last record: one that was led
+    /// without a record is no part of the log.
+    pub fn position(
+        &self,
+        (log_start_offset, log_end_offset): (i64, i64),
+        epoch_at: impl FnOnce(i64) -> Option<i32>,
+    ) -> Position {
+        let has_records = log_end_offset > log_start_offset;
+        let last_epoch = if has_records { epoch_at(log_end_offset - 1) } else { None };
+        Position {
+            leader_epoch: self.leader_epoch,
+            fetch_offset: log_end_offset,
+            last_fetched_epoch: last_epoch.unwrap_or(-1),
+            log_start_offset,
+            high_watermark: self.high_watermark,
+        }
+    }
+
+    /// What came was appended, and the log ends there now. The high watermark, when it rises.
+    pub fn appended(&mut self, log_end_offset: i64, leaders_high_watermark: i64) -> Option<i64> {
+        let now = high_watermark(self.high_watermark, log_end_offset, leaders_high_watermark);
+        let rises = now > self.high_watermark;
+        self.high_watermark = now;
+        rises.then_some(now)
+    }
+
+    /// Where our log is to begin when the leader's begins at `leaders`: what it deleted is deleted here too, but never
+    /// what is not known to be committed.
+    pub fn log_start_offset(&self, leaders: i64) -> i64 {
+        leaders.min(self.high_watermark)
+    }
+
+    /// The log was cut, or begins anew, and has this start and end now. What is below its start counts as committed, or
+    /// the replica could not serve from there.
+    pub fn cut(&mut self, (log_start_offset, log_end_offset): (i64, i64)) {
+        self.high_watermark = self.high_watermark.clamp(log_start_offset, log_end_offset);
+    }
+}
+
+/// The part of what a leader of `leader_epoch` sent that is taken: the batches that came whole.
+///
+/// Errors: a batch that cannot be read, or of a later epoch than that of the leader who sent it, which is from nobody.
+pub fn whole_batches(records: &[u8], leader_epoch: i32) -> Result<&[u8], Unfit> {
+    let mut batches = Batches::maybe_truncated(records);
+    for batch in batches.by_ref() {
+        let batch = batch.map_err(Unfit::Batch)?;
+        if batch.leader_epoch > leader_epoch {
+            return Err(Unfit::Epoch { batch: batch.leader_epoch, leader: leader_epoch });
+        }
+    }
+    Ok(&records[..records.len() - batches.rest().len()])
+}
+
+/// Why nothing of an answer is taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error(transparent)]
+    Batch(BatchError),
+    #[error("leader epoch {batch} in an answer of epoch {leader}")]
+    Epoch { batch: i32, leader: i32 },
+}
 
 /// Where a leader epoch begins in our log. Ascending in both fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +153,27 @@ fn cut(log_start_offset: i64, leader_end: i64) -> Truncation {
     if leader_end >= log_start_offset { Truncation::To(log_start_offset) } else { Truncation::Fully }
 }
 
-/// How a follower goes on whose fetch offset its leader cannot serve.
+/// How a follower goes on whose log is not what its leader's is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
     /// Cut here and ask again.
     CutTo(i64),
     /// Drop everything and begin here.
     BeginAt(i64),
+}
+
+/// What follows from a diverging epoch, with a log of the start and end `own` and a leader whose log begins at
+/// `leader_log_start`. The next answer of the leader may cut further.
+pub fn diverged(
+    history: &[EpochStart],
+    own: (i64, i64),
+    diverging: DivergingEpoch,
+    leader_log_start: i64,
+) -> Restart {
+    match truncation(history, own.0, own.1, diverging) {
+        Truncation::To(offset) | Truncation::ToAndAskAgain(offset) => Restart::CutTo(offset),
+        Truncation::Fully => Restart::BeginAt(leader_log_start.max(0)),
+    }
 }
 
 /// What follows from OFFSET_OUT_OF_RANGE, after the leader was asked where its log begins and ends.
@@ -95,6 +198,8 @@ pub fn high_watermark(own: i64, own_log_end: i64, leaders: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use milena_protocol::records::Builder;
+
     use super::*;
 
     fn history(starts: &[(i32, i64)]) -> Vec<EpochStart> {
@@ -125,6 +230,68 @@ mod tests {
         check(&[(5, 100)], (100, 120), (3, 40), Truncation::Fully);
         check(&[(2, 50), (3, 60)], (55, 70), (2, 52), Truncation::Fully);
         check(&[(5, 100)], (100, 120), (3, 100), Truncation::To(100));
+    }
+
+    #[test]
+    fn a_replica_without_a_common_epoch_begins_where_its_leader_does() {
+        let history = history(&[(5, 100)]);
+        let on = |epoch, end_offset, leader_log_start| {
+            diverged(&history, (100, 120), DivergingEpoch { epoch, end_offset }, leader_log_start)
+        };
+        assert_eq!(on(5, 110, 7), Restart::CutTo(110));
+        assert_eq!(on(3, 100, 7), Restart::CutTo(100));
+        assert_eq!(on(3, 40, 7), Restart::BeginAt(7));
+        assert_eq!(on(-1, -1, -1), Restart::BeginAt(0), "the leader did not say where it begins");
+    }
+
+    /// Where a batch says which format it has.
+    const MAGIC_AT: usize = 16;
+
+    fn batch(leader_epoch: i32) -> Vec<u8> {
+        let mut batch = Builder::new().leader_epoch(leader_epoch);
+        batch.append(0, None, Some(b"value"), &[]).expect("fits");
+        batch.finish().expect("fits")
+    }
+
+    #[test]
+    fn only_whole_batches_of_no_later_epoch_are_taken() {
+        let records = [batch(3), batch(5)].concat();
+        assert_eq!(whole_batches(&records, 5), Ok(&records[..]));
+        assert_eq!(whole_batches(&records[..records.len() - 1], 5), Ok(&batch(3)[..]));
+        assert_eq!(whole_batches(&[], 5), Ok(&[][..]));
+        let later = [batch(5), batch(6)].concat();
+        assert_eq!(whole_batches(&later, 5), Err(Unfit::Epoch { batch: 6, leader: 5 }));
+        let mut of_nobody = records;
+        of_nobody[MAGIC_AT] = 9;
+        assert!(matches!(whole_batches(&of_nobody, 5), Err(Unfit::Batch(_))));
+    }
+
+    #[test]
+    fn a_follower_asks_from_the_end_of_its_log_with_the_epoch_of_its_last_record() {
+        let follower = Follower::new(5, 9, 7);
+        let position = follower.position((2, 7), |offset| (offset == 6).then_some(4));
+        let expected = Position {
+            leader_epoch: 5,
+            fetch_offset: 7,
+            last_fetched_epoch: 4,
+            log_start_offset: 2,
+            high_watermark: 7,
+        };
+        assert_eq!(position, expected);
+        let empty = follower.position((7, 7), |_| panic!("there is no record"));
+        assert_eq!(empty.last_fetched_epoch, -1);
+    }
+
+    #[test]
+    fn the_high_watermark_rises_with_answers_and_stays_within_a_log_that_is_cut() {
+        let mut follower = Follower::new(5, 3, 10);
+        assert_eq!(follower.appended(10, 7), Some(7));
+        assert_eq!(follower.appended(10, 2), None, "never back");
+        assert_eq!((follower.log_start_offset(9), follower.log_start_offset(4)), (7, 4));
+        follower.cut((0, 5));
+        assert_eq!(follower.high_watermark(), 5);
+        follower.cut((8, 8));
+        assert_eq!(follower.high_watermark(), 8, "it begins anew where nothing is below");
     }
 
     /// Two histories that share a prefix: follower and leader loop until they agree.

@@ -99,7 +99,7 @@ pub const BROKERS: &[Refused] = &[
             remote.log.storage.system.enable",
     },
     Refused {
-        reason: "nothing is moved between log directories, and replication has no quota",
+        reason: "nothing is moved between log directories, and sockets of followers are as the system makes them",
         names: "\
             alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds \
             num.replica.alter.log.dirs.threads replica.alter.log.dirs.io.max.bytes.per.second \
