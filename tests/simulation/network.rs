@@ -18,6 +18,8 @@ struct Cut {
     holds: bool,
 }
 
+const LATE_PROPOSAL_MS_MAX: i64 = 3_000;
+
 #[derive(Debug)]
 pub struct Network {
     random: Random,
@@ -53,6 +55,17 @@ impl Network {
         let first = held_ms + self.delay(from, to);
         let again = self.random.per_mille(self.repeated_per_mille).then(|| self.delay(from, to));
         [Some(first), again.filter(|_| held_ms == 0)]
+    }
+
+    /// What a proposal takes beyond that, in runs that have late ones; up to a crash and a start.
+    pub fn proposal_is_late_ms(&mut self, parameters: &Parameters) -> i64 {
+        // Runs that have none draw nothing, or the kept seeds would be other runs.
+        let per_mille = parameters.late_proposals_per_mille;
+        if per_mille > 0 && self.random.per_mille(per_mille) {
+            self.random.between(0, LATE_PROPOSAL_MS_MAX)
+        } else {
+            0
+        }
     }
 
     fn delay(&mut self, from: Node, to: Node) -> i64 {

@@ -63,6 +63,8 @@ pub struct Parameters {
     pub delay_ms_max: i64,
     /// Of a thousand messages, those that take up to twenty times as long.
     pub late_per_mille: u64,
+    /// Of a thousand proposals to the controller (AlterPartition), those that take up to a crash and a start longer.
+    pub late_proposals_per_mille: u64,
     pub lost_per_mille: u64,
     pub repeated_per_mille: u64,
     /// Mean time between two faults.
@@ -98,6 +100,8 @@ impl Parameters {
             _ => Crashes::Lossy,
         };
         let heartbeat_ms = random.between(50, 300);
+        // Drawn by a generator of its own: the kept seeds are older.
+        let late_proposals_per_mille = *Random::new(seed ^ 0x1a7e_1a7e).pick(&[0, 0, 300, 900]);
         Self {
             seed,
             mutation,
@@ -112,6 +116,7 @@ impl Parameters {
             steps,
             delay_ms_max: *random.pick(&[1, 3, 10, 40]),
             late_per_mille: *random.pick(&[0, 5, 30, 100]),
+            late_proposals_per_mille,
             lost_per_mille: *random.pick(&[0, 2, 20, 100]),
             repeated_per_mille: *random.pick(&[0, 5, 50]),
             fault_ms: random.between(200, 1500),

@@ -293,9 +293,13 @@ impl World {
             }
             Node::Controller | Node::Client(_) => 0,
         };
+        let more_ms = match message {
+            Message::AlterPartition(..) => self.network.proposal_is_late_ms(&self.parameters),
+            _ => 0,
+        };
         for delay_ms in self.network.delays(from, to, self.now_ms).into_iter().flatten() {
             let message = message.clone();
-            self.schedule.at(self.now_ms + delay_ms, Event::Deliver { from, to, process, message });
+            self.schedule.at(self.now_ms + more_ms + delay_ms, Event::Deliver { from, to, process, message });
         }
     }
 

@@ -434,7 +434,7 @@ impl Directories {
         }
     }
 
-    fn usable(&self) -> impl Iterator<Item = &Arc<Directory>> {
+    pub(super) fn usable(&self) -> impl Iterator<Item = &Arc<Directory>> {
         self.online.iter().filter(|directory| directory.offline_reason().is_none())
     }
 }

@@ -7,6 +7,7 @@ use milena_protocol::ErrorCode;
 use milena_state::config::topic::{Flush, Settings};
 use milena_state::metadata::Partition as Assigned;
 use milena_state::partition::follower::Follower;
+use milena_state::partition::isr::ProposeIsr;
 use milena_state::partition::leader::{Effects, Leader, LogEnds, Rules};
 
 use super::partition::{Inner, Myself, Partition};
@@ -186,21 +187,17 @@ impl Partition {
         self.tell(outcome);
     }
 
-    /// The controller's answer to a change of the ISR that was proposed under `leader_epoch`: the partition epoch and
-    /// the ISR that hold now.
+    /// The controller's answer to the change of the ISR that was `asked`: the partition epoch and the ISR that hold now.
     pub(crate) fn proposal_answered(
         &self,
-        leader_epoch: i32,
+        asked: &ProposeIsr,
         answer: Result<(i32, Vec<i32>), ErrorCode>,
         now_ms: i64,
     ) {
         let mut inner = self.lock();
         let Ok((_, leader)) = inner.leading() else { return };
-        if leader.leader_epoch() != leader_epoch {
-            return;
-        }
         let before = leader.isr().to_vec();
-        let effects = leader.proposal_answered(answer, now_ms);
+        let effects = leader.proposal_answered(asked, answer, now_ms);
         let after = leader.isr().to_vec();
         let outcome = inner.settle(effects);
         drop(inner);

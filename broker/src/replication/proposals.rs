@@ -146,7 +146,7 @@ fn settle(mut proposed: BTreeMap<Key, Proposed>, answers: Vec<AlteredPartition>)
 impl Proposed {
     fn answered(self, answer: Result<(i32, Vec<i32>), ErrorCode>) {
         if let Some(partition) = self.partition.upgrade() {
-            partition.proposal_answered(self.isr.leader_epoch, answer, now_ms());
+            partition.proposal_answered(&self.isr, answer, now_ms());
         }
     }
 }

@@ -102,7 +102,6 @@ impl Process {
         }
     }
 
-    /// Only the leadership that asked may hear the answer.
     fn settle_proposal(
         &mut self,
         partition: i32,
@@ -111,10 +110,8 @@ impl Process {
         out: &mut Out,
     ) {
         let Some(replica) = self.replicas.get_mut(&partition) else { return };
-        if let super::replica::Role::Leader(leader) = &mut replica.role
-            && leader.leader_epoch() == proposal.leader_epoch
-        {
-            let effects = leader.proposal_answered(result, out.now_ms);
+        if let super::replica::Role::Leader(leader) = &mut replica.role {
+            let effects = leader.proposal_answered(proposal, result, out.now_ms);
             replica.settle(effects, out);
         }
     }

@@ -265,12 +265,21 @@ impl Leader {
         Effects { advance_high_watermark: self.advance_high_watermark(now_ms), ..Effects::default() }
     }
 
-    /// The controller answered the proposal.
+    /// The controller answered the proposal that was `asked`. An image may have come first and settled it: then the
+    /// answer says nothing of what is proposed since.
     ///
     /// Refusals for certain return to the committed set. Where the outcome is unknown the maximal
     /// ISR stays as it is, because the change may still happen: it is asked again when the error
     /// passes, and otherwise the next image settles it.
-    pub fn proposal_answered(&mut self, answer: Result<(i32, Vec<i32>), ErrorCode>, now_ms: i64) -> Effects {
+    pub fn proposal_answered(
+        &mut self,
+        asked: &ProposeIsr,
+        answer: Result<(i32, Vec<i32>), ErrorCode>,
+        now_ms: i64,
+    ) -> Effects {
+        if (asked.leader_epoch, asked.partition_epoch) != (self.leader_epoch, self.partition_epoch) {
+            return Effects::default();
+        }
         match answer {
             Ok((partition_epoch, isr)) => {
                 if partition_epoch > self.partition_epoch {

@@ -147,14 +147,14 @@ fn an_ineligible_follower_never_joins() {
 #[test]
 fn the_watermark_waits_for_a_member_that_is_only_proposed() {
     let mut leader = leader(&[1, 2], &[1], RULES, ends(10, 10));
-    assert!(fetch(&mut leader, 2, 10, 1).propose_isr.is_some());
+    let asked = fetch(&mut leader, 2, 10, 1).propose_isr.expect("it has everything");
     // Long after, it is lagging and still may be in the ISR for all we know.
     assert_eq!(leader.appended(15, 1).advance_high_watermark, None);
     assert_eq!(leader.appended(20, 50_000).advance_high_watermark, None);
-    let unknown = leader.proposal_answered(Err(ErrorCode::RequestTimedOut), 50_000);
+    let unknown = leader.proposal_answered(&asked, Err(ErrorCode::RequestTimedOut), 50_000);
     assert!(unknown.propose_isr.is_some(), "asked again");
     assert_eq!(leader.high_watermark(), 10);
-    let refused = leader.proposal_answered(Err(ErrorCode::IneligibleReplica), 50_000);
+    let refused = leader.proposal_answered(&asked, Err(ErrorCode::IneligibleReplica), 50_000);
     assert_eq!(refused.advance_high_watermark, Some(20));
 }
 
@@ -166,9 +166,9 @@ fn a_lagging_member_is_proposed_away_and_counts_until_it_is_gone() {
     assert_eq!(leader.tick(1_000), Effects::default());
     let effects = leader.tick(1_501);
     let expected = ProposeIsr { leader_epoch: 5, partition_epoch: 9, new_isr: vec![(1, 77)] };
-    assert_eq!(effects.propose_isr, Some(expected));
+    assert_eq!(effects.propose_isr.as_ref(), Some(&expected));
     assert_eq!((leader.high_watermark(), leader.tick(9_000)), (4, Effects::default()));
-    let effects = leader.proposal_answered(Ok((10, vec![1])), 9_000);
+    let effects = leader.proposal_answered(&expected, Ok((10, vec![1])), 9_000);
     assert_eq!((effects.advance_high_watermark, leader.isr()), (Some(10), [1].as_slice()));
 }
 
@@ -191,8 +191,26 @@ fn a_newer_image_settles_the_isr_and_an_older_one_is_passed_over() {
     let older = partition(&[1, 2], &[1, 2]);
     assert_eq!(leader.image_changed(&older, 2), Effects::default());
     assert_eq!((leader.isr(), leader.partition_epoch()), ([1].as_slice(), 10));
-    let answer = leader.proposal_answered(Ok((10, vec![1, 2])), 2);
+    let asked = ProposeIsr { leader_epoch: 5, partition_epoch: 9, new_isr: Vec::new() };
+    let answer = leader.proposal_answered(&asked, Ok((10, vec![1, 2])), 2);
     assert_eq!((answer, leader.isr()), (Effects::default(), [1].as_slice()), "an answer of the past");
+}
+
+#[test]
+fn the_answer_to_a_proposal_that_an_image_has_settled_says_nothing_of_the_next_one() {
+    let mut leader = leader(&[1, 2, 3], &[1], RULES, ends(10, 10));
+    let first = fetch(&mut leader, 2, 10, 1).propose_isr.expect("it has everything");
+    // Refused, and the image that shows the refusal is here before the answer.
+    let newer = Partition { partition_epoch: 10, ..partition(&[1, 2, 3], &[1]) };
+    let _ = leader.image_changed(&newer, 2);
+    let second = fetch(&mut leader, 3, 10, 3).propose_isr.expect("it has everything");
+    for answer in [ErrorCode::IneligibleReplica, ErrorCode::RequestTimedOut] {
+        assert_eq!(leader.proposal_answered(&first, Err(answer), 4), Effects::default());
+    }
+    // The second may be committed at any time, so the watermark waits for its new member.
+    assert_eq!(leader.appended(20, 5).advance_high_watermark, None);
+    let answered = leader.proposal_answered(&second, Ok((11, vec![1, 3])), 6);
+    assert_eq!((answered.advance_high_watermark, leader.isr()), (None, [1, 3].as_slice()));
 }
 
 #[test]
@@ -277,7 +295,7 @@ proptest! {
         let mut rules = Rules { durable, ..RULES };
         let mut leader = leader(&[1, 2, 3], &[1, 2, 3], rules, ends(0, 0));
         let mut reached = std::collections::BTreeMap::from([(2, 0), (3, 0)]);
-        let mut proposed: Option<Vec<i32>> = None;
+        let mut proposed: Option<ProposeIsr> = None;
         for (at, event) in events.into_iter().enumerate() {
             let now_ms = at as i64 * 300;
             let before = leader.high_watermark();
@@ -293,8 +311,11 @@ proptest! {
                 }
                 Event::Tick => leader.tick(now_ms),
                 Event::Answer(accept) => match proposed.take() {
-                    Some(isr) if accept => leader.proposal_answered(Ok((leader.partition_epoch() + 1, isr)), now_ms),
-                    Some(_) => leader.proposal_answered(Err(ErrorCode::IneligibleReplica), now_ms),
+                    Some(asked) if accept => {
+                        let isr = asked.new_isr.iter().map(|(id, _)| *id).collect();
+                        leader.proposal_answered(&asked, Ok((leader.partition_epoch() + 1, isr)), now_ms)
+                    }
+                    Some(asked) => leader.proposal_answered(&asked, Err(ErrorCode::IneligibleReplica), now_ms),
                     None => Effects::default(),
                 },
                 Event::MinIsr(min) => {
@@ -304,13 +325,14 @@ proptest! {
             };
             if let Some(proposal) = effects.propose_isr {
                 prop_assert!(proposed.is_none(), "one proposal at a time");
-                proposed = Some(proposal.new_isr.iter().map(|(id, _)| *id).collect());
+                proposed = Some(proposal);
             }
             let after = leader.high_watermark();
             prop_assert!(after >= before && after <= leader.log_end_offset());
             prop_assert_eq!(effects.advance_high_watermark, (after > before).then_some(after));
             if after > before {
-                let waits_for = proposed.iter().flatten().chain(leader.isr());
+                let joining = proposed.iter().flat_map(|asked| asked.new_isr.iter().map(|(id, _)| id));
+                let waits_for = joining.chain(leader.isr());
                 for member in waits_for.filter(|id| **id != 1) {
                     prop_assert!(after <= reached[member], "{} <= end of {}", after, member);
                 }
