@@ -85,13 +85,21 @@ pub fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 pub fn http(address: SocketAddr, path: &str) -> (u16, String) {
+    try_http(address, path).expect("it answers")
+}
+
+/// An error while one server gives the port to the next: who has connected and not asked yet is sent away.
+pub fn try_http(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     let mut stream = connect(address);
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("it reads");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).expect("it answers");
+    stream.read_to_string(&mut text)?;
+    if text.is_empty() {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
     let body = text.split_once("\r\n\r\n").expect("a body").1.to_owned();
-    (status, body)
+    Ok((status, body))
 }
 
 /// Polls until `condition` holds.

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Instant;
 
-use crate::harness::{PATIENCE, eventually, http};
+use crate::harness::{PATIENCE, eventually, http, try_http};
 use crate::program::Process;
 
 const MARKER: &str = ".kafka_cleanshutdown";
@@ -42,7 +42,7 @@ fn check_wait(data: &Path, roles: &str, waits_for: &str) {
     );
     eventually("HTTP is on", || TcpStream::connect(admin).is_ok());
     eventually("what it waits for is told", || {
-        let (status, body) = http(admin, "/readyz");
+        let Ok((status, body)) = try_http(admin, "/readyz") else { return false };
         assert_eq!(status, 503, "{body}");
         body.starts_with("starting: ") && body.contains(waits_for)
     });

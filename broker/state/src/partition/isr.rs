@@ -8,7 +8,7 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IsrState {
     committed: Vec<i32>,
-    proposed: Option<Vec<i32>>,
+    proposed: Option<ProposeIsr>,
 }
 
 /// What the leader asks of the controller (AlterPartition). Members carry the broker epoch under
@@ -36,15 +36,16 @@ impl IsrState {
         self.proposed.is_some()
     }
 
-    /// The set that is with the controller.
-    pub fn proposed(&self) -> Option<&[i32]> {
-        self.proposed.as_deref()
+    /// What is with the controller. It is asked again as it was: a member that has restarted since may have lost what it
+    /// had, and must not come in under its new broker epoch.
+    pub fn proposed(&self) -> Option<&ProposeIsr> {
+        self.proposed.as_ref()
     }
 
     /// Committed and proposed members, each once.
     pub fn maximal(&self) -> impl Iterator<Item = i32> {
-        let proposed = self.proposed.as_deref().unwrap_or(&[]);
-        let added = proposed.iter().filter(|member| !self.committed.contains(member));
+        let proposed = self.proposed.iter().flat_map(|proposed| proposed.new_isr.iter().map(|(id, _)| id));
+        let added = proposed.filter(|member| !self.committed.contains(member));
         self.committed.iter().chain(added).copied()
     }
 
@@ -56,9 +57,9 @@ impl IsrState {
         self.committed.contains(&broker_id)
     }
 
-    pub fn propose(&mut self, members: Vec<i32>) {
+    pub fn propose(&mut self, proposal: ProposeIsr) {
         debug_assert!(self.proposed.is_none(), "one proposal at a time, {:?} is open", self.proposed);
-        self.proposed = Some(members);
+        self.proposed = Some(proposal);
     }
 
     /// The controller's set holds now; whatever was proposed is settled.
@@ -84,13 +85,18 @@ mod tests {
 
     #[test]
     fn maximal_isr_is_the_union_until_the_proposal_is_settled() {
+        let proposal = |members: &[i32]| ProposeIsr {
+            leader_epoch: 0,
+            partition_epoch: 0,
+            new_isr: members.iter().map(|id| (*id, 7)).collect(),
+        };
         let mut isr = IsrState::new(vec![1, 2]);
-        isr.propose(vec![1, 3]);
+        isr.propose(proposal(&[1, 3]));
         assert_eq!(isr.maximal().collect::<Vec<_>>(), [1, 2, 3]);
         assert!(isr.is_in_flight() && isr.maximal_contains(2) && isr.maximal_contains(3));
         isr.settle(vec![1, 3]);
         assert_eq!(isr.maximal().collect::<Vec<_>>(), [1, 3]);
-        isr.propose(vec![1]);
+        isr.propose(proposal(&[1]));
         isr.withdraw();
         assert_eq!(isr.maximal().collect::<Vec<_>>(), [1, 3]);
     }

@@ -296,7 +296,7 @@ impl Leader {
                 | ErrorCode::InvalidRequest
                 | ErrorCode::NewLeaderElected,
             ) => {}
-            Err(_) => return Effects { propose_isr: self.open_proposal(), ..Effects::default() },
+            Err(_) => return Effects { propose_isr: self.isr.proposed().cloned(), ..Effects::default() },
         }
         Effects { advance_high_watermark: self.advance_high_watermark(now_ms), ..Effects::default() }
     }
@@ -410,12 +410,8 @@ impl Leader {
 
     fn propose(&mut self, members: Vec<i32>) -> ProposeIsr {
         let proposal = self.proposal(&members);
-        self.isr.propose(members);
+        self.isr.propose(proposal.clone());
         proposal
-    }
-
-    fn open_proposal(&self) -> Option<ProposeIsr> {
-        self.isr.proposed().map(|members| self.proposal(members))
     }
 
     fn proposal(&self, members: &[i32]) -> ProposeIsr {

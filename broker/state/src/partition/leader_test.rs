@@ -197,6 +197,18 @@ fn a_newer_image_settles_the_isr_and_an_older_one_is_passed_over() {
 }
 
 #[test]
+fn a_proposal_is_asked_again_with_the_broker_epochs_of_then() {
+    let mut leader = leader(&[1, 2], &[1], RULES, ends(10, 10));
+    let asked = fetch(&mut leader, 2, 10, 1).propose_isr.expect("it has everything");
+    assert_eq!(asked.new_isr, [(1, 77), (2, 72)]);
+    // The follower has crashed and lost some.
+    let _ = leader.set_eligible(2, Some(99), 2);
+    let _ = leader.fetched(of(2, 99, 4), 2).expect("within the log");
+    let again = leader.proposal_answered(&asked, Err(ErrorCode::RequestTimedOut), 3);
+    assert_eq!(again.propose_isr, Some(asked));
+}
+
+#[test]
 fn the_answer_to_a_proposal_that_an_image_has_settled_says_nothing_of_the_next_one() {
     let mut leader = leader(&[1, 2, 3], &[1], RULES, ends(10, 10));
     let first = fetch(&mut leader, 2, 10, 1).propose_isr.expect("it has everything");
