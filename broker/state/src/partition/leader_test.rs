@@ -117,7 +117,7 @@ fn a_replica_that_is_added_is_not_waited_for_before_it_has_caught_up() {
     let proposed = fetch(&mut leader, 3, 20, 1_000_000).propose_isr.expect("it has what is committed");
     assert_eq!(proposed.new_isr, [(1, 77), (2, 72), (3, 73)]);
     assert_eq!(fetch(&mut leader, 2, 30, 1_000_001).advance_high_watermark, None);
-    let joined = leader.proposal_answered(Ok((11, vec![1, 2, 3])), 1_000_002);
+    let joined = leader.proposal_answered(&proposed, Ok((11, vec![1, 2, 3])), 1_000_002);
     assert_eq!(joined, Effects::default());
     assert_eq!(leader.tick(1_000_003), Effects::default());
     assert_eq!(fetch(&mut leader, 3, 30, 1_000_004).advance_high_watermark, Some(30));
@@ -372,9 +372,10 @@ fn only_the_process_that_the_image_finds_fit_joins() {
 #[test]
 fn the_watermark_does_not_wait_for_a_broker_that_the_image_fenced() {
     let mut leader = leader(&[1, 2, 3], &[1, 3], RULES, ends(10, 0));
-    assert!(fetch(&mut leader, 2, 10, 1).propose_isr.is_some());
-    // It has caught up, and the controller does not know of that broker yet.
-    assert_eq!(leader.proposal_answered(Err(ErrorCode::IneligibleReplica), 1), Effects::default());
+    let proposed = fetch(&mut leader, 2, 10, 1).propose_isr.expect("it has everything");
+    // The controller does not know of that broker yet.
+    let refused = leader.proposal_answered(&proposed, Err(ErrorCode::IneligibleReplica), 1);
+    assert_eq!(refused, Effects::default());
     let _ = leader.appended(20, 1);
     assert_eq!(fetch(&mut leader, 3, 20, 1).advance_high_watermark, Some(10), "2 is about to join");
     assert_eq!(leader.set_eligible(2, None, 2).advance_high_watermark, Some(20));
