@@ -33,7 +33,7 @@ macro_rules! mutants {
 }
 
 mutants! {
-    broker_epochs_not_sent: BrokerEpochsNotSent from 12900 within 200,
+    broker_epochs_not_sent: BrokerEpochsNotSent from 12960 within 100,
     crash_called_clean: CrashCalledClean from 1 within 50,
     truncates_to_high_watermark: TruncatesToHighWatermark from 1 within 50,
     takes_leaders_end: TakesLeadersEnd from 150 within 200,
