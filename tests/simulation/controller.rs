@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
-use milena_state::metadata::brokers::FenceBroker;
+use milena_state::metadata::brokers::{FenceBroker, UnregisterBroker};
 use milena_state::metadata::elections::ElectLeaders;
 use milena_state::metadata::features::{ELIGIBLE_LEADER_REPLICAS, FeatureUpdate, UpdateFeatures, UpdateKind};
 use milena_state::metadata::partitions::Election;
@@ -191,6 +191,17 @@ impl Controller {
         let command = AlterPartitionReassignments { topics, allow_replication_factor_change: false };
         self.run(Command::AlterPartitionReassignments(command), now_ms, &mut outcome);
         self.serve_followers(&mut outcome);
+        outcome
+    }
+
+    /// An administrator takes the first broker from `id` on that is fenced for gone for good.
+    pub fn unregister_fenced(&mut self, id: i32, now_ms: i64) -> Outcome {
+        let mut outcome = Outcome::default();
+        let fenced = |id: &i32| self.image.broker(*id).is_some_and(|broker| broker.fenced);
+        if let Some(broker_id) = (id..=self.brokers).chain(1..id).find(fenced) {
+            self.run(Command::UnregisterBroker(UnregisterBroker { broker_id }), now_ms, &mut outcome);
+            self.serve_followers(&mut outcome);
+        }
         outcome
     }
 

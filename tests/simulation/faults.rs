@@ -4,7 +4,7 @@ use milena_log::memory_files::Loss;
 
 use crate::message::Node;
 use crate::oracle::Checked;
-use crate::parameters::Crashes;
+use crate::parameters::{Crashes, Parameters};
 use crate::random::Random;
 use crate::schedule::Event;
 use crate::world::World;
@@ -29,6 +29,8 @@ enum Fault {
     /// A partition moves to other brokers, or back.
     Reassign,
     Checkpoint,
+    /// A broker that is fenced is unregistered; it may be alive.
+    Unregister,
 }
 
 const ALL: [Fault; 12] = [
@@ -56,12 +58,15 @@ pub struct Nemesis {
 }
 
 impl Nemesis {
-    pub fn new(mut random: Random, mean_ms: i64, crashes: Crashes) -> Self {
+    pub fn new(mut random: Random, parameters: &Parameters) -> Self {
         let mut known: Vec<Fault> = ALL.into_iter().filter(|_| random.per_mille(600)).collect();
         if known.is_empty() {
             known.push(Fault::Crash);
         }
-        Self { random, known, mean_ms, crashes }
+        if parameters.unregisters {
+            known.push(Fault::Unregister);
+        }
+        Self { random, known, mean_ms: parameters.fault_ms, crashes: parameters.crashes }
     }
 
     pub fn next_ms(&mut self) -> i64 {
@@ -135,6 +140,10 @@ impl World {
                     (0..self.parameters.replication_factor as i32).map(nth).collect()
                 });
                 let outcome = self.controller.reassign(index, replicas, self.now_ms);
+                return self.settle_controller(outcome);
+            }
+            Fault::Unregister => {
+                let outcome = self.controller.unregister_fenced(id, self.now_ms);
                 return self.settle_controller(outcome);
             }
             Fault::Checkpoint => {

@@ -1,14 +1,15 @@
 //! A broker as the shipped one is: a disk that outlives its processes, and a process that may end at any step.
 //!
-//! [`process`] is the life of a process (registration, heartbeats, the image), [`replica`] one partition's log and role,
-//! [`leading`] and [`following`] its two sides. They do what `broker/src/partition` and `broker/src/replication` do, with
-//! the shipped rules and the shipped log, and talk to the world only through [`Out`]; the shipped shell can take their
-//! place when it does too.
+//! [`process`] is the life of a process, [`registration`] what it and the controller say to each other, [`replica`] one
+//! partition's log and role, [`leading`] and [`following`] its two sides. They do what `broker/src/partition` and
+//! `broker/src/replication` do, with the shipped rules and the shipped log, and talk to the world only through [`Out`]; the
+//! shipped shell can take their place when it does too.
 
 pub mod alter_partition;
 pub mod following;
 pub mod leading;
 pub mod process;
+pub mod registration;
 pub mod replica;
 
 use std::path::Path;
