@@ -277,6 +277,10 @@ mod tests;
 mod folder_tests;
 
 #[cfg(test)]
+#[path = "lifecycle_registration_test.rs"]
+mod registration_tests;
+
+#[cfg(test)]
 #[path = "lifecycle_fault_test.rs"]
 mod fault_tests;
 
