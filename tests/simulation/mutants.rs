@@ -33,10 +33,10 @@ macro_rules! mutants {
 }
 
 mutants! {
-    broker_epochs_not_sent: BrokerEpochsNotSent from 12960 within 100,
+    broker_epochs_not_sent: BrokerEpochsNotSent from 100 within 100,
     crash_called_clean: CrashCalledClean from 1 within 50,
     truncates_to_high_watermark: TruncatesToHighWatermark from 1 within 50,
-    takes_leaders_end: TakesLeadersEnd from 150 within 200,
+    takes_leaders_end: TakesLeadersEnd from 1 within 200,
     epoch_not_sent_when_idle: EpochNotSentWhenIdle from 100 within 200,
     acts_before_registration: ActsBeforeRegistration from 1 within 300,
     counts_diverging_fetch: CountsDivergingFetch from 1 within 300,

@@ -114,8 +114,7 @@ impl Heartbeats {
     /// would take what is in it for gone.
     fn offline_directories(&self) -> Vec<Uuid> {
         let Registration { controller, directories, .. } = &self.registration;
-        let failed =
-            directories.online().iter().filter(|directory| directory.offline_reason().is_some());
+        let failed = directories.online().iter().filter(|directory| directory.offline_reason().is_some());
         let failed = failed.filter_map(|directory| Some(directory.identity()?.directory_id));
         let mut offline = if controller.is_alone() { Vec::new() } else { failed.collect() };
         if directories.offline_count() > 0 {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use milena_protocol::types::Uuid;
 use milena_protocol::ErrorCode;
+use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener;
 use milena_state::metadata::brokers::RegisterBroker;

@@ -221,7 +221,8 @@ fn few_former_processes_are_remembered_and_none_of_a_broker_that_was_unregistere
     }
     assert_eq!(controller.sessions.incarnations[&1].len(), INCARNATIONS_MAX);
     controller.now_ms += SESSION_TIMEOUT_MS + 1;
-    for fence in controller.sessions.expired(&controller.cluster.image, SESSION_TIMEOUT_MS, controller.now_ms) {
+    for fence in controller.sessions.expired(&controller.cluster.image, SESSION_TIMEOUT_MS, controller.now_ms)
+    {
         controller.run(Command::FenceBroker(fence));
     }
     let unregister = Command::UnregisterBroker(UnregisterBroker { broker_id: 1 });
