@@ -194,14 +194,17 @@ impl Controller {
         outcome
     }
 
-    /// An administrator takes the first broker from `id` on that is fenced for gone for good.
-    pub fn unregister_fenced(&mut self, id: i32, now_ms: i64) -> Outcome {
-        let mut outcome = Outcome::default();
+    /// The first broker from `id` on that is fenced.
+    pub fn fenced_from(&self, id: i32) -> Option<i32> {
         let fenced = |id: &i32| self.image.broker(*id).is_some_and(|broker| broker.fenced);
-        if let Some(broker_id) = (id..=self.brokers).chain(1..id).find(fenced) {
-            self.run(Command::UnregisterBroker(UnregisterBroker { broker_id }), now_ms, &mut outcome);
-            self.serve_followers(&mut outcome);
-        }
+        (id..=self.brokers).chain(1..id).find(fenced)
+    }
+
+    /// An administrator takes a broker for gone for good.
+    pub fn unregister(&mut self, broker_id: i32, now_ms: i64) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.run(Command::UnregisterBroker(UnregisterBroker { broker_id }), now_ms, &mut outcome);
+        self.serve_followers(&mut outcome);
         outcome
     }
 

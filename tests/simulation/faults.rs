@@ -142,10 +142,7 @@ impl World {
                 let outcome = self.controller.reassign(index, replicas, self.now_ms);
                 return self.settle_controller(outcome);
             }
-            Fault::Unregister => {
-                let outcome = self.controller.unregister_fenced(id, self.now_ms);
-                return self.settle_controller(outcome);
-            }
+            Fault::Unregister => return self.unregister(id),
             Fault::Checkpoint => {
                 if let Some(process) = &self.brokers[&id].process {
                     process.checkpoint();
@@ -188,6 +185,16 @@ impl World {
             self.schedule.at(self.now_ms + grace_ms, Event::Disconnected(id, epoch));
         }
         self.schedule.at(self.now_ms + for_ms / 2, Event::Start(id));
+    }
+
+    /// Unregisters the first broker from `id` on that is fenced. Whoever says that it is gone gives up what it alone has:
+    /// that counts as a crash.
+    fn unregister(&mut self, id: i32) -> Checked {
+        let may = |id: &i32| self.parameters.crashes == Crashes::Process || self.may_lose(*id);
+        let Some(id) = self.controller.fenced_from(id).filter(may) else { return Ok(()) };
+        self.brokers.get_mut(&id).expect("one of them").was_clean = false;
+        let outcome = self.controller.unregister(id, self.now_ms);
+        self.settle_controller(outcome)
     }
 
     /// Within the promise fewer than the minimum ISR may have crashed and not be in sync again (KIP-966). A process that

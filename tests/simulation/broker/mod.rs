@@ -78,7 +78,7 @@ pub struct Broker {
     pub process: Option<Process>,
     /// Number of the process that lives or lived last.
     pub process_number: u64,
-    /// The last process ended in order, and so lost nothing.
+    /// No process ended but in order, and so nothing was lost; nor was the broker unregistered, which says so.
     pub was_clean: bool,
     /// Of the process before, which must not know it unless it stopped in order.
     last_epoch: Option<i64>,
