@@ -43,7 +43,7 @@ mutants! {
     acknowledges_at_once: AcknowledgesAtOnce from 1 within 20,
     reads_above_high_watermark: ReadsAboveHighWatermark from 1 within 20,
     fetches_before_sync: FetchesBeforeSync from 1 within 200,
-    ignores_leader_epoch: IgnoresLeaderEpoch from 1500 within 400,
+    ignores_leader_epoch: IgnoresLeaderEpoch from 1 within 200,
     keeps_stale_epoch: KeepsStaleEpoch from 1 within 100,
     forgets_whose_append: ForgetsWhoseAppend from 1 within 200,
 }
