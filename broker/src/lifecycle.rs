@@ -12,6 +12,7 @@
 mod assignments;
 mod heartbeats;
 mod join;
+mod registration;
 mod start;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use milena_log::Log;
 use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::controller::founding;
@@ -74,6 +75,8 @@ pub struct Lifecycle {
     broker_epoch: Arc<AtomicI64>,
     is_unfenced: Arc<AtomicBool>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    /// Tells when this node cannot be a broker any more.
+    ended: Option<oneshot::Receiver<Error>>,
     /// From when partitions have their leader on.
     cleaner: Option<Cleaner>,
     metrics: Arc<Metrics>,
@@ -83,7 +86,7 @@ pub struct Lifecycle {
     has_left: bool,
 }
 
-/// Why a node could not start.
+/// Why a node could not start, or not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -102,6 +105,10 @@ pub enum Error {
     Twice(#[from] Twice),
     #[error("broker registration was refused: {0}")]
     Refused(String),
+    #[error(
+        "this broker has lost its registration, and a new one was refused: {0}; is there another broker with its id?"
+    )]
+    Superseded(String),
     #[error("the start was stopped")]
     Stopped,
 }
@@ -162,6 +169,27 @@ impl Lifecycle {
     /// Whether the controller lets this broker lead partitions.
     pub fn is_unfenced(&self) -> bool {
         self.is_unfenced.load(Ordering::Acquire)
+    }
+
+    /// Waits until this node cannot be a broker any more, which only happens when another process has its id; it should be
+    /// stopped then.
+    pub async fn ended(&mut self) -> Error {
+        let ended = match &mut self.ended {
+            Some(ended) => ended.await.ok(),
+            None => None,
+        };
+        match ended {
+            Some(error) => {
+                self.ended = None;
+                error
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Drawn by this process at its start.
+    pub fn incarnation_id(&self) -> Uuid {
+        self.incarnation_id
     }
 
     /// Hands over what this broker leads, in the cluster as a whole, in at most [`LEAVE_TIMEOUT`]. Clients are served
@@ -247,6 +275,10 @@ mod tests;
 #[cfg(test)]
 #[path = "lifecycle_folder_test.rs"]
 mod folder_tests;
+
+#[cfg(test)]
+#[path = "lifecycle_registration_test.rs"]
+mod registration_tests;
 
 #[cfg(test)]
 #[path = "lifecycle_fault_test.rs"]

@@ -220,6 +220,7 @@ impl Lifecycle {
             broker_epoch: Arc::new(AtomicI64::new(UNREGISTERED)),
             is_unfenced: Arc::default(),
             tasks: parking_lot::Mutex::new(tasks),
+            ended: None,
             cleaner: None,
             metrics,
             starting: outside.starting.clone(),
