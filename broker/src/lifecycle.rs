@@ -28,6 +28,7 @@ use crate::controller::founding;
 use crate::controller::raft::quorum::{self, Quorum};
 use crate::controller::{Client, ProducerIds, SubmitError};
 use crate::coordinator::Coordinators;
+use crate::metadata::checkpoint::Checkpoint;
 use crate::metadata::{Metadata, publish};
 use crate::metrics::Metrics;
 use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
@@ -74,6 +75,8 @@ pub struct Lifecycle {
     broker_epoch: Arc<AtomicI64>,
     is_unfenced: Arc<AtomicBool>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    /// Of the metadata, in a broker that keeps no log of them.
+    checkpoint: Option<Arc<Checkpoint>>,
     /// From when partitions have their leader on.
     cleaner: Option<Cleaner>,
     metrics: Arc<Metrics>,
@@ -209,7 +212,11 @@ impl Lifecycle {
             UNREGISTERED => directories.previous_broker_epoch(),
             epoch => epoch,
         };
+        let (checkpoint, metadata) = (self.checkpoint.take(), Arc::clone(&self.metadata));
         let closing = tokio::task::spawn_blocking(move || {
+            if let Some(checkpoint) = checkpoint {
+                checkpoint.write_last(&metadata);
+            }
             in_parallel(SYNCING_THREADS, &partitions.all(), |partition| close(partition));
             if let Some(quorum) = quorum {
                 quorum.close_log();

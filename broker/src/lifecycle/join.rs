@@ -105,6 +105,7 @@ impl Lifecycle {
             };
             let (epoch, index) = registered;
             self.broker_epoch.store(epoch, Ordering::Release);
+            self.metadata.registered(index);
             let _ = self.metadata.reached(index).await;
             return Ok(());
         }

@@ -67,6 +67,16 @@ pub fn supported() -> Vec<SupportedFeature> {
     FEATURES.iter().map(|f| SupportedFeature { name: f.name.to_owned(), min: f.min, max: f.max }).collect()
 }
 
+/// What in `image` is beyond this version: a feature that it does not know, or a higher level of one.
+pub fn unknown(image: &Image) -> Option<String> {
+    let beyond = |name: &str, level: i16| {
+        let known = FEATURES.iter().find(|feature| feature.name == name);
+        level > known.map_or(0, |feature| feature.max)
+    };
+    let mut features = image.features().iter().filter(|(name, level)| beyond(name, **level));
+    features.next().map(|(name, level)| format!("{name} has level {level}"))
+}
+
 /// Levels of a cluster whose metadata log is empty; nothing for one that has levels.
 pub fn bootstrap(image: &Image, context: Context<'_>) -> Decision {
     let mut records = Vec::new();
@@ -237,6 +247,20 @@ mod tests {
         check(vec![], 1, Some("Broker 2 does not support this feature."));
         check(vec![], 0, None);
         check(range(1, 1), 0, Some("Broker 2 only supports versions 1-1"));
+    }
+
+    #[test]
+    fn levels_beyond_this_version_are_told() {
+        let image = |name: &str, level| {
+            let mut image = Image::default();
+            image.apply(&level_record(METADATA_VERSION, 30)).unwrap();
+            image.apply(&level_record(name, level)).unwrap();
+            image
+        };
+        assert_eq!(unknown(&image(ELIGIBLE_LEADER_REPLICAS, 1)), None);
+        assert_eq!(unknown(&image("of.tomorrow", 0)), None);
+        assert_eq!(unknown(&image("of.tomorrow", 1)).as_deref(), Some("of.tomorrow has level 1"));
+        assert_eq!(unknown(&image(METADATA_VERSION, 31)).as_deref(), Some("metadata.version has level 31"));
     }
 
     #[test]
