@@ -8,6 +8,9 @@ use milena_broker::metadata::checkpoint;
 use super::*;
 use crate::harness::{create_topic, produce, try_http};
 
+/// More entries than a controller gives in one answer.
+const ENTRIES: usize = 260;
+
 impl Nodes {
     /// A dedicated controller, 10, and two brokers, running.
     fn two_brokers() -> Self {
@@ -75,7 +78,7 @@ fn a_broker_fetches_only_the_metadata_that_came_after_its_checkpoint() {
 }
 
 #[test]
-fn a_checkpoint_that_is_older_than_a_partition_does_not_touch_it() {
+fn metadata_that_are_older_than_a_partition_do_not_touch_it() {
     let mut nodes = Nodes::two_brokers();
     let create = |nodes: &Nodes| {
         let topic = NewTopic { name: "topic".to_owned(), assignments: vec![vec![1]], ..NewTopic::default() };
@@ -88,6 +91,12 @@ fn a_checkpoint_that_is_older_than_a_partition_does_not_touch_it() {
     };
     create(&nodes);
     let of_the_first = nodes.running[&1].node().metadata.image().topic_by_name("topic").map(|topic| topic.id);
+    let (admin, topic) = (nodes.admin(2), ConfigResource::Topic("topic".to_owned()));
+    for retention_ms in 0..ENTRIES {
+        let change = ("retention.ms".to_owned(), ConfigChange::Set((1_000_000 + retention_ms).to_string()));
+        nodes.client.block_on(admin.alter_configs(&topic, &[change], false)).expect("altered");
+    }
+    drop(admin);
     nodes.stop(1);
     nodes.start(&[(1, "broker")]);
     // The checkpoint knows the topic. Another gets its name, and no checkpoint tells.
@@ -98,10 +107,16 @@ fn a_checkpoint_that_is_older_than_a_partition_does_not_touch_it() {
         nodes.running[&1].node().metadata.image().topic_by_name("topic").map(|topic| topic.id);
     assert_ne!(of_the_first, of_the_second);
     produce(&mut connect(nodes.running[&1].address()), "topic", 1, 7);
-    nodes.kill(1);
-    nodes.start(&[(1, "broker")]);
-    assert_eq!(nodes.log_end_offset(1, "topic"), Some(7));
-    assert!(nodes.strays(1).is_empty(), "{:?}", nodes.strays(1));
+    for has_checkpoint in [true, false] {
+        nodes.kill(1);
+        if !has_checkpoint {
+            // From the beginning on the log tells of the first topic for more than one answer.
+            std::fs::remove_file(nodes.directories[&1].path().join(checkpoint::NAME)).expect("removed");
+        }
+        nodes.start(&[(1, "broker")]);
+        assert_eq!(nodes.log_end_offset(1, "topic"), Some(7), "{has_checkpoint}");
+        assert!(nodes.strays(1).is_empty(), "{:?}", nodes.strays(1));
+    }
 }
 
 #[test]
@@ -117,7 +132,9 @@ fn without_a_quorum_a_broker_serves_on_and_one_that_starts_waits() {
     let http = TcpListener::bind("127.0.0.1:0").and_then(|held| held.local_addr()).expect("a free port");
     let settings = nodes.settings(1, "broker", &[("milena.http.listener", &http.to_string())]);
     let (started, starting) = mpsc::channel();
-    thread::spawn(move || started.send(start(&settings)));
+    thread::spawn(move || {
+        let _ = started.send(start(&settings));
+    });
     nodes.eventually("HTTP is on", |_| TcpStream::connect(http).is_ok());
     nodes.eventually("it waits", |_| {
         let Ok((status, body)) = try_http(http, "/readyz") else { return false };
