@@ -219,7 +219,7 @@ impl Lifecycle {
     }
 }
 
-fn endpoint(listener: &Listener) -> Endpoint {
+pub(super) fn endpoint(listener: &Listener) -> Endpoint {
     Endpoint {
         name: listener.name.clone(),
         host: listener.host.clone(),

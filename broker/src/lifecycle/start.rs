@@ -10,9 +10,11 @@ use milena_log::Directory;
 use milena_log::files::Files;
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener;
-use milena_state::metadata::Image;
+use milena_state::metadata::record::RegisterController;
+use milena_state::metadata::{Image, features};
 use tokio::sync::watch;
 
+use super::join::endpoint;
 use super::{Error, Lifecycle, UNREGISTERED, new_id};
 use crate::controller::founding::{self, Found, Named};
 use crate::controller::raft::log_store::{LOG_NAME, LogStore};
@@ -22,7 +24,7 @@ use crate::controller::raft::snapshot::Snapshots;
 use crate::controller::raft::state_machine::StateMachine;
 use crate::controller::raft::types::{VoterAddress, VoterId};
 use crate::controller::remote::{ActiveController, auto_join};
-use crate::controller::{Client, ProducerIds, Remote, takeover, writer};
+use crate::controller::{Client, ProducerIds, Remote, registration, takeover, writer};
 use crate::coordinator::Coordinators;
 use crate::metadata::Metadata;
 use crate::metadata::checkpoint::Checkpoint;
@@ -154,6 +156,11 @@ impl Lifecycle {
                 let between_brokers = lifecycle.settings.inter_broker_listener_name.clone();
                 tasks.push(tokio::spawn(takeover::run(quorum.clone(), client, dialer, between_brokers)));
             }
+            // A quorum that nobody can join has nobody to ask.
+            if !lifecycle.controller.is_alone() {
+                let (client, own) = (lifecycle.controller.clone(), lifecycle.own_controller());
+                tasks.push(tokio::spawn(registration::run(quorum.clone(), client, own)));
+            }
             if let Some(remote) =
                 lifecycle.controller.remote().filter(|_| lifecycle.settings.quorum.auto_join)
             {
@@ -162,6 +169,16 @@ impl Lifecycle {
             }
         }
         Ok(lifecycle)
+    }
+
+    /// This process as a controller.
+    fn own_controller(&self) -> RegisterController {
+        RegisterController {
+            controller_id: self.settings.node_id,
+            incarnation_id: self.incarnation_id,
+            endpoints: self.settings.advertised_controllers.iter().map(endpoint).collect(),
+            features: features::supported(),
+        }
     }
 
     async fn with(
