@@ -29,6 +29,7 @@ use crate::controller::founding;
 use crate::controller::raft::quorum::{self, Quorum};
 use crate::controller::{Client, ProducerIds, SubmitError};
 use crate::coordinator::Coordinators;
+use crate::metadata::checkpoint::Checkpoint;
 use crate::metadata::{Metadata, publish};
 use crate::metrics::Metrics;
 use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
@@ -77,6 +78,8 @@ pub struct Lifecycle {
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     /// Tells when this node cannot be a broker any more.
     ended: Option<oneshot::Receiver<Error>>,
+    /// Of the metadata, in a broker that keeps no log of them.
+    checkpoint: Option<Arc<Checkpoint>>,
     /// From when partitions have their leader on.
     cleaner: Option<Cleaner>,
     metrics: Arc<Metrics>,
@@ -237,7 +240,11 @@ impl Lifecycle {
             UNREGISTERED => directories.previous_broker_epoch(),
             epoch => epoch,
         };
+        let (checkpoint, metadata) = (self.checkpoint.take(), Arc::clone(&self.metadata));
         let closing = tokio::task::spawn_blocking(move || {
+            if let Some(checkpoint) = checkpoint {
+                checkpoint.write_last(&metadata);
+            }
             in_parallel(SYNCING_THREADS, &partitions.all(), |partition| close(partition));
             if let Some(quorum) = quorum {
                 quorum.close_log();

@@ -90,6 +90,17 @@ impl Publisher {
         self.is_registered
     }
 
+    /// Whether this process is a broker, and the image that was applied last does not have its registration.
+    pub fn awaits_registration(&self) -> bool {
+        self.settings.quorum.roles.broker && !self.is_registered
+    }
+
+    /// Whether `image` has the registration of this process.
+    pub fn is_registered_in(&self, image: &Image) -> bool {
+        let own = image.broker(self.settings.node_id);
+        own.is_some_and(|broker| broker.incarnation_id == self.incarnation_id)
+    }
+
     /// Whether [`caught_up`](Self::caught_up) has still to be called.
     pub fn is_catching_up(&self) -> bool {
         self.is_catching_up
@@ -175,8 +186,7 @@ impl Publisher {
     /// Whether our registration has come into the image with this change, or is not there any more.
     fn registration_changed(&mut self, image: &Image) -> bool {
         let was_registered = self.is_registered;
-        let own = image.broker(self.settings.node_id);
-        self.is_registered = own.is_some_and(|broker| broker.incarnation_id == self.incarnation_id);
+        self.is_registered = self.is_registered_in(image);
         self.is_registered != was_registered
     }
 
