@@ -1,0 +1,210 @@
+//! A log on its way to another directory: the copy that comes to be there in a folder of its own, the future folder, and
+//! how it takes the log's place.
+//!
+//! The copy is a [`Log`] like any other, which no checkpoint knows. Its owner fills it, and has it take the place of the
+//! log ([`Log::replace`]) when both end at the same offset. A crash may come between any two steps, and at no time are
+//! there two folders that could be the partition's:
+//!
+//! 1. The copy is synced and marked as complete, with the directory that it was copied from
+//!    ([`Directory::mark_complete`]). As long as the log's folder is there this means nothing.
+//! 2. The log's folder gets the name of a deleted one, durably.
+//! 3. The future folder gets the log's name. A start that finds the log's folder gone and a complete copy does this
+//!    ([`Directory::promote`]).
+//! 4. When the new name is durable the mark is removed ([`Directory::settle`]).
+//!
+//! Source: KIP-113, ADR 55.
+
+use std::sync::Arc;
+
+use milena_protocol::types::Uuid;
+
+use crate::directory::{Directory, read_text};
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::files;
+use crate::log::Log;
+use crate::names::{self, NAME_LENGTH_MAX};
+
+/// The mark of a complete copy: the id of the directory that it was copied from.
+const MOVED_FROM: &str = "moved-from";
+
+/// Hexadecimal digits that tell apart future folders of one partition.
+const UNIQUE_LENGTH: usize = 32;
+
+/// A copy that was found in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundCopy {
+    pub name: String,
+    /// Of the partition's folder.
+    pub folder: String,
+    pub partition: i32,
+    /// From `partition.metadata`; none when the process died before it was written.
+    pub topic_id: Option<Uuid>,
+    /// The directory that it is a complete copy from, if the log is there no more.
+    pub moved_from: Option<Uuid>,
+}
+
+/// Why a copy did not take the place of its log.
+#[derive(Debug)]
+pub enum NotReplaced {
+    /// The log is as it was, and where it was.
+    Kept(Box<Log>, Error),
+    /// The log's folder is there under the name of a deleted one. The next start finds the copy.
+    Lost(Error),
+}
+
+/// The name of a future folder. `unique` has 32 hexadecimal digits.
+pub fn future_folder(folder: &str, unique: &str) -> String {
+    debug_assert_eq!(unique.len(), UNIQUE_LENGTH, "{unique}");
+    names::future_folder(folder, unique)
+}
+
+/// Whether the future folder of a partition has a name that file systems take.
+pub fn may_be_moved(folder: &str) -> bool {
+    names::future_folder(folder, "").len() + UNIQUE_LENGTH <= NAME_LENGTH_MAX
+}
+
+impl Log {
+    /// Ends the pass that compacts this log, if there is one, at its next step.
+    pub fn end_compaction(&mut self) {
+        self.cuts += 1;
+    }
+
+    /// Takes the place of `current`, of which this is a complete and marked copy in another directory: its name, what
+    /// it knows of producers, and its leader epochs. Also returned: the name that the folder of `current` has now, as
+    /// [`Log::delete`] does. `unique` as there. [`Directory::settle`] is to follow.
+    ///
+    /// Both must end at the same offset, and this one must be durable as far as `current` is.
+    pub fn replace(mut self, mut current: Log, unique: &str) -> Result<(Log, String), NotReplaced> {
+        assert_eq!(self.log_end_offset, current.log_end_offset, "a copy that is not complete");
+        debug_assert!(self.durable_offset() >= current.durable_offset(), "acknowledged records may be lost");
+        let name = current.name().to_owned();
+        let deleted = names::deleted_folder(&name, unique);
+        let (old, copied) = (Arc::clone(&current.durability), Arc::clone(&self.durability));
+        let moved = {
+            // Between two syncs of both: one that runs must still find the folder under its name.
+            let _orders = (old.sync_order(), copied.sync_order());
+            let places = (&*current.disk, &*name, &*deleted);
+            if let Err(failed) = rename(places, (&self.disk, copied.name())) {
+                return Err(match failed {
+                    Failed::Undone(error) => NotReplaced::Kept(Box::new(current), error),
+                    Failed::Half(error) => NotReplaced::Lost(error),
+                });
+            }
+            let moved = copied.under(&name);
+            old.close();
+            copied.close();
+            moved
+        };
+        current.directory.unregister(&name);
+        self.directory.unregister(copied.name());
+        self.directory.register(&moved);
+        self.durability = moved;
+        self.producers = std::mem::take(&mut current.producers);
+        self.snapshot_offset = None;
+        self.epochs = std::mem::take(&mut current.epochs);
+        self.epochs_changed = true;
+        self.changed = true;
+        self.config = Arc::clone(&current.config);
+        Ok((self, deleted))
+    }
+}
+
+enum Failed {
+    Undone(Error),
+    Half(Error),
+}
+
+/// Renames the log's folder for deletion, durably, then the copy's to the log's name.
+fn rename(
+    (from, name, deleted): (&Disk, &str, &str),
+    (to, future): (&Disk, &str),
+) -> Result<(), Failed> {
+    from.check().and_then(|()| to.check()).map_err(Failed::Undone)?;
+    let (old, aside) = (from.path.join(name), from.path.join(deleted));
+    from.done("rename", &old, from.files.rename(&old, &aside)).map_err(Failed::Undone)?;
+    let (copy, place) = (to.path.join(future), to.path.join(name));
+    let renamed = from.sync_dir(&from.path).and_then(|()| {
+        // Durable later: until then the mark tells what to do.
+        to.done("rename", &copy, to.files.rename(&copy, &place))
+    });
+    renamed.map_err(|error| {
+        if from.files.rename(&aside, &old).is_err() {
+            return Failed::Half(error);
+        }
+        // Before anything is written there again: a start that misses the log's folder takes the copy for it.
+        match from.sync_dir(&from.path) {
+            Ok(()) => Failed::Undone(error),
+            Err(unsynced) => Failed::Half(from.give_up(unsynced)),
+        }
+    })
+}
+
+impl Directory {
+    /// The copies of partitions in the directory, by name.
+    pub fn copies(&self) -> Result<Vec<FoundCopy>, Error> {
+        let mut found = Vec::new();
+        for name in self.entries()? {
+            let Some((folder, _, partition)) = names::parse_future_folder(&name) else { continue };
+            let folder = folder.to_owned();
+            let topic_id = readable(self.read_topic_id(&name))?;
+            let moved_from = readable(self.moved_from(&name))?;
+            found.push(FoundCopy { folder, partition, topic_id, moved_from, name });
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    fn moved_from(&self, name: &str) -> Result<Option<Uuid>, Error> {
+        let text = read_text(self.disk(), &self.disk().path.join(name).join(MOVED_FROM))?;
+        Ok(text.and_then(|text| text.trim().parse().ok()))
+    }
+
+    /// Notes that the copy in `future` has all that the log has that it was copied from, in the directory `from`. The
+    /// copy is synced. No checkpoint of this directory knows an earlier log of that name any more.
+    pub fn mark_complete(&self, future: &str, from: Uuid) -> Result<(), Error> {
+        if let Some((folder, ..)) = names::parse_future_folder(future) {
+            self.forget_predecessor(folder)?;
+        }
+        let disk = self.disk();
+        disk.sync_dir(&disk.path)?;
+        let path = disk.path.join(future).join(MOVED_FROM);
+        disk.done("write", &path, files::replace_file(&*disk.files, &path, format!("{from}\n").as_bytes()))
+    }
+
+    /// Gives a complete copy, whose log is gone, the log's name.
+    pub fn promote(&self, copy: &FoundCopy) -> Result<(), Error> {
+        let disk = self.disk();
+        disk.check()?;
+        self.forget_predecessor(&copy.folder)?;
+        let path = disk.path.join(&copy.name);
+        disk.done("rename", &path, disk.files.rename(&path, &disk.path.join(&copy.folder)))?;
+        self.settle(&copy.folder)
+    }
+
+    /// Makes the name durable that a copy got, and removes its mark.
+    pub fn settle(&self, folder: &str) -> Result<(), Error> {
+        let disk = self.disk();
+        disk.sync_dir(&disk.path)?;
+        disk.remove(&disk.path.join(folder).join(MOVED_FROM))
+    }
+
+    /// Gives a copy that is not wanted the name of a deleted folder, which is returned. Its log is not open.
+    pub fn discard(&self, future: &str, unique: &str) -> Result<String, Error> {
+        let disk = self.disk();
+        disk.check()?;
+        let folder = names::parse_future_folder(future).map_or(future, |(folder, ..)| folder);
+        let deleted = names::deleted_folder(folder, unique);
+        let path = disk.path.join(future);
+        disk.done("rename", &path, disk.files.rename(&path, &disk.path.join(&deleted)))?;
+        Ok(deleted)
+    }
+}
+
+/// What does not read is as if it were not there: a copy of which nothing is known.
+fn readable(read: Result<Option<Uuid>, Error>) -> Result<Option<Uuid>, Error> {
+    match read {
+        Err(Error::Unreadable { .. }) => Ok(None),
+        read => read,
+    }
+}
