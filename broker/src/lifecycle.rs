@@ -31,7 +31,7 @@ use crate::coordinator::Coordinators;
 use crate::metadata::{Metadata, publish};
 use crate::metrics::Metrics;
 use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
-use crate::partition::{Cleaner, Directories, OpenError, Partition, Table};
+use crate::partition::{Cleaner, Directories, Mover, OpenError, Partition, Table};
 use crate::quota::Quotas;
 use crate::replication::{Replication, Throttles};
 use crate::shutdown::Stop;
@@ -76,6 +76,8 @@ pub struct Lifecycle {
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     /// From when partitions have their leader on.
     cleaner: Option<Cleaner>,
+    /// As the cleaner.
+    mover: Option<Mover>,
     metrics: Arc<Metrics>,
     starting: Starting,
     stop: Stop,
@@ -193,6 +195,9 @@ impl Lifecycle {
         }
         if let Some(cleaner) = self.cleaner.take() {
             cleaner.stop().await;
+        }
+        if let Some(mover) = self.mover.take() {
+            mover.stop().await;
         }
         self.replication.stop().await;
         if let Some(remote) = self.controller.remote() {

@@ -14,6 +14,7 @@
 //!
 //! Source: KIP-113, ADR 55.
 
+use std::io;
 use std::sync::Arc;
 
 use milena_protocol::types::Uuid;
@@ -162,14 +163,26 @@ impl Directory {
 
     /// Notes that the copy in `future` has all that the log has that it was copied from, in the directory `from`. The
     /// copy is synced. No checkpoint of this directory knows an earlier log of that name any more.
+    ///
+    /// Errors: `Unreadable` when there is a folder where the copy is to be.
     pub fn mark_complete(&self, future: &str, from: Uuid) -> Result<(), Error> {
+        let disk = self.disk();
         if let Some((folder, ..)) = names::parse_future_folder(future) {
+            self.check_vacant(folder)?;
             self.forget_predecessor(folder)?;
         }
-        let disk = self.disk();
         disk.sync_dir(&disk.path)?;
         let path = disk.path.join(future).join(MOVED_FROM);
         disk.done("write", &path, files::replace_file(&*disk.files, &path, format!("{from}\n").as_bytes()))
+    }
+
+    fn check_vacant(&self, folder: &str) -> Result<(), Error> {
+        let path = self.disk().path.join(folder);
+        match self.disk().files.list(&path) {
+            Ok(_) => Err(Error::Unreadable { file: path, reason: "there is a folder of that name".to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(self.disk().failed("list", &path, &error)),
+        }
     }
 
     /// Gives a complete copy, whose log is gone, the log's name.
@@ -196,6 +209,7 @@ impl Directory {
         let folder = names::parse_future_folder(future).map_or(future, |(folder, ..)| folder);
         let deleted = names::deleted_folder(folder, unique);
         let path = disk.path.join(future);
+        self.unregister(future);
         disk.done("rename", &path, disk.files.rename(&path, &disk.path.join(&deleted)))?;
         Ok(deleted)
     }

@@ -17,7 +17,7 @@ use super::heartbeats::Heartbeats;
 use super::{Error, Lifecycle};
 use crate::broker::now_ms;
 use crate::controller::SubmitError;
-use crate::partition::Cleaner;
+use crate::partition::{Cleaner, Mover};
 
 /// Pause before a registration is tried again.
 const REGISTER_PAUSE: Duration = Duration::from_millis(200);
@@ -71,6 +71,7 @@ impl Lifecycle {
         }
         let (table, in_force) = (Arc::clone(&self.partitions), self.in_force());
         self.cleaner = Some(Cleaner::start(table, in_force, Arc::clone(&self.metrics), Arc::new(now_ms)));
+        self.mover = Some(Mover::start(Arc::clone(&self.directories), self.in_force()));
         Ok(())
     }
 

@@ -213,6 +213,7 @@ impl Lifecycle {
             is_unfenced: Arc::default(),
             tasks: parking_lot::Mutex::new(tasks),
             cleaner: None,
+            mover: None,
             metrics,
             starting: outside.starting.clone(),
             stop: outside.stop.clone(),

@@ -10,6 +10,7 @@ pub mod directories;
 mod follower;
 mod identities;
 mod lock;
+pub mod mover;
 mod offsets;
 #[allow(
     clippy::module_inception,
@@ -19,6 +20,7 @@ pub mod partition;
 pub mod producers;
 mod progress;
 mod read;
+pub mod relocation;
 mod role;
 pub mod table;
 pub mod upkeep;
@@ -31,9 +33,11 @@ pub use directories::Directories;
 pub(crate) use follower::{Brought, FollowError, Standing};
 pub use identities::OpenError;
 pub use milena_state::partition::reads::Isolation;
+pub use mover::Mover;
 pub use offsets::{OffsetAndTimestamp, Timestamp};
 pub use partition::{Extent, Myself, Partition};
 pub use progress::{Level, Mark};
+pub use relocation::FutureReplica;
 pub use read::{Missing, Read, ReadError, Readout};
 pub use table::Table;
 pub use wait::WaitAny;

@@ -53,6 +53,12 @@ pub struct Settings {
     pub follower_throttled_rate: i64,
     /// What both are measured in.
     pub throttle_window: Window,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`, `i64::MAX` for none.
+    pub relocation_rate: i64,
+    /// What it is measured in.
+    pub relocation_window: Window,
+    /// `num.replica.alter.log.dirs.threads`; none for one per log directory.
+    pub relocation_threads: Option<usize>,
 }
 
 /// Which replica consumers read from (KIP-392).
@@ -89,6 +95,12 @@ impl Settings {
             follower_throttled_rate: values.number("follower.replication.throttled.rate")?,
             throttle_window: values
                 .window("replication.quota.window.num", "replication.quota.window.size.seconds")?,
+            relocation_rate: values.number("replica.alter.log.dirs.io.max.bytes.per.second")?,
+            relocation_window: values.window(
+                "alter.log.dirs.replication.quota.window.num",
+                "alter.log.dirs.replication.quota.window.size.seconds",
+            )?,
+            relocation_threads: values.optional("num.replica.alter.log.dirs.threads")?,
         })
     }
 }
