@@ -61,7 +61,11 @@ impl Assignments {
         let is_alone = self.controller.is_alone();
         let own = self.partitions.all().into_iter().filter_map(|partition| {
             let (topic_id, partition_id) = (partition.topic_id(), partition.index());
-            let directory = partition.directory().identity()?.directory_id;
+            let directory = partition.directory();
+            if is_alone && directory.offline_reason().is_some() {
+                return None;
+            }
+            let directory = directory.identity()?.directory_id;
             let known = image.partition(topic_id, partition_id)?.directory_of(self.broker_id)?;
             let is_wrong = known != directory && !(is_alone && is_unassigned(known));
             is_wrong.then_some(AssignedReplica { directory, topic_id, partition_id })

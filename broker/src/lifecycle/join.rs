@@ -213,7 +213,7 @@ impl Lifecycle {
                 partitions: Arc::clone(&self.partitions),
                 broker_id: self.settings.node_id,
                 broker_epoch: Arc::clone(&self.broker_epoch),
-                told_index: -1,
+                told: (-1, 0),
             },
         }
     }

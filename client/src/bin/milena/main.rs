@@ -17,6 +17,7 @@ mod dump_log;
 mod error;
 mod examples;
 mod group;
+mod log_dirs;
 mod interrupt;
 mod json;
 mod man;
@@ -70,6 +71,7 @@ async fn run(cli: Cli, interrupt: Interrupt) -> Result<(), Error> {
     match cli.command {
         Command::Topic(command) => topic::run(&context, command).await,
         Command::Partition(command) => partition::run(&context, command).await,
+        Command::LogDirs(command) => log_dirs::run(&context, command).await,
         Command::Config(command) => config::run(&context, command).await,
         Command::Group(command) => group::run(&context, command).await,
         Command::Quota(command) => quota::run(&context, command).await,
