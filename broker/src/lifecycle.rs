@@ -258,6 +258,10 @@ mod folder_tests;
 mod fault_tests;
 
 #[cfg(test)]
+#[path = "lifecycle_relocation_test.rs"]
+mod relocation_tests;
+
+#[cfg(test)]
 #[path = "lifecycle_cleaner_scene.rs"]
 mod cleaner_scene;
 

@@ -152,11 +152,11 @@ impl Worker {
             };
             let rate = self.in_force.borrow_and_update().replication.relocation_rate;
             let pause = match self.speed.hold(rate) {
-                Some(hold) => {
+                Some(hold) if !job.is_cancelled() => {
                     queue.add(job);
                     Some(hold)
                 }
-                None => self.step(queue, job).await,
+                _ => self.step(queue, job).await,
             };
             if let Some(pause) = pause
                 && !self.rest(pause).await

@@ -343,15 +343,15 @@ fn copy_last(log: &mut Log, copy: &mut Log, now_ms: i64) -> Result<(), Stop> {
     // Anything else is found, and met, without the lock.
     let Ok(Some(slice)) = log.read(read) else { return Ok(()) };
     let Ok(bytes) = slice.read() else { return Ok(()) };
-    append(copy, &bytes, now_ms)
+    append(copy, &bytes, now_ms).map(|_| ())
 }
 
-/// Puts the whole ones of these batches behind the copy.
-pub(super) fn append(copy: &mut Log, bytes: &[u8], now_ms: i64) -> Result<(), Stop> {
+/// Puts the whole ones of these batches behind the copy; says how many bytes that were.
+pub(super) fn append(copy: &mut Log, bytes: &[u8], now_ms: i64) -> Result<usize, Stop> {
     let again = |reason: &dyn std::fmt::Display| Stop::Again(reason.to_string());
     let whole = follower::whole_batches(bytes, i32::MAX).map_err(|unfit| again(&unfit))?;
     match copy.append(whole, milena_log::AppendAs::Replica, now_ms) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(whole.len()),
         Err(milena_log::AppendError::Storage(error)) => Err(failed(error)),
         // What was read may have been cut, and be something else by now.
         Err(error) => Err(again(&error)),

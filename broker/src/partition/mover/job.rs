@@ -61,6 +61,11 @@ impl Job {
         Self { is_resumed: true, ..Self::new(partition, future) }
     }
 
+    /// Whether its copy is only to be removed.
+    pub fn is_cancelled(&self) -> bool {
+        self.future.is_cancelled()
+    }
+
     pub fn step(mut self, directories: &Directories) -> Stepped {
         let Some(partition) = self.partition.upgrade() else {
             // Deleted, or the broker is gone.
@@ -257,8 +262,7 @@ fn copy(partition: &Partition, copy: &mut Log, look: Look) -> Result<usize, Stop
         copy.truncate_fully_and_start_at(slice.first_base_offset).map_err(failed)?;
     }
     copy.take_config(roomy(look.config, bytes.len()));
-    relocation::append(copy, &bytes, now_ms())?;
-    Ok(bytes.len())
+    relocation::append(copy, &bytes, now_ms())
 }
 
 /// A batch may be larger than segments are to be by now.
