@@ -12,7 +12,7 @@
 //!    ([`Directory::promote`]).
 //! 4. When the new name is durable the mark is removed ([`Directory::settle`]).
 //!
-//! Source: KIP-113, ADR 55.
+//! Source: KIP-113, ADR 54.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The mover: moves replicas between the directories of this broker while they are served (KIP-113, ADR 55).
+//! The mover: moves replicas between the directories of this broker while they are served (KIP-113, ADR 54).
 //!
 //! A request ([`Partition::relocate`]) puts a job into the queue; each worker takes one after the other, does a step of it
 //! on the blocking pool and puts it back, so that many moves go on side by side. What is copied is bounded by

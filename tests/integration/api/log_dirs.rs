@@ -1,5 +1,7 @@
 //! AlterReplicaLogDirs and DescribeLogDirs.
 
+use std::time::Duration;
+
 use milena_log::memory_files::MemoryFiles;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::alter_replica_log_dirs_request::{
@@ -9,10 +11,10 @@ use milena_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest
 use milena_tests::wait;
 
 use crate::alter_configs::{BROKER, set};
-use crate::config_effects::PATIENCE;
 use crate::node::{Node, batch};
 
 const TWO: &[(&str, &str)] = &[("log.dirs", "/data,/more"), ("metadata.log.dir", "/meta")];
+const PATIENCE: Duration = Duration::from_secs(30);
 const RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 
 /// Asks for partition 0 of a topic to be in a directory, in every version; gives what all of them answer.
@@ -85,14 +87,14 @@ fn a_replica_that_moves_is_shown_in_both_directories_until_it_is_there() {
     let [(home, size, 0, false)] = &described(&node, "t")[..] else { panic!("one replica") };
     let target = if home == "/data" { "/more" } else { "/data" };
     assert_eq!(alter(&node, "t", target), ErrorCode::None);
-    wait::until("the copy has begun", PATIENCE, || {
+    wait::eventually("the copy has begun", PATIENCE, || {
         described(&node, "t").iter().any(|(path, copied, lag, is_future)| {
             *is_future && path == target && *copied > 0 && copied < size && *lag > 0 && *lag < 3
         })
     });
     assert_eq!(described(&node, "t").len(), 2);
     set(&node, (BROKER, "1"), RATE, None);
-    wait::until("it is there", PATIENCE, || described(&node, "t") == [(target.to_owned(), *size, 0, false)]);
+    wait::eventually("it is there", PATIENCE, || described(&node, "t") == [(target.to_owned(), *size, 0, false)]);
     assert_eq!(node.produce("t", &batch(&["y"])), (ErrorCode::None, 3));
     let (error, bytes) = node.fetch("t", 0);
     assert_eq!(error, ErrorCode::None);

@@ -7,7 +7,12 @@ use super::scene::{Scene, eventually};
 use crate::log_dirs::alter;
 use crate::node::batch;
 
-const TWO: &[(&str, &str)] = &[("log.dirs", "/data,/more"), ("metadata.log.dir", "/meta")];
+/// What was copied is forgotten after four seconds, so that the next move begins soon.
+const TWO: &[(&str, &str)] = &[
+    ("log.dirs", "/data,/more"),
+    ("metadata.log.dir", "/meta"),
+    ("alter.log.dirs.replication.quota.window.num", "4"),
+];
 const NO_LIMIT: &str = "9223372036854775807";
 /// A step copies one of them and a part of another.
 const VALUE_BYTES: usize = 700_000;
