@@ -86,7 +86,7 @@ impl Log {
             // Between two syncs of both: one that runs must still find the folder under its name.
             let _orders = (old.sync_order(), copied.sync_order());
             let places = (&*current.disk, &*name, &*deleted);
-            if let Err(failed) = rename(places, (&self.disk, copied.name())) {
+            if let Err(failed) = rename(places, (&*self.disk, copied.name())) {
                 return Err(match failed {
                     Failed::Undone(error) => NotReplaced::Kept(Box::new(current), error),
                     Failed::Half(error) => NotReplaced::Lost(error),
@@ -192,7 +192,11 @@ impl Directory {
         self.forget_predecessor(&copy.folder)?;
         let path = disk.path.join(&copy.name);
         disk.done("rename", &path, disk.files.rename(&path, &disk.path.join(&copy.folder)))?;
-        self.settle(&copy.folder)
+        match self.settle(&copy.folder) {
+            // As long as the name is not durable the mark is there.
+            Err(error) if error.is_retriable() => Ok(()),
+            settled => settled,
+        }
     }
 
     /// Makes the name durable that a copy got, and removes its mark.

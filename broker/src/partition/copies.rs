@@ -110,8 +110,11 @@ impl Directories {
         for (directory, copy) in copies {
             match at_start(None, id_of(&directory), copy.moved_from.is_some(), all_online) {
                 AtStart::Promote if !is_promoted => {
-                    self.move_aside(&directory, folder)?;
-                    directory.promote(&copy).inspect_err(|_| self.put_back_copy(key, (&directory, &copy)))?;
+                    let aside = self.move_aside(&directory, folder);
+                    // Without it the partition would begin anew.
+                    aside
+                        .and_then(|()| directory.promote(&copy))
+                        .inspect_err(|_| self.put_back_copy(key, (&directory, &copy)))?;
                     tracing::info!(partition = folder, directory = %directory.path().display(), "move of a replica was completed");
                     let name = copy.folder.clone();
                     let topic = name.rsplit_once('-').map_or("", |(topic, _)| topic).to_owned();

@@ -147,7 +147,7 @@ impl Worker {
         loop {
             let job = tokio::select! {
                 biased;
-                _ = self.stopping.wait_for(|stopping| *stopping) => return,
+                () = stopped(&mut self.stopping) => return,
                 job = queue.next() => job,
             };
             let rate = self.in_force.borrow_and_update().replication.relocation_rate;
@@ -188,9 +188,14 @@ impl Worker {
     async fn rest(&mut self, pause: Duration) -> bool {
         tokio::select! {
             biased;
-            _ = self.stopping.wait_for(|stopping| *stopping) => false,
+            () = stopped(&mut self.stopping) => false,
             Ok(()) = self.in_force.changed() => true,
             () = tokio::time::sleep(pause) => true,
         }
     }
+}
+
+/// Waits for the order to stop; without its sender the broker is gone.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }

@@ -80,7 +80,7 @@ fn note_uncleanable(partition: &Partition, now_ms: i64, look: &mut Look) {
 
 impl Partition {
     /// The segments as of now; `None` when the log is closed, not compacted, or being compacted.
-    fn compaction_view(&self) -> Option<View> {
+    pub(in crate::partition) fn compaction_view(&self) -> Option<View> {
         let inner = self.lock();
         // Nor while it is being moved.
         let log = inner.log.as_ref().filter(|_| inner.future.is_none())?;

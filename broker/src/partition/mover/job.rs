@@ -66,7 +66,7 @@ impl Job {
         self.future.is_cancelled()
     }
 
-    pub fn step(mut self, directories: &Directories) -> Stepped {
+    pub(super) fn step(mut self, directories: &Directories) -> Stepped {
         let Some(partition) = self.partition.upgrade() else {
             // Deleted, or the broker is gone.
             if self.future.is_cancelled() {
@@ -273,3 +273,7 @@ fn roomy(config: Arc<Config>, bytes: usize) -> Arc<Config> {
     }
     Arc::new(Config { segment_bytes: needed, ..Config::clone(&config) })
 }
+
+#[cfg(test)]
+#[path = "job_test.rs"]
+mod tests;
