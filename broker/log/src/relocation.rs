@@ -215,6 +215,8 @@ impl Directory {
         let path = disk.path.join(future);
         self.unregister(future);
         disk.done("rename", &path, disk.files.rename(&path, &disk.path.join(&deleted)))?;
+        // Its mark may not come back beside that of another copy.
+        disk.sync_dir(&disk.path)?;
         Ok(deleted)
     }
 }

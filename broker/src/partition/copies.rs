@@ -11,7 +11,7 @@ use milena_log::relocation::FoundCopy;
 use milena_log::{Directory, Error};
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
-use milena_state::partition::relocation::{AtStart, at_start};
+use milena_state::partition::relocation::{self, AtStart, at_start};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -27,9 +27,12 @@ const WISHES_MAX: usize = 10_000;
 
 type Key = (Uuid, i32);
 
+/// A copy, and the directory in which it was found.
+type Copied = (Arc<Directory>, FoundCopy);
+
 #[derive(Default)]
 pub(super) struct Copies {
-    found: Mutex<HashMap<Key, Vec<(Arc<Directory>, FoundCopy)>>>,
+    found: Mutex<HashMap<Key, Vec<Copied>>>,
     queue: Queue,
     /// By the name of the folder: in which directory to create it.
     wishes: Mutex<BTreeMap<String, Uuid>>,
@@ -100,53 +103,75 @@ impl Directories {
     }
 
     /// Gives a copy its log's name that had all the log had when the process died.
+    ///
+    /// Errors: `Unreadable` when there are several of them. Without one of them the partition would begin anew: on an
+    /// error all are found again by the next attempt.
     pub(super) fn promote_copy(&self, folder: &str, key: Key) -> Result<(), Error> {
         if self.found.lock().contains_key(&key) {
             return Ok(());
         }
         let Some(copies) = self.copies.found.lock().remove(&key) else { return Ok(()) };
+        let outcome = self.settle_copies(folder, key, &copies);
+        match &outcome {
+            Ok(true) => {}
+            Ok(false) | Err(_) => {
+                self.kept.lock().insert(folder.to_owned());
+                self.copies.found.lock().insert(key, copies);
+            }
+        }
+        outcome.map(|_| ())
+    }
+
+    /// Whether that is the end of them.
+    fn settle_copies(&self, folder: &str, key: Key, copies: &[Copied]) -> Result<bool, Error> {
         let all_online = self.offline_count == 0 && self.usable().count() == self.online.len();
-        let mut is_promoted = false;
+        let state = state(None, copies, all_online);
         for (directory, copy) in copies {
-            match at_start(None, id_of(&directory), copy.moved_from.is_some(), all_online) {
-                AtStart::Promote if !is_promoted => {
-                    let aside = self.move_aside(&directory, folder);
-                    // Without it the partition would begin anew.
-                    aside
-                        .and_then(|()| directory.promote(&copy))
-                        .inspect_err(|_| self.put_back_copy(key, (&directory, &copy)))?;
-                    tracing::info!(partition = folder, directory = %directory.path().display(), "move of a replica was completed");
-                    let name = copy.folder.clone();
-                    let topic = name.rsplit_once('-').map_or("", |(topic, _)| topic).to_owned();
-                    let found = Found { name, topic, partition: copy.partition, topic_id: copy.topic_id };
-                    self.found.lock().insert(key, (directory, found));
-                    is_promoted = true;
+            match at_start(state, id_of(directory), copy.moved_from.is_some()) {
+                AtStart::Promote => self.promote(folder, key, (directory, copy))?,
+                AtStart::Leave => return Ok(false),
+                AtStart::Undecided => {
+                    return Err(Error::Unreadable {
+                        file: directory.path().join(&copy.name),
+                        reason: "the partition was being moved, and there are several complete copies: look which \
+                                 of them to keep and move the others away"
+                            .to_owned(),
+                    });
                 }
-                AtStart::Leave => self.put_back_copy(key, (&directory, &copy)),
-                _ => {
-                    if let Err(error) = self.rename_stray(&directory, &copy.name) {
+                AtStart::SetAside => {
+                    if let Err(error) = self.rename_stray(directory, &copy.name) {
                         tracing::error!(folder = %copy.name, %error, "copy of a replica cannot be renamed");
                     }
                 }
+                AtStart::Discard | AtStart::Resume => self.discard(directory, &copy.name),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn put_back_copy(&self, key: Key, (directory, copy): (&Arc<Directory>, &FoundCopy)) {
-        let mut found = self.copies.found.lock();
-        found.entry(key).or_default().push((Arc::clone(directory), copy.clone()));
+    fn promote(&self, folder: &str, key: Key, (directory, copy): (&Arc<Directory>, &FoundCopy)) -> Result<(), Error> {
+        self.move_aside(directory, folder)?;
+        directory.promote(copy)?;
+        tracing::info!(partition = folder, directory = %directory.path().display(), "move of a replica was completed");
+        let (name, partition, topic_id) = (copy.folder.clone(), copy.partition, copy.topic_id);
+        let topic = name.rsplit_once('-').map_or("", |(topic, _)| topic).to_owned();
+        self.found.lock().insert(key, (Arc::clone(directory), Found { name, topic, partition, topic_id }));
+        Ok(())
     }
 
     /// Goes on with the move of a replica that was opened, if it was under way.
     pub(super) fn resume_copies(&self, partition: &Arc<Partition>) {
         let copies = self.copies.found.lock().remove(&(partition.topic_id(), partition.index()));
-        let home = id_of(&partition.directory());
+        let copies = copies.unwrap_or_default();
+        let state = state(Some(id_of(&partition.directory())), &copies, self.offline_count == 0);
         let mut is_resumed = false;
-        for (directory, copy) in copies.unwrap_or_default() {
-            match at_start(Some(home), id_of(&directory), copy.moved_from.is_some(), self.offline_count == 0) {
+        for (directory, copy) in copies {
+            match at_start(state, id_of(&directory), copy.moved_from.is_some()) {
                 AtStart::Resume if !is_resumed => {
                     let future = FutureReplica::new(directory, copy.name);
+                    if copy.moved_from.is_some() {
+                        future.marked();
+                    }
                     partition.resume(&future);
                     self.copies.queue.add(Job::resumed(partition, future));
                     is_resumed = true;
@@ -162,9 +187,7 @@ impl Directories {
             return Vec::new();
         }
         let mut found = self.copies.found.lock();
-        let is_kept = |copies: &[(Arc<Directory>, FoundCopy)]| {
-            copies.iter().any(|(_, copy)| kept.contains(&copy.folder))
-        };
+        let is_kept = |copies: &[Copied]| copies.iter().any(|(_, copy)| kept.contains(&copy.folder));
         let unwanted = found.extract_if(|_, copies| !is_kept(copies)).flat_map(|(_, copies)| copies);
         unwanted.map(|(directory, copy)| (copy.name, directory)).collect()
     }
@@ -199,4 +222,9 @@ impl Directories {
     pub async fn has_moved(&self) {
         self.copies.moved.notified().await;
     }
+}
+
+fn state(home: Option<Uuid>, copies: &[Copied], all_online: bool) -> relocation::Found {
+    let complete_count = copies.iter().filter(|(_, copy)| copy.moved_from.is_some()).count();
+    relocation::Found { home, complete_count, all_online }
 }

@@ -65,6 +65,8 @@ pub(super) struct Inner {
     pub noted_high_watermark: i64,
     /// The copy in another directory that is to take the log's place.
     pub future: Option<Arc<FutureReplica>>,
+    /// Copies before it that are to be removed. Marked ones keep it from its place, so that they are few.
+    pub leaving: Vec<Arc<FutureReplica>>,
     /// The lowest end of the log since the mover last looked; `i64::MAX` when it was not cut.
     pub cut_to: i64,
 }
@@ -117,6 +119,7 @@ impl Partition {
             unsynced_since_ms: None,
             noted_high_watermark,
             future: None,
+            leaving: Vec::new(),
             cut_to: i64::MAX,
         };
         Arc::new_cyclic(|this| Self {

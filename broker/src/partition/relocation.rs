@@ -36,6 +36,10 @@ pub struct FutureReplica {
     log_end_offset: AtomicI64,
     size_bytes: AtomicU64,
     is_cancelled: AtomicBool,
+    /// It has, or may have, the mark of a complete copy.
+    is_marked: AtomicBool,
+    /// Its folder is gone for good.
+    is_gone: AtomicBool,
 }
 
 /// How a move ends before its end.
@@ -82,6 +86,8 @@ impl FutureReplica {
             log_end_offset: AtomicI64::new(0),
             size_bytes: AtomicU64::new(0),
             is_cancelled: AtomicBool::new(false),
+            is_marked: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
         })
     }
 
@@ -105,6 +111,20 @@ impl FutureReplica {
     /// Nobody wants it any more.
     pub(super) fn is_cancelled(&self) -> bool {
         self.is_cancelled.load(Ordering::Acquire)
+    }
+
+    /// From now on a start that finds no log may take it for one.
+    pub(super) fn marked(&self) {
+        self.is_marked.store(true, Ordering::Release);
+    }
+
+    pub(super) fn gone(&self) {
+        self.is_gone.store(true, Ordering::Release);
+    }
+
+    /// Whether a start might take it for the log, though it is not wanted.
+    fn is_in_the_way(&self) -> bool {
+        self.is_marked.load(Ordering::Acquire) && !self.is_gone.load(Ordering::Acquire)
     }
 
     pub(super) fn show(&self, log: &Log) {
@@ -234,6 +254,11 @@ impl Partition {
         if inner.cut_to != i64::MAX {
             return Placed::Behind(copy);
         }
+        inner.leaving.retain(|earlier| earlier.is_in_the_way());
+        if !inner.leaving.is_empty() {
+            let reason = "an earlier copy is not removed yet".to_owned();
+            return Placed::No(Some(copy), Stop::Again(reason));
+        }
         let Some(log) = &mut inner.log else { return Placed::No(Some(copy), Stop::Closed) };
         if let Err(stop) = copy_last(log, &mut copy, now_ms) {
             return Placed::No(Some(copy), stop);
@@ -318,6 +343,8 @@ impl Inner {
     fn end_move(&mut self) {
         if let Some(future) = self.future.take() {
             future.is_cancelled.store(true, Ordering::Release);
+            self.leaving.retain(|earlier| earlier.is_in_the_way());
+            self.leaving.push(future);
         }
     }
 

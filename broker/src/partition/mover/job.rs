@@ -123,7 +123,10 @@ impl Job {
             None => target.discard(self.future.folder(), &unique),
         };
         match discarded {
-            Ok(folder) => directories.discarded(target, folder),
+            Ok(folder) => {
+                self.future.gone();
+                directories.discarded(target, folder);
+            }
             Err(error) => {
                 tracing::error!(folder = self.future.folder(), %error, "copy of a replica cannot be removed")
             }
@@ -192,6 +195,7 @@ impl Job {
         if !self.is_marked {
             log.set_log_start_offset(log_start_offset);
             let from = relocation::home(partition);
+            self.future.marked();
             let marked = log
                 .sync()
                 .and_then(|_| self.future.directory().mark_complete(self.future.folder(), from));
@@ -220,7 +224,7 @@ impl Job {
             Placed::No(log, stop) => {
                 self.log = log;
                 // Without its log the copy is a folder like one that was found.
-                self.is_resumed = true;
+                self.is_resumed |= self.log.is_none();
                 Err(stop)
             }
         }

@@ -86,21 +86,35 @@ pub enum AtStart {
     Promote,
     /// The log may be in a directory that is offline.
     Leave,
-    /// It is not wanted: the log is where it was to move.
+    /// It is not wanted.
     Discard,
     /// The log is gone, and the copy may lack some of it. Only a person can say what it is good for.
     SetAside,
+    /// The log is gone, and several copies have been complete: nobody can know which of them was to take its place.
+    Undecided,
 }
 
-/// `found`: the directory of the partition's log, if there is one; `copied_to` that of the copy, and `is_complete` what its
-/// mark says. A copy that is marked was complete once, and nothing counts but that the log is nowhere.
-pub fn at_start(found: Option<Uuid>, copied_to: Uuid, is_complete: bool, all_online: bool) -> AtStart {
-    match found {
-        Some(directory) if directory == copied_to => AtStart::Discard,
-        Some(_) => AtStart::Resume,
-        None if !all_online => AtStart::Leave,
-        None if is_complete => AtStart::Promote,
-        None => AtStart::SetAside,
+/// What is known of a partition when its copies are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The directory of its log, if there is one.
+    pub home: Option<Uuid>,
+    /// Copies that are marked as complete. They were once; as long as the log is there that means nothing.
+    pub complete_count: usize,
+    /// Every directory could be opened: what is not found is not there.
+    pub all_online: bool,
+}
+
+/// Of a copy in `copied_to`; there may be others.
+pub fn at_start(found: Found, copied_to: Uuid, is_complete: bool) -> AtStart {
+    match (found.home, found.complete_count) {
+        (Some(home), _) if home == copied_to => AtStart::Discard,
+        (Some(_), _) => AtStart::Resume,
+        (None, _) if !found.all_online => AtStart::Leave,
+        (None, 0) => AtStart::SetAside,
+        (None, 1) if is_complete => AtStart::Promote,
+        (None, 1) => AtStart::Discard,
+        (None, _) => AtStart::Undecided,
     }
 }
 
@@ -174,14 +188,24 @@ mod tests {
 
     #[test]
     fn a_start_never_takes_a_copy_for_the_log_while_that_may_be_somewhere() {
-        for is_complete in [false, true] {
+        for (complete_count, is_complete) in [(0, false), (1, false), (1, true), (2, true), (2, false)] {
             for all_online in [false, true] {
-                assert_eq!(at_start(Some(A), B, is_complete, all_online), AtStart::Resume);
-                assert_eq!(at_start(Some(B), B, is_complete, all_online), AtStart::Discard);
+                let found = Found { home: Some(A), complete_count, all_online };
+                assert_eq!(at_start(found, B, is_complete), AtStart::Resume);
+                assert_eq!(at_start(found, A, is_complete), AtStart::Discard);
             }
-            assert_eq!(at_start(None, B, is_complete, false), AtStart::Leave);
+            let found = Found { home: None, complete_count, all_online: false };
+            assert_eq!(at_start(found, B, is_complete), AtStart::Leave);
         }
-        assert_eq!(at_start(None, B, true, true), AtStart::Promote);
-        assert_eq!(at_start(None, B, false, true), AtStart::SetAside);
+    }
+
+    #[test]
+    fn the_one_complete_copy_of_a_log_that_is_gone_takes_its_place() {
+        let without = |complete_count| Found { home: None, complete_count, all_online: true };
+        assert_eq!(at_start(without(1), B, true), AtStart::Promote);
+        assert_eq!(at_start(without(1), C, false), AtStart::Discard);
+        assert_eq!(at_start(without(0), B, false), AtStart::SetAside);
+        assert_eq!(at_start(without(2), B, true), AtStart::Undecided);
+        assert_eq!(at_start(without(2), C, false), AtStart::Undecided);
     }
 }
