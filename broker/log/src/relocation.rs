@@ -206,18 +206,22 @@ impl Directory {
         disk.remove(&disk.path.join(folder).join(MOVED_FROM))
     }
 
-    /// Gives a copy that is not wanted the name of a deleted folder, which is returned. Its log is not open.
-    pub fn discard(&self, future: &str, unique: &str) -> Result<String, Error> {
+    /// Gives a copy that is not wanted the name of a deleted folder, which is returned; nothing when there is none. Its
+    /// log is not open.
+    pub fn discard(&self, future: &str, unique: &str) -> Result<Option<String>, Error> {
         let disk = self.disk();
         disk.check()?;
         let folder = names::parse_future_folder(future).map_or(future, |(folder, ..)| folder);
         let deleted = names::deleted_folder(folder, unique);
         let path = disk.path.join(future);
         self.unregister(future);
-        disk.done("rename", &path, disk.files.rename(&path, &disk.path.join(&deleted)))?;
+        match disk.files.rename(&path, &disk.path.join(&deleted)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            renamed => disk.done("rename", &path, renamed)?,
+        }
         // Its mark may not come back beside that of another copy.
         disk.sync_dir(&disk.path)?;
-        Ok(deleted)
+        Ok(Some(deleted))
     }
 }
 

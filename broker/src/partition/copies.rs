@@ -195,7 +195,7 @@ impl Directories {
     fn discard(&self, directory: &Arc<Directory>, folder: &str) {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         match directory.discard(folder, &unique) {
-            Ok(deleted) => self.discarded(directory, deleted),
+            Ok(deleted) => deleted.into_iter().for_each(|folder| self.discarded(directory, folder)),
             Err(error) => tracing::error!(folder, %error, "copy of a replica cannot be removed"),
         }
     }

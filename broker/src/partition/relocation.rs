@@ -239,6 +239,13 @@ impl Partition {
         Ok(relocation::rejoin(&history, (ends(copy), last_epoch), ends(log), ours))
     }
 
+    /// The copy is marked from now on. The directory that it is a copy from.
+    pub(super) fn begin_marking(&self, future: &Arc<FutureReplica>) -> Result<Uuid, Stop> {
+        let inner = self.moving(future)?;
+        future.marked();
+        inner.log.as_ref().map(|log| id_of(log.directory())).ok_or(Stop::Closed)
+    }
+
     /// The complete copy takes the log's place, if it has all of it. `may_sync`: what is not on disk is synced here.
     pub(super) fn take_place(
         &self,
@@ -402,9 +409,4 @@ pub(super) fn failed(error: Error) -> Stop {
 
 pub(super) fn ends(log: &Log) -> (i64, i64) {
     (log.log_start_offset(), log.log_end_offset())
-}
-
-/// The id of the directory that a replica is in.
-pub(super) fn home(partition: &Partition) -> Uuid {
-    id_of(&partition.directory())
 }

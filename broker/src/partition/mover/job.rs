@@ -23,8 +23,9 @@ pub(crate) struct Job {
     future: Arc<FutureReplica>,
     /// The copy, once it is open.
     log: Option<Box<Log>>,
-    /// Left by an earlier process.
+    /// Left by an earlier process: the log may have been cut since.
     is_resumed: bool,
+    has_folder: bool,
     /// The mark of a complete copy was written.
     is_marked: bool,
     syncs_count: u32,
@@ -49,6 +50,7 @@ impl Job {
             future,
             log: None,
             is_resumed: false,
+            has_folder: false,
             is_marked: false,
             syncs_count: 0,
             failures_count: 0,
@@ -58,7 +60,7 @@ impl Job {
 
     /// One that an earlier process left.
     pub fn resumed(partition: &Arc<Partition>, future: Arc<FutureReplica>) -> Self {
-        Self { is_resumed: true, ..Self::new(partition, future) }
+        Self { is_resumed: true, has_folder: true, ..Self::new(partition, future) }
     }
 
     /// Whether its copy is only to be removed.
@@ -118,14 +120,14 @@ impl Job {
         }
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let discarded = match self.log.take() {
-            Some(log) => log.delete(&unique),
-            None if !self.is_resumed => return,
+            Some(log) => log.delete(&unique).map(Some),
+            None if !self.has_folder => Ok(None),
             None => target.discard(self.future.folder(), &unique),
         };
         match discarded {
             Ok(folder) => {
                 self.future.gone();
-                directories.discarded(target, folder);
+                folder.into_iter().for_each(|folder| directories.discarded(target, folder));
             }
             Err(error) => {
                 tracing::error!(folder = self.future.folder(), %error, "copy of a replica cannot be removed")
@@ -161,6 +163,7 @@ impl Job {
     fn open(&mut self, partition: &Partition) -> Result<(), Stop> {
         let config = partition.copy_config(&self.future)?;
         let (target, folder) = (self.future.directory(), self.future.folder());
+        self.has_folder = true;
         let (mut log, _) = Log::open(target, folder, config, now_ms()).map_err(failed)?;
         target.write_topic_id(folder, partition.topic_id()).map_err(failed)?;
         if self.is_resumed {
@@ -191,19 +194,10 @@ impl Job {
         directories: &Directories,
         log_start_offset: i64,
     ) -> Result<Option<usize>, Stop> {
-        let Some(mut log) = self.log.take() else { return Ok(Some(0)) };
-        if !self.is_marked {
-            log.set_log_start_offset(log_start_offset);
-            let from = relocation::home(partition);
-            self.future.marked();
-            let marked = log
-                .sync()
-                .and_then(|_| self.future.directory().mark_complete(self.future.folder(), from));
-            self.log = Some(log);
-            marked.map_err(failed)?;
-            self.is_marked = true;
+        let Some(log) = self.log.take_if(|_| self.is_marked) else {
+            self.mark(partition, log_start_offset)?;
             return Ok(Some(0));
-        }
+        };
         let may_sync = self.syncs_count >= SYNCS_WITHOUT_LOCK_MAX;
         match partition.take_place(&self.future, log, may_sync, now_ms()) {
             Placed::Yes { from, folder, delay_ms } => {
@@ -222,12 +216,22 @@ impl Job {
                 Ok(Some(0))
             }
             Placed::No(log, stop) => {
+                // Without it the copy is a folder that is opened again.
                 self.log = log;
-                // Without its log the copy is a folder like one that was found.
-                self.is_resumed |= self.log.is_none();
                 Err(stop)
             }
         }
+    }
+
+    fn mark(&mut self, partition: &Partition, log_start_offset: i64) -> Result<(), Stop> {
+        let from = partition.begin_marking(&self.future)?;
+        if let Some(log) = &mut self.log {
+            log.set_log_start_offset(log_start_offset);
+            log.sync().map_err(failed)?;
+        }
+        self.future.directory().mark_complete(self.future.folder(), from).map_err(failed)?;
+        self.is_marked = true;
+        Ok(())
     }
 
     fn settle(
@@ -238,7 +242,8 @@ impl Job {
     ) {
         let target = self.future.directory();
         let folder = format!("{}-{}", partition.topic(), partition.index());
-        if let Err(error) = target.settle(&folder) {
+        // With a checkpoint a start knows where the log begins, and need not check all of it.
+        if let Err(error) = target.settle(&folder).and_then(|()| target.checkpoint()) {
             tracing::error!(partition = %folder, %error, "new place of a replica may not survive a loss of power");
         }
         directories.moved((from, target), deleted, delay_ms);
