@@ -75,10 +75,9 @@ impl Log {
     /// it knows of producers, and its leader epochs. Also returned: the name that the folder of `current` has now, as
     /// [`Log::delete`] does. `unique` as there. [`Directory::settle`] is to follow.
     ///
-    /// Both must end at the same offset, and this one must be durable as far as `current` is.
+    /// Both must end at the same offset, and this one must be durable as far as anybody was told of `current`.
     pub fn replace(mut self, mut current: Log, unique: &str) -> Result<(Log, String), NotReplaced> {
         assert_eq!(self.log_end_offset, current.log_end_offset, "a copy that is not complete");
-        debug_assert!(self.durable_offset() >= current.durable_offset(), "acknowledged records may be lost");
         let name = current.name().to_owned();
         let deleted = names::deleted_folder(&name, unique);
         let (old, copied) = (Arc::clone(&current.durability), Arc::clone(&self.durability));

@@ -104,7 +104,7 @@ impl Directories {
 
     /// Gives a copy its log's name that had all the log had when the process died.
     ///
-    /// Errors: `Unreadable` when there are several of them. Without one of them the partition would begin anew: on an
+    /// Errors: `Unreadable` when there are several of them, or the log may be in a directory that is offline. Without one of them the partition would begin anew: on an
     /// error all are found again by the next attempt.
     pub(super) fn promote_copy(&self, folder: &str, key: Key) -> Result<(), Error> {
         if self.found.lock().contains_key(&key) {
@@ -112,31 +112,27 @@ impl Directories {
         }
         let Some(copies) = self.copies.found.lock().remove(&key) else { return Ok(()) };
         let outcome = self.settle_copies(folder, key, &copies);
-        match &outcome {
-            Ok(true) => {}
-            Ok(false) | Err(_) => {
-                self.kept.lock().insert(folder.to_owned());
-                self.copies.found.lock().insert(key, copies);
-            }
+        if outcome.is_err() {
+            self.kept.lock().insert(folder.to_owned());
+            self.copies.found.lock().insert(key, copies);
         }
-        outcome.map(|_| ())
+        outcome
     }
 
-    /// Whether that is the end of them.
-    fn settle_copies(&self, folder: &str, key: Key, copies: &[Copied]) -> Result<bool, Error> {
+    fn settle_copies(&self, folder: &str, key: Key, copies: &[Copied]) -> Result<(), Error> {
         let all_online = self.offline_count == 0 && self.usable().count() == self.online.len();
         let state = state(None, copies, all_online);
         for (directory, copy) in copies {
             match at_start(state, id_of(directory), copy.moved_from.is_some()) {
                 AtStart::Promote => self.promote(folder, key, (directory, copy))?,
-                AtStart::Leave => return Ok(false),
+                AtStart::Leave => {
+                    let reason = "the partition was being moved, and may be in a log directory that is offline";
+                    return Err(unreadable(directory, copy, reason));
+                }
                 AtStart::Undecided => {
-                    return Err(Error::Unreadable {
-                        file: directory.path().join(&copy.name),
-                        reason: "the partition was being moved, and there are several complete copies: look which \
-                                 of them to keep and move the others away"
-                            .to_owned(),
-                    });
+                    let reason = "the partition was being moved, and there are several complete copies: look which of \
+                                  them to keep and move the others away";
+                    return Err(unreadable(directory, copy, reason));
                 }
                 AtStart::SetAside => {
                     if let Err(error) = self.rename_stray(directory, &copy.name) {
@@ -146,7 +142,7 @@ impl Directories {
                 AtStart::Discard | AtStart::Resume => self.discard(directory, &copy.name),
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     fn promote(&self, folder: &str, key: Key, (directory, copy): (&Arc<Directory>, &FoundCopy)) -> Result<(), Error> {
@@ -222,6 +218,10 @@ impl Directories {
     pub async fn has_moved(&self) {
         self.copies.moved.notified().await;
     }
+}
+
+fn unreadable(directory: &Directory, copy: &FoundCopy, reason: &str) -> Error {
+    Error::Unreadable { file: directory.path().join(&copy.name), reason: reason.to_owned() }
 }
 
 fn state(home: Option<Uuid>, copies: &[Copied], all_online: bool) -> relocation::Found {

@@ -309,10 +309,12 @@ impl Partition {
             Err(NotReplaced::Kept(log, error)) => {
                 inner.log = Some(*log);
                 drop(inner);
-                if from.offline_reason().is_some() {
-                    self.fail();
+                if from.offline_reason().is_none() {
+                    return Placed::No(None, failed(error));
                 }
-                Placed::No(None, failed(error))
+                // The copy stays: it may be all that is left.
+                self.fail();
+                Placed::No(None, Stop::Closed)
             }
             Err(NotReplaced::Lost(error)) => {
                 drop(inner);
