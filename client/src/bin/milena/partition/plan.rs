@@ -70,7 +70,7 @@ fn check(entry: &Entry) -> Result<(), String> {
     }
     match entry.log_dirs.iter().find(|directory| *directory != ANY) {
         Some(directory) => {
-            Err(format!("directory {directory}: brokers choose their directories; \"any\" is needed"))
+            Err(format!("directory {directory}: brokers choose their directories; \"any\" is needed, and `milena log-dirs move` moves what is there"))
         }
         None => Ok(()),
     }
