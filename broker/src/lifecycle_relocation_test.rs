@@ -82,7 +82,9 @@ fn held_up(files: &MemoryFiles) -> (Node, &'static str) {
     let node = start(files);
     node.create("events", &[]);
     set_rate(&node, Some(1));
-    all_large().iter().for_each(|value| drop(node.produce("events", value)));
+    for value in &all_large() {
+        node.produce("events", value);
+    }
     let target = other(&node);
     relocate(&node, target);
     let future = node.partition("events").future_replica().expect("it moves");
@@ -101,7 +103,9 @@ fn a_replica_moves_with_all_it_has_and_is_served_there_from_then_on() {
     let node = start(&files);
     node.create("events", &[("segment.bytes", "1048576"), ("file.delete.delay.ms", "0")]);
     let mut values: Vec<String> = (0..40).map(|number| format!("value {number}")).collect();
-    values.iter().for_each(|value| drop(node.produce("events", value)));
+    for value in &values {
+        node.produce("events", value);
+    }
     for _ in 0..3 {
         let (from, to) = (home(&node), other(&node));
         relocate(&node, to);
@@ -169,7 +173,11 @@ fn a_move_that_a_crash_cut_off_is_completed_by_the_next_start() {
     for stops in [true, false] {
         let files = MemoryFiles::new();
         let (node, target) = held_up(&files);
-        if stops { node.stop() } else { node.crash() }
+        if stops {
+            node.stop()
+        } else {
+            node.crash()
+        }
         let node = start(&files);
         assert!(!is_in(&node, target), "its rate is still set");
         assert!(node.partition("events").future_replica().is_some(), "it goes on");
@@ -313,7 +321,8 @@ fn nothing_acknowledged_is_lost_or_doubled_when_the_power_fails_at_any_write_of_
         assert_eq!(values, expected, "power loss at {at}, {left:?}");
         assert!(values.len() >= acknowledged, "power loss at {at}: {acknowledged} of {values:?}, {left:?}");
         eventually("a move that was cut off ends", || partition.future_replica().is_none());
-        let current: Vec<_> = folders(&files).into_iter().filter(|name| name.ends_with("/events-0")).collect();
+        let current: Vec<_> =
+            folders(&files).into_iter().filter(|name| name.ends_with("/events-0")).collect();
         assert_eq!(current.len(), 1, "power loss at {at}: {current:?}, {left:?}");
         node.stop();
     }

@@ -7,11 +7,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use milena_protocol::messages::{
-    AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, CreateTopicsRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse,
-    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest,
-    ProduceResponse, alter_replica_log_dirs_request, create_topics_request, fetch_request, list_offsets_request, offset_commit_request,
-    offset_fetch_request, produce_request,
+    AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, CreateTopicsRequest, FetchRequest,
+    FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, InitProducerIdRequest,
+    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse,
+    alter_replica_log_dirs_request, create_topics_request, fetch_request, list_offsets_request,
+    offset_commit_request, offset_fetch_request, produce_request,
 };
 use milena_protocol::records::Batches;
 use milena_protocol::{ApiKey, Decode, ErrorCode, Reader, Records, Request, Writer, header};
@@ -83,7 +84,8 @@ impl Client {
             name: topic.into(),
             partitions: vec![partition],
         };
-        let dir = alter_replica_log_dirs_request::AlterReplicaLogDir { path: path.into(), topics: vec![topic] };
+        let dir =
+            alter_replica_log_dirs_request::AlterReplicaLogDir { path: path.into(), topics: vec![topic] };
         let request = AlterReplicaLogDirsRequest { dirs: vec![dir] };
         let frame = self.call(ApiKey::AlterReplicaLogDirs, ALTER_REPLICA_LOG_DIRS_VERSION, &request)?;
         let response: AlterReplicaLogDirsResponse<'_> =

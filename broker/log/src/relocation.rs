@@ -116,10 +116,7 @@ enum Failed {
 }
 
 /// Renames the log's folder for deletion, durably, then the copy's to the log's name.
-fn rename(
-    (from, name, deleted): (&Disk, &str, &str),
-    (to, future): (&Disk, &str),
-) -> Result<(), Failed> {
+fn rename((from, name, deleted): (&Disk, &str, &str), (to, future): (&Disk, &str)) -> Result<(), Failed> {
     from.check().and_then(|()| to.check()).map_err(Failed::Undone)?;
     let (old, aside) = (from.path.join(name), from.path.join(deleted));
     from.done("rename", &old, from.files.rename(&old, &aside)).map_err(Failed::Undone)?;
@@ -178,7 +175,9 @@ impl Directory {
     fn check_vacant(&self, folder: &str) -> Result<(), Error> {
         let path = self.disk().path.join(folder);
         match self.disk().files.list(&path) {
-            Ok(_) => Err(Error::Unreadable { file: path, reason: "there is a folder of that name".to_owned() }),
+            Ok(_) => {
+                Err(Error::Unreadable { file: path, reason: "there is a folder of that name".to_owned() })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(self.disk().failed("list", &path, &error)),
         }

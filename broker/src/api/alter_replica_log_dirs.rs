@@ -27,10 +27,9 @@ pub async fn handle(cx: &RequestContext, request: AlterReplicaLogDirsRequest<'_>
         let result = AlterReplicaLogDirPartitionResult { partition_index: index, error_code: error.into() };
         results.entry(topic).or_default().push(result);
     }
-    let results = results.into_iter().map(|(topic, partitions)| AlterReplicaLogDirTopicResult {
-        topic_name: topic.into(),
-        partitions,
-    });
+    let results = results
+        .into_iter()
+        .map(|(topic, partitions)| AlterReplicaLogDirTopicResult { topic_name: topic.into(), partitions });
     cx.reply(&AlterReplicaLogDirsResponse { results: results.collect(), ..Default::default() })
 }
 
@@ -86,7 +85,8 @@ mod tests {
             partitions: partitions.to_vec(),
         };
         let dir = |path: &'static str, topics| AlterReplicaLogDir { path: path.into(), topics };
-        let dirs = vec![dir("/a", vec![topic("t", &[0, 1])]), dir("/b", vec![topic("t", &[1]), topic("u", &[7])])];
+        let dirs =
+            vec![dir("/a", vec![topic("t", &[0, 1])]), dir("/b", vec![topic("t", &[1]), topic("u", &[7])])];
         let request = AlterReplicaLogDirsRequest { dirs };
         let expected = [(("t", 0), "/a"), (("t", 1), "/b"), (("u", 7), "/b")];
         assert_eq!(wishes(&request), expected.into());

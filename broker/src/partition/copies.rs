@@ -126,7 +126,8 @@ impl Directories {
             match at_start(state, id_of(directory), copy.moved_from.is_some()) {
                 AtStart::Promote => self.promote(folder, key, (directory, copy))?,
                 AtStart::Leave => {
-                    let reason = "the partition was being moved, and may be in a log directory that is offline";
+                    let reason =
+                        "the partition was being moved, and may be in a log directory that is offline";
                     return Err(unreadable(directory, copy, reason));
                 }
                 AtStart::Undecided => {
@@ -145,7 +146,12 @@ impl Directories {
         Ok(())
     }
 
-    fn promote(&self, folder: &str, key: Key, (directory, copy): (&Arc<Directory>, &FoundCopy)) -> Result<(), Error> {
+    fn promote(
+        &self,
+        folder: &str,
+        key: Key,
+        (directory, copy): (&Arc<Directory>, &FoundCopy),
+    ) -> Result<(), Error> {
         self.move_aside(directory, folder)?;
         directory.promote(copy)?;
         tracing::info!(partition = folder, directory = %directory.path().display(), "move of a replica was completed");
@@ -202,7 +208,12 @@ impl Directories {
     }
 
     /// A replica was moved: what it was has the name `folder` now, and goes when `delay_ms` is over.
-    pub(super) fn moved(&self, (from, to): (&Arc<Directory>, &Arc<Directory>), folder: String, delay_ms: i64) {
+    pub(super) fn moved(
+        &self,
+        (from, to): (&Arc<Directory>, &Arc<Directory>),
+        folder: String,
+        delay_ms: i64,
+    ) {
         self.deleted(from, folder, delay_ms);
         *self.counts.lock().entry(id_of(to)).or_default() += 1;
         self.copies.moves_count.fetch_add(1, Ordering::AcqRel);

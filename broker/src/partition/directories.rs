@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use milena_log::directory::Options;
 use milena_log::files::Files;
 use milena_log::partition_folders::{Found, TOPIC_ID};
-use milena_log::relocation::FoundCopy;
 use milena_log::{Config, Directory, Error, Log};
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::Settings;

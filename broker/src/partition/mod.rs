@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod cleaner;
+mod copies;
 mod deleted;
 pub mod directories;
 mod follower;
@@ -22,6 +23,7 @@ mod progress;
 mod read;
 pub mod relocation;
 mod role;
+mod strays;
 pub mod table;
 pub mod upkeep;
 pub mod wait;
@@ -37,8 +39,8 @@ pub use mover::Mover;
 pub use offsets::{OffsetAndTimestamp, Timestamp};
 pub use partition::{Extent, Myself, Partition};
 pub use progress::{Level, Mark};
-pub use relocation::FutureReplica;
 pub use read::{Missing, Read, ReadError, Readout};
+pub use relocation::FutureReplica;
 pub use table::Table;
 pub use wait::WaitAny;
 pub use watermark::{Interrupted, Watermark};

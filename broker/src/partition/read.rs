@@ -326,7 +326,12 @@ impl Partition {
     pub(crate) fn slice_failed(&self, slice: &Slice, error: &io::Error) {
         let name = format!("{}-{}", self.topic(), self.index());
         // Of a log that was moved to another directory meanwhile nobody reads again.
-        let directory = self.lock().log.as_ref().filter(|log| log.id() == slice.log).map(|log| Arc::clone(log.directory()));
+        let directory = self
+            .lock()
+            .log
+            .as_ref()
+            .filter(|log| log.id() == slice.log)
+            .map(|log| Arc::clone(log.directory()));
         if let Some(directory) = directory {
             let path = directory.segment_path(&name, slice.segment);
             self.storage_failed(&directory.read_failed(&path, slice.position, error));

@@ -66,7 +66,5 @@ fn the_controller_knows_where_leader_and_followers_have_moved_to_and_all_go_on()
         })
     });
     produce(20);
-    nodes.eventually("all have all", |nodes| {
-        (1..=3).all(|id| nodes.held(id).log_end_offset().get() == 60)
-    });
+    nodes.eventually("all have all", |nodes| (1..=3).all(|id| nodes.held(id).log_end_offset().get() == 60));
 }

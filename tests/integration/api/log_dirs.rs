@@ -94,7 +94,9 @@ fn a_replica_that_moves_is_shown_in_both_directories_until_it_is_there() {
     });
     assert_eq!(described(&node, "t").len(), 2);
     set(&node, (BROKER, "1"), RATE, None);
-    wait::eventually("it is there", PATIENCE, || described(&node, "t") == [(target.to_owned(), *size, 0, false)]);
+    wait::eventually("it is there", PATIENCE, || {
+        described(&node, "t") == [(target.to_owned(), *size, 0, false)]
+    });
     assert_eq!(node.produce("t", &batch(&["y"])), (ErrorCode::None, 3));
     let (error, bytes) = node.fetch("t", 0);
     assert_eq!(error, ErrorCode::None);

@@ -32,8 +32,8 @@ impl Scene {
             ids.set(ids.get() + 1);
             Uuid::from_u128(ids.get())
         };
-        let directories =
-            Directories::open(Arc::new(MemoryFiles::new()), &paths, 2, Some("cluster"), new_id).expect("memory");
+        let directories = Directories::open(Arc::new(MemoryFiles::new()), &paths, 2, Some("cluster"), new_id)
+            .expect("memory");
         let partition = directories.open_partition(
             (&"t".into(), TOPIC),
             0,

@@ -167,7 +167,8 @@ mod tests {
         let window = [("replication.quota.window.num", "3"), ("replication.quota.window.size.seconds", "2")];
         let settings = parse(&window).expect("sound");
         assert_eq!(settings.throttle_window, Window { samples_max: 3, sample_ms: 2000 });
-        let rates = |of: &Settings| [of.leader_throttled_rate, of.follower_throttled_rate, of.relocation_rate];
+        let rates =
+            |of: &Settings| [of.leader_throttled_rate, of.follower_throttled_rate, of.relocation_rate];
         assert_eq!(rates(&settings), [i64::MAX; 3]);
 
         for name in NEVER_STATIC {

@@ -339,7 +339,9 @@ fn log_dirs() -> Script {
     }
     // No directory that both brokers have has one name.
     let long = "t".repeat(249);
-    for (step, name) in [("nowhere", "in-directories"), ("unknown to nowhere", "unknown"), ("too long", &long)] {
+    for (step, name) in
+        [("nowhere", "in-directories"), ("unknown to nowhere", "unknown"), ("too long", &long)]
+    {
         let topics = json!([{"Name": name, "Partitions": [0, 99]}]);
         s.each(step, ApiKey::AlterReplicaLogDirs, &json!({"Dirs": [{"Path": "/nowhere", "Topics": topics}]}));
     }

@@ -40,8 +40,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let Arguments { topics, broker, to, wait } = arguments;
     let admin = context.connect().await?;
     let partitions = scope::partitions(&admin, topics).await?;
-    let directories: ByPartition<String> =
-        partitions.iter().map(|key| (key.clone(), to.clone())).collect();
+    let directories: ByPartition<String> = partitions.iter().map(|key| (key.clone(), to.clone())).collect();
     let results = admin.alter_replica_log_dirs(*broker, &directories).await?;
     let (mut begun, mut failures) = (BTreeSet::new(), Vec::new());
     for (key, result) in results {

@@ -69,9 +69,9 @@ fn check(entry: &Entry) -> Result<(), String> {
         return Err("log_dirs and replicas have not the same length".to_owned());
     }
     match entry.log_dirs.iter().find(|directory| *directory != ANY) {
-        Some(directory) => {
-            Err(format!("directory {directory}: brokers choose their directories; \"any\" is needed, and `milena log-dirs move` moves what is there"))
-        }
+        Some(directory) => Err(format!(
+            "directory {directory}: brokers choose their directories; \"any\" is needed, and `milena log-dirs move` moves what is there"
+        )),
         None => Ok(()),
     }
 }
