@@ -207,7 +207,8 @@ fn a_directory_that_fails_ends_the_move_to_it_and_nothing_else() {
     node.create("events", &[]);
     node.produce("events", "a");
     let (at, target) = (home(&node), other(&node));
-    files.inject(Fault::errno(Operation::Write, 0, EIO).on_paths(&format!("{target}/events-0.")).lasting());
+    // Nothing else is called so.
+    files.inject(Fault::errno(Operation::Any, 0, EIO).on_paths("moved-from.tmp").lasting());
     relocate(&node, target);
     eventually("the move has ended", || node.partition("events").future_replica().is_none());
     node.produce("events", "b");

@@ -101,7 +101,7 @@ impl FutureReplica {
     }
 
     pub fn log_end_offset(&self) -> i64 {
-        self.log_end_offset.load(Ordering::Relaxed)
+        self.log_end_offset.load(Ordering::Acquire)
     }
 
     pub fn size_bytes(&self) -> u64 {
@@ -128,8 +128,8 @@ impl FutureReplica {
     }
 
     pub(super) fn show(&self, log: &Log) {
-        self.log_end_offset.store(log.log_end_offset(), Ordering::Relaxed);
         self.size_bytes.store(log.size_bytes(), Ordering::Relaxed);
+        self.log_end_offset.store(log.log_end_offset(), Ordering::Release);
     }
 }
 
