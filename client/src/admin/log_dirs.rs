@@ -54,6 +54,8 @@ impl Admin {
             topics.collect()
         });
         let request = DescribeLogDirsRequest { topics };
+        // Which brokers there are comes with the metadata of no topic at all.
+        self.cluster.refresh(Some(&[]), false).await?;
         let response = self.cluster.broker(broker_id).await?.call(&request).await?;
         let response = response.decode::<DescribeLogDirsRequest<'_>>()?;
         Error::check(response.error_code, None, || format!("asking for the log directories of {broker_id}"))?;
@@ -80,6 +82,8 @@ impl Admin {
             AlterReplicaLogDir { path: path.into(), topics: topics.collect() }
         });
         let request = AlterReplicaLogDirsRequest { dirs: dirs.collect() };
+        // Which brokers there are comes with the metadata of no topic at all.
+        self.cluster.refresh(Some(&[]), false).await?;
         let response = self.cluster.broker(broker_id).await?.call(&request).await?;
         let response = response.decode::<AlterReplicaLogDirsRequest<'_>>()?;
         let mut results = ByPartition::new();

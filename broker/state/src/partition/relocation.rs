@@ -69,7 +69,7 @@ pub fn rejoin(
     log: (i64, i64),
     ours: Option<DivergingEpoch>,
 ) -> Option<Restart> {
-    let Some(last_epoch) = last_epoch.filter(|_| copy.0 < copy.1) else { return None };
+    let last_epoch = last_epoch.filter(|_| copy.0 < copy.1)?;
     match reads::diverging(last_epoch, copy.1, ours) {
         Ok(None) => None,
         Ok(Some(diverging)) => Some(follower::diverged(history, copy, diverging, log.0)),
