@@ -64,6 +64,9 @@ impl Log {
         let (Some(first), Some(last)) = (plan.batches.first(), plan.batches.last()) else {
             return Ok(self.nothing());
         };
+        if std::mem::take(&mut self.owes_noted) {
+            self.directory.high_watermarks().write(&self.disk)?;
+        }
         self.write_epochs_ahead(&plan.batches)?;
         let appended = Appended {
             base_offset: first.base_offset,

@@ -36,6 +36,8 @@ pub struct Log {
     pub(crate) epochs: LeaderEpochs,
     /// The epochs differ from what their file says.
     pub(crate) epochs_changed: bool,
+    /// What is noted of this log is less than the file says, which must be mended before anything is appended.
+    pub(crate) owes_noted: bool,
     pub(crate) durability: Arc<Durability>,
     /// Segments renamed for deletion: base offset, and when their files may go.
     pub(crate) deleted: Vec<(i64, i64)>,

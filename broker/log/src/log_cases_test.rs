@@ -1,6 +1,7 @@
 //! Single claims about a log, on the model's world.
 
 use super::*;
+use crate::memory_files::Loss;
 use crate::producers::{Origin, Producer};
 
 fn world() -> World {
@@ -257,4 +258,29 @@ fn a_noted_high_watermark_stays_and_never_speaks_of_records_that_came_later() {
 
     world.log().truncate_fully_and_start_at(0).expect("memory");
     assert_eq!(world.log().noted_high_watermark(), Some(0));
+}
+
+/// Records that a power loss took are followed by others, of which nothing is said yet.
+#[test]
+fn what_a_power_loss_took_is_not_noted_when_others_come_in_its_place() {
+    let files = MemoryFiles::new();
+    let mut world = World::new(Arc::new(files.clone()), Path::new("/data"), config());
+    world.append(&[vec![0]], None, false);
+    world.log().sync().expect("memory");
+    world.append(&[vec![1]], None, false);
+    world.append(&[vec![2]], None, false);
+    world.log().note_high_watermark(3);
+    world.log().directory.checkpoint_high_watermarks().expect("memory");
+
+    let open_after = |files: MemoryFiles| World::new(Arc::new(files), Path::new("/data"), config());
+    let lost = files.crash(Loss::Unsynced);
+    let mut after = open_after(lost.clone());
+    assert_eq!((after.log().log_end_offset(), after.log().noted_high_watermark()), (1, Some(1)));
+    for offset in 1..3 {
+        let other = World::batch(&[7], false, offset);
+        after.log().append(&other, AppendAs::Replica, NOW_MS).expect("they follow");
+    }
+    // The process dies before anybody writes a checkpoint.
+    let mut again = open_after(lost.crash(Loss::Nothing));
+    assert_eq!((again.log().log_end_offset(), again.log().noted_high_watermark()), (3, Some(1)));
 }

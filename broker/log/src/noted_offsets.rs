@@ -59,16 +59,18 @@ impl NotedOffsets {
 
     /// The log is about to be cut at `offset`: nothing beyond is noted. Durable.
     pub fn lower(&self, disk: &Disk, name: &str, offset: i64) -> Result<(), Error> {
-        let Some(key) = key(name) else { return Ok(()) };
-        {
-            let mut state = self.state.lock();
-            let Some(known) = state.offsets.get_mut(&key).filter(|known| **known > offset) else {
-                return Ok(());
-            };
-            *known = offset;
-            state.changed = true;
-        }
-        self.write(disk)
+        if self.lower_in_memory(name, offset) { self.write(disk) } else { Ok(()) }
+    }
+
+    /// As [`lower`](Self::lower), to be [written](Self::write) before anything comes in place of what is gone. True when
+    /// more was noted.
+    pub fn lower_in_memory(&self, name: &str, offset: i64) -> bool {
+        let Some(key) = key(name) else { return false };
+        let mut state = self.state.lock();
+        let Some(known) = state.offsets.get_mut(&key).filter(|known| **known > offset) else { return false };
+        *known = offset;
+        state.changed = true;
+        true
     }
 
     /// The log is deleted; the next checkpoint knows it no more.

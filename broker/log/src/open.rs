@@ -91,8 +91,8 @@ impl Log {
             log.complete_epochs()?;
         }
         log.load_producers(folder.snapshots, now_ms)?;
-        // What was not synced is gone, and other records may come in its place.
-        directory.high_watermarks().lower(&log.disk, name, log.log_end_offset)?;
+        // What was not synced is gone, and other records may come in its place. Of all logs, so it is written once.
+        log.owes_noted = directory.high_watermarks().lower_in_memory(name, log.log_end_offset);
         log.remove_leftovers(&folder.deleted, &folder.leftovers, &known, now_ms)?;
         directory.register(&log.durability);
         if opened.recovered_bytes > 0 || opened.truncated_bytes > 0 {
@@ -153,6 +153,7 @@ impl Log {
             producers: Producers::new(first),
             epochs: LeaderEpochs::default(),
             epochs_changed: false,
+            owes_noted: false,
             durability: Durability::new(name, last.base_offset, log_start_offset, recovery_point),
             half_done: false,
             cuts: 0,

@@ -46,7 +46,8 @@ async fn beat(
         offline_log_dirs: request.offline_log_dirs.clone(),
         others_caught_up: false,
     };
-    let is_known = controller.heard().sessions().hear(&heartbeat, &cx.node.committed_image(), now_ms());
+    let image = cx.node.committed_image();
+    let is_known = controller.heard().sessions().hear(&heartbeat, &image, now_ms());
     if is_known {
         note_presence(cx, request);
         note_observer(cx, request);

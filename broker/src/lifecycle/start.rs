@@ -88,7 +88,15 @@ impl Lifecycle {
             let cluster_id = found.cluster_id.clone();
             tokio::task::spawn_blocking(move || open_directories(&settings, cluster_id, files))
         };
-        let (directories, metadata_directory) = opened.await.expect("opening directories does not panic")?;
+        let opened = tokio::select! {
+            biased;
+            opened = opened => opened,
+            _ = stop.asked_for() => {
+                tracing::warn!("stopped while directories were being opened");
+                return Err(Error::Stopped);
+            }
+        };
+        let (directories, metadata_directory) = opened.expect("opening directories does not panic")?;
         if stop.is_asked_for() {
             // No log was opened: what the last stop left is as it was.
             directories.close_clean(directories.previous_broker_epoch());

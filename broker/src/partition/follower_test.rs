@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use milena_log::directory::Options;
-use milena_log::memory_files::MemoryFiles;
+use milena_log::memory_files::{Loss, MemoryFiles};
 use milena_log::{Config, Directory};
 use milena_protocol::records::Builder;
 use milena_protocol::types::Uuid;
@@ -20,8 +20,12 @@ const ME: Myself = Myself { broker_id: 2, broker_epoch: 20, replica_lag_time_max
 
 /// A partition of broker 2 in memory, whose syncs are done by who asks.
 fn partition(flush: Flush) -> Arc<Partition> {
+    partition_on(&MemoryFiles::new(), flush)
+}
+
+fn partition_on(files: &MemoryFiles, flush: Flush) -> Arc<Partition> {
     let options = Options { flusher_thread: false, ..Options::default() };
-    let directory = Directory::open(Arc::new(MemoryFiles::new()), Path::new("/d"), options).expect("memory");
+    let directory = Directory::open(Arc::new(files.clone()), Path::new("/d"), options).expect("memory");
     let (log, _) = Log::open(&directory, "t-0", Arc::new(Config::default()), 0).expect("memory");
     let mut settings = Settings::kafka_defaults();
     settings.flush = flush;
@@ -260,4 +264,27 @@ fn a_followers_fetch_commits_what_it_has_and_only_that() {
     assert_eq!(partition.high_watermark().get(), 3, "records of another history do not count");
     assert!(fetch(5, 1).expect("reads").diverging.is_some(), "more than there is");
     assert_eq!(fetch(4, 1).expect("reads").high_watermark, 4);
+}
+
+/// What ended below the high watermark that an earlier process noted is decided, though nothing rises any more.
+#[test]
+fn a_leader_that_starts_with_a_noted_high_watermark_holds_back_no_transaction_that_has_ended() {
+    let files = MemoryFiles::new();
+    let first = partition_on(&files, Flush::PageCache);
+    follow(&first, 5);
+    let transactional = || Builder::new().leader_epoch(5).producer(7, 0, 0).transactional(true);
+    let mut data = transactional();
+    data.append(NOW_MS, None, Some(b"value"), &[]).expect("fits");
+    let mut marker = transactional().base_offset(1).producer(7, 0, -1).control(true);
+    // Version 0, commit; version 0, coordinator epoch 0.
+    marker.append(NOW_MS, Some(&[0, 0, 0, 1]), Some(&[0, 0, 0, 0, 0, 0]), &[]).expect("fits");
+    let records = [data.finish().expect("fits"), marker.finish().expect("fits")].concat();
+    assert_eq!(ends(first.replicate(brought(5, &records, 2), NOW_MS)), (2, 5, 2));
+    drop(first.take_log());
+    first.directory().checkpoint_high_watermarks().expect("memory");
+
+    let second = partition_on(&files.crash(Loss::Nothing), Flush::PageCache);
+    lead(&second, 6);
+    assert_eq!(second.high_watermark().get(), 2);
+    assert_eq!(second.with_log(|log| log.last_stable_offset()), 2);
 }

@@ -302,9 +302,9 @@ impl Partition {
         self.settings.load().follower_throttled.contains(self.index, broker_id)
     }
 
-    /// Whether `follower` gets no records from the leader `broker_id` while that gives more than its rate.
-    pub(super) fn withholds(&self, broker_id: i32, follower_in_sync: bool) -> bool {
-        self.settings.load().leader_throttled.holds(self.index, broker_id, follower_in_sync)
+    /// Whether a follower gets no records from the leader `broker_id` while that gives more than its rate.
+    pub(super) fn withholds(&self, broker_id: i32, is_waited_for: bool) -> bool {
+        self.settings.load().leader_throttled.holds(self.index, broker_id, is_waited_for)
     }
 
     /// In durable mode, asks the directory's flusher for a sync and moves the watermark when it is done.

@@ -161,7 +161,7 @@ impl Partition {
             return Err(ErrorCode::NotLeaderOrFollower.into());
         }
         let is_withheld =
-            over_rate && self.withholds(leader.broker_id(), leader.isr().contains(&fetched.broker_id));
+            over_rate && self.withholds(leader.broker_id(), leader.waits_for(fetched.broker_id, now_ms));
         let read = match is_withheld {
             true => Read { bytes_max: 0, first_batch_whole: false, ..read },
             false => read,

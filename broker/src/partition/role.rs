@@ -67,6 +67,8 @@ impl Partition {
                 // A process that has just begun knows what an earlier one noted.
                 let known = role.high_watermark().max(log.noted_high_watermark().unwrap_or(0));
                 let (leader, effects) = lead(log, assigned, myself, rules(&settings, myself), known, now_ms);
+                // Also when nothing rises: transactions that ended below it are decided.
+                log.high_watermark_reached(leader.high_watermark());
                 *role = Role::Leader(Box::new(leader));
                 self.begin_term(&mut inner);
                 effects

@@ -154,7 +154,8 @@ fn replicas_that_are_astray_are_asked_for_together_and_the_stop_does_not_wait_fo
     assert_eq!(asked, [(TOPIC.to_owned(), 0), (TOPIC.to_owned(), 1)]);
     let began = Instant::now();
     tokio::runtime::Runtime::new().expect("a runtime").block_on(replication.stop());
-    assert!(began.elapsed() < STOP_TIME_MAX, "{:?}", began.elapsed());
+    // The answer would be waited for half a minute. On a machine that stalls the stop may take its whole time.
+    assert!(began.elapsed() < 3 * STOP_TIME_MAX, "{:?}", began.elapsed());
 }
 
 #[test]

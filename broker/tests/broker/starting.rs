@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Instant;
 
-use crate::harness::{PATIENCE, eventually, http, try_http};
+use crate::harness::{PATIENCE, eventually, try_http};
 use crate::program::Process;
 
 const MARKER: &str = ".kafka_cleanshutdown";
@@ -46,7 +46,8 @@ fn check_wait(data: &Path, roles: &str, waits_for: &str) {
         assert_eq!(status, 503, "{body}");
         body.starts_with("starting: ") && body.contains(waits_for)
     });
-    assert_eq!(http(admin, "/healthz"), (200, "ok\n".to_owned()));
+    let is_alive = || try_http(admin, "/healthz").is_ok_and(|answer| answer == (200, "ok\n".to_owned()));
+    eventually("it lives", is_alive);
     let asked = Instant::now();
     let (code, log) = process.stop_by("-TERM");
     assert_eq!(code, Some(0), "{log}");

@@ -38,8 +38,12 @@ impl Scene {
 
     /// The partition to all three, as the words behind the plan say.
     fn reassign(&self, words: &str) {
-        let plan =
-            json!({ "version": 1, "partitions": [{ "topic": "t", "partition": 0, "replicas": [1, 2, 3] }] });
+        self.plan("t", &[1, 2, 3], words);
+    }
+
+    fn plan(&self, topic: &str, replicas: &[i32], words: &str) {
+        let partition = json!({ "topic": topic, "partition": 0, "replicas": replicas });
+        let plan = json!({ "version": 1, "partitions": [partition] });
         let file = self.folder.path().join("plan.json");
         std::fs::write(&file, plan.to_string()).expect("written");
         ask(&self.bootstrap, &format!("partition reassign {} {words}", file.display())).ok();
@@ -128,6 +132,11 @@ fn a_replica_in_sync_is_not_slowed_by_the_throttle_of_another() {
     assert!(took < PRODUCE_TIME_MAX, "{BYTES} bytes were acknowledged after {took:?}");
     assert_eq!(scene.under_way()[0]["adding"], json!([3]), "the new replica is still held");
     assert!(scene.throttled_bytes(3, "in") < BYTES as f64);
+
+    // Somebody looks after another plan meanwhile, which is complete.
+    ask(&scene.bootstrap, "topic create other --assignment 1").ok();
+    scene.plan("other", &[1], "--verify");
+    assert_eq!(scene.throttles(), expected, "the throttle of what still moves stays");
 
     // A higher rate acts while it moves.
     let began = Instant::now();

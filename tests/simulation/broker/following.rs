@@ -2,8 +2,7 @@
 
 use milena_log::AppendAs;
 use milena_protocol::ErrorCode;
-use milena_protocol::records::Batches;
-use milena_state::partition::follower::{DivergingEpoch, EpochStart, Truncation, truncation};
+use milena_state::partition::follower::{self, DivergingEpoch, EpochStart, Restart};
 
 use super::replica::{Replica, Role};
 use super::{Note, Out};
@@ -13,23 +12,20 @@ use crate::parameters::Mutation;
 impl Replica {
     /// What to ask the leader, when this replica follows it.
     pub fn to_fetch_from(&self, leader_id: i32) -> Option<FetchPartition> {
-        let Role::Follower { leader_epoch, leader: Some(leader) } = self.role else { return None };
+        let Role::Follower { follower, leader: Some(leader) } = self.role else { return None };
         if leader != leader_id {
             return None;
         }
-        let end = self.log_end_offset();
-        // Of the last record: an epoch that was led without one is no part of the log.
-        let epoch = end.checked_sub(1).and_then(|last| self.log.epoch_at(last)).unwrap_or(-1);
+        let position = follower.position(self.ends(), |offset| self.log.epoch_at(offset));
         let last_fetched_epoch = match self.setup.mutation {
             Mutation::TruncatesToHighWatermark => -1,
-            Mutation::EpochNotSentWhenIdle if self.high_watermark == end => -1,
-            _ => epoch,
+            Mutation::EpochNotSentWhenIdle if position.high_watermark == position.fetch_offset => -1,
+            _ => position.last_fetched_epoch,
         };
-        let partition = self.partition;
         Some(FetchPartition {
-            partition,
-            current_leader_epoch: leader_epoch,
-            fetch_offset: end,
+            partition: self.partition,
+            current_leader_epoch: position.leader_epoch,
+            fetch_offset: position.fetch_offset,
             last_fetched_epoch,
         })
     }
@@ -37,14 +33,15 @@ impl Replica {
     /// Takes an answer. True when it brought something, so that the next fetch need not wait.
     pub fn take_fetched(&mut self, answer: &FetchedPartition, out: &mut Out) -> bool {
         let asked = answer.asked;
-        let Role::Follower { leader_epoch, leader: Some(_) } = self.role else { return false };
-        if leader_epoch != asked.current_leader_epoch || asked.fetch_offset != self.log_end_offset() {
+        let Role::Follower { follower, leader: Some(_) } = self.role else { return false };
+        let is_of_now = follower.leader_epoch() == asked.current_leader_epoch;
+        if !is_of_now || asked.fetch_offset != self.log_end_offset() {
             return false;
         }
         match &answer.result {
             Ok(records) => match records.diverging {
                 Some(diverging) => self.cut(diverging),
-                None => self.append_replicated(records, out),
+                None => self.append_replicated(records, follower.leader_epoch(), out),
             },
             Err(ErrorCode::OffsetOutOfRange) => {
                 out.notes.push(Note::Impossible(format!(
@@ -65,21 +62,25 @@ impl Replica {
             .iter()
             .map(|start| EpochStart { epoch: start.epoch, start_offset: start.start_offset })
             .collect();
-        let (start, end) = (self.log.log_start_offset(), self.log_end_offset());
-        match truncation(&history, start, end, diverging) {
+        let own = self.ends();
+        // Nothing is deleted here: every log begins at 0.
+        match follower::diverged(&history, own, diverging, 0) {
             _ if self.setup.mutation == Mutation::TakesLeadersEnd => {
-                self.truncate(diverging.end_offset.min(end));
+                self.truncate(diverging.end_offset.min(own.1));
             }
-            Truncation::To(offset) | Truncation::ToAndAskAgain(offset) => self.truncate(offset),
-            Truncation::Fully => self.truncate(start),
+            Restart::CutTo(offset) | Restart::BeginAt(offset) => self.truncate(offset),
         }
         true
     }
 
-    fn append_replicated(&mut self, records: &Records, out: &mut Out) -> bool {
-        let mut batches = Batches::maybe_truncated(&records.bytes);
-        batches.by_ref().for_each(|batch| assert!(batch.is_ok(), "the leader sends whole batches"));
-        let whole = &records.bytes[..records.bytes.len() - batches.rest().len()];
+    fn append_replicated(&mut self, records: &Records, leader_epoch: i32, out: &mut Out) -> bool {
+        let whole = match follower::whole_batches(&records.bytes, leader_epoch) {
+            Ok(whole) => whole,
+            Err(unfit) => {
+                out.notes.push(Note::Impossible(format!("the leader sent what nobody takes: {unfit}")));
+                return false;
+            }
+        };
         if !whole.is_empty() {
             match self.log.append(whole, AppendAs::Replica, out.now_ms) {
                 Ok(_) => self.appended(whole, None),
@@ -89,12 +90,13 @@ impl Replica {
                 }
             }
         }
-        let high_watermark = records.high_watermark.min(self.log_end_offset());
-        let rises = high_watermark > self.high_watermark;
-        if rises {
+        let end = self.log_end_offset();
+        let Role::Follower { follower, .. } = &mut self.role else { return false };
+        let risen = follower.appended(end, records.high_watermark);
+        if let Some(high_watermark) = risen {
             self.high_watermark = high_watermark;
             self.log.high_watermark_reached(high_watermark);
         }
-        !whole.is_empty() || rises
+        !whole.is_empty() || risen.is_some()
     }
 }

@@ -42,6 +42,7 @@ impl Replica {
         if !appended.duplicate {
             let effects = leader.appended(self.log.log_end_offset(), out.now_ms);
             self.appended(&produce.bytes, Some(leader_epoch));
+            self.wakes = true;
             self.settle(effects, out);
         }
         let awaited = match self.setup.mutation {

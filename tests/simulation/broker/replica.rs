@@ -6,6 +6,7 @@ use milena_log::{Directory, Log, Read};
 use milena_protocol::ErrorCode;
 use milena_protocol::records::Batches;
 use milena_state::metadata::{Image, Partition};
+use milena_state::partition::follower::Follower;
 use milena_state::partition::isr::ProposeIsr;
 use milena_state::partition::leader::{Effects, Leader, LogEnds, Rules};
 
@@ -38,7 +39,7 @@ pub struct Replica {
 #[derive(Debug)]
 pub enum Role {
     Leader(Box<Leader>),
-    Follower { leader_epoch: i32, leader: Option<i32> },
+    Follower { follower: Follower, leader: Option<i32> },
 }
 
 /// A produce that waits for its acknowledgement.
@@ -71,7 +72,7 @@ impl Replica {
             partition,
             log,
             shadow,
-            role: Role::Follower { leader_epoch: -1, leader: None },
+            role: Role::Follower { follower: Follower::new(-1, 0, 0), leader: None },
             high_watermark: 0,
             agreed: 0,
             agreed_in: 0,
@@ -85,7 +86,7 @@ impl Replica {
     pub fn leader_epoch(&self) -> i32 {
         match &self.role {
             Role::Leader(leader) => leader.leader_epoch(),
-            Role::Follower { leader_epoch, .. } => *leader_epoch,
+            Role::Follower { follower, .. } => follower.leader_epoch(),
         }
     }
 
@@ -98,6 +99,11 @@ impl Replica {
 
     pub fn log_end_offset(&self) -> i64 {
         self.log.log_end_offset()
+    }
+
+    /// Start and end of the log.
+    pub fn ends(&self) -> (i64, i64) {
+        (self.log.log_start_offset(), self.log.log_end_offset())
     }
 
     fn rules(&self) -> Rules {
@@ -135,13 +141,14 @@ impl Replica {
     }
 
     fn follow(&mut self, assigned: &Partition, out: &mut Out) {
-        let followed = matches!(self.role, Role::Follower { leader_epoch, leader }
-            if leader_epoch == assigned.leader_epoch && leader == assigned.leader);
+        let followed = matches!(self.role, Role::Follower { follower, leader }
+            if follower.leader_epoch() == assigned.leader_epoch && leader == assigned.leader);
         if followed {
             return;
         }
-        self.role = Role::Follower { leader_epoch: assigned.leader_epoch, leader: assigned.leader };
-        self.high_watermark = self.high_watermark.min(self.log_end_offset());
+        let follower = Follower::new(assigned.leader_epoch, self.high_watermark, self.log_end_offset());
+        self.high_watermark = follower.high_watermark();
+        self.role = Role::Follower { follower, leader: assigned.leader };
         self.proposal = None;
         self.dismiss(out);
         if self.setup.mutation == Mutation::TruncatesToHighWatermark {
@@ -200,7 +207,6 @@ impl Replica {
         if effects.propose_isr.is_some() {
             self.proposal = effects.propose_isr;
         }
-        self.wakes |= effects.wake_fetchers;
         self.acknowledge(out);
     }
 
@@ -247,10 +253,13 @@ impl Replica {
 
     pub fn truncate(&mut self, offset: i64) {
         self.log.truncate_to(offset).expect("no fault of the disk is simulated here");
-        let end = self.log_end_offset();
+        let (start, end) = self.ends();
         self.shadow.truncate(end as usize);
         self.agreed = self.agreed.min(self.shadow.len());
-        self.high_watermark = self.high_watermark.min(end);
+        if let Role::Follower { follower, .. } = &mut self.role {
+            follower.cut((start, end));
+            self.high_watermark = follower.high_watermark();
+        }
         assert_eq!(self.shadow.len() as i64, end, "a log ends where its last batch does");
     }
 

@@ -93,9 +93,10 @@ impl Reader {
             return;
         }
         let node_id = cx.node.settings.node_id;
+        let read = results.iter().flatten().map(|(partition, readout)| (partition, readout.bytes()));
         let throttled =
-            results.iter().flatten().filter(|(partition, _)| partition.is_leader_throttled(node_id));
-        throttle.copied(throttled.map(|(_, readout)| readout.bytes()).sum());
+            read.filter(|(partition, bytes)| *bytes > 0 && partition.is_leader_throttled(node_id));
+        throttle.copied(throttled.map(|(_, bytes)| bytes).sum());
     }
 }
 

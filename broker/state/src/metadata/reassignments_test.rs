@@ -130,9 +130,8 @@ fn cancelling_needs_somebody_who_has_every_record() {
     assert_eq!(cluster.leader_and_isr(topic), (Some(1), vec![1]));
 }
 
-/// Who was in sync until the minimum was not met any more has everything that is committed.
-#[test]
-fn cancelling_with_an_eligible_replica_is_clean() {
+/// From 1 and 2 to 3 and 4, of which 3 has caught up; then those of before died, 2 of them as eligible.
+fn moved_half_way() -> (Cluster, Uuid) {
     let mut cluster = brokers(4);
     let topic = cluster.topic(&[1, 2]);
     cluster.configure(topic, "min.insync.replicas", "2");
@@ -140,6 +139,13 @@ fn cancelling_with_an_eligible_replica_is_clean() {
     cluster.propose(topic, &[1, 2, 3]).unwrap();
     cluster.lose(1);
     cluster.lose(2);
+    (cluster, topic)
+}
+
+/// Who was in sync until the minimum was not met any more has everything that is committed.
+#[test]
+fn cancelling_with_an_eligible_replica_is_clean() {
+    let (mut cluster, topic) = moved_half_way();
     cluster.heartbeat(2, |_| {});
     check(&cluster, topic, (&[3, 4, 1, 2], &[3, 4], &[1, 2], &[3], 3));
     assert_eq!(cluster.image.partition(topic, 0).unwrap().eligible_leader_replicas, [2]);
@@ -152,13 +158,7 @@ fn cancelling_with_an_eligible_replica_is_clean() {
 /// It may come back without what made it eligible, and whoever has everything now would be gone.
 #[test]
 fn cancelling_does_not_leave_everything_to_an_eligible_replica_that_is_down() {
-    let mut cluster = brokers(4);
-    let topic = cluster.topic(&[1, 2]);
-    cluster.configure(topic, "min.insync.replicas", "2");
-    reassign_to(&mut cluster, topic, &[3, 4]);
-    cluster.propose(topic, &[1, 2, 3]).unwrap();
-    cluster.lose(1);
-    cluster.lose(2);
+    let (mut cluster, topic) = moved_half_way();
     assert_eq!(cluster.image.partition(topic, 0).unwrap().eligible_leader_replicas, [2]);
     assert_eq!(ask(&mut cluster, topic, None, true), Err(ErrorCode::InvalidReplicaAssignment));
     check(&cluster, topic, (&[3, 4, 1, 2], &[3, 4], &[1, 2], &[3], 3));

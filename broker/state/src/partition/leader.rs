@@ -52,8 +52,6 @@ pub struct Rules {
 pub struct Effects {
     /// The high watermark rose to this offset: tell consumers and waiting producers.
     pub advance_high_watermark: Option<i64>,
-    /// New records exist above the high watermark that followers may fetch.
-    pub wake_fetchers: bool,
     /// Ask the controller for this change.
     pub propose_isr: Option<ProposeIsr>,
 }
@@ -179,11 +177,7 @@ impl Leader {
         let before = std::mem::replace(&mut self.log_end_offset, log_end_offset);
         // A follower that waits for records does not say again and again that it has all there are.
         self.followers.iter_mut().for_each(|follower| follower.note_append(before, now_ms));
-        Effects {
-            advance_high_watermark: self.advance_high_watermark(now_ms),
-            wake_fetchers: !self.followers.is_empty(),
-            propose_isr: None,
-        }
+        Effects { advance_high_watermark: self.advance_high_watermark(now_ms), ..Effects::default() }
     }
 
     /// Our log is on the disk below `synced_offset`.
@@ -222,11 +216,7 @@ impl Leader {
             // What is good enough to join must not be dropped before its next fetch.
             follower.last_caught_up_ms = follower.last_caught_up_ms.max(now_ms);
         }
-        Ok(Effects {
-            advance_high_watermark: self.advance_high_watermark(now_ms),
-            wake_fetchers: false,
-            propose_isr,
-        })
+        Ok(Effects { advance_high_watermark: self.advance_high_watermark(now_ms), propose_isr })
     }
 
     /// Proposes to drop members that have not caught up for `replica.lag.time.max.ms`.
@@ -367,7 +357,7 @@ impl Leader {
         let least = self
             .followers
             .iter()
-            .filter(|f| self.isr.maximal_contains(f.broker_id) || self.is_about_to_join(f, now_ms))
+            .filter(|f| self.waits_for(f.broker_id, now_ms))
             // A member that has not fetched in this epoch may have any end: commit nothing new.
             .map(|f| f.log_end_offset.unwrap_or(self.high_watermark))
             .fold(own, i64::min);
@@ -377,6 +367,12 @@ impl Leader {
         debug_assert!(least <= self.log_end_offset, "{least} <= {}", self.log_end_offset);
         self.high_watermark = least;
         Some(least)
+    }
+
+    /// Whether the high watermark waits for this follower: whoever holds it up holds up `acks=all`.
+    pub fn waits_for(&self, broker_id: i32, now_ms: i64) -> bool {
+        self.isr.maximal_contains(broker_id)
+            || self.follower(broker_id).is_some_and(|follower| self.is_about_to_join(follower, now_ms))
     }
 
     /// A caught-up replica outside the ISR: waiting for it keeps the watermark from running ahead

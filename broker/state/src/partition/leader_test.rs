@@ -67,7 +67,7 @@ fn durable_commits_only_what_is_synced() {
 fn the_high_watermark_is_the_least_end_of_the_isr() {
     let mut leader = leader(&[1, 2, 3], &[1, 2, 3], RULES, ends(0, 0));
     let effects = leader.appended(10, 1);
-    assert_eq!(effects, Effects { wake_fetchers: true, ..Effects::default() });
+    assert_eq!(effects, Effects::default());
     assert_eq!(fetch(&mut leader, 2, 10, 2), Effects::default(), "3 has not fetched yet");
     assert_eq!(fetch(&mut leader, 3, 4, 2).advance_high_watermark, Some(4));
     assert_eq!(fetch(&mut leader, 3, 10, 3).advance_high_watermark, Some(10));
@@ -194,6 +194,18 @@ fn a_newer_image_settles_the_isr_and_an_older_one_is_passed_over() {
     let asked = ProposeIsr { leader_epoch: 5, partition_epoch: 9, new_isr: Vec::new() };
     let answer = leader.proposal_answered(&asked, Ok((10, vec![1, 2])), 2);
     assert_eq!((answer, leader.isr()), (Effects::default(), [1].as_slice()), "an answer of the past");
+}
+
+#[test]
+fn a_follower_that_is_only_proposed_is_waited_for() {
+    let mut leader = leader(&[1, 2, 3], &[1], RULES, ends(10, 10));
+    assert!(!leader.waits_for(2, 1) && !leader.waits_for(3, 1));
+    let asked = fetch(&mut leader, 2, 10, 1).propose_isr.expect("it has everything");
+    let _ = leader.appended(20, 1);
+    let much_later = 1 + 100 * RULES.replica_lag_time_max_ms;
+    assert!(leader.waits_for(2, much_later), "the controller may have said yes");
+    let _ = leader.proposal_answered(&asked, Err(ErrorCode::IneligibleReplica), much_later);
+    assert!(!leader.waits_for(2, much_later));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Topics name replicas in `leader.replication.throttled.replicas` and `follower.replication.throttled.replicas`, brokers
 //! have a rate for each of the two sides. What is copied of named replicas counts towards the rate, also while they are
 //! in sync; only those that are not in sync wait while it is exceeded, so that no throttle ever slows a produce. The
-//! leader knows who is in sync; a follower takes itself for it when it has reached the high watermark of its leader.
+//! leader knows who is in sync, or about to be, and so waited for; a follower takes itself for it when it has reached the high watermark of its leader.
 
 use crate::config::definition::list;
 use crate::quota::{Rate, Window};
@@ -20,7 +20,8 @@ pub enum Throttled {
     #[default]
     None,
     All,
-    /// Partitions and brokers: on the side of leaders those that lead, on the other those that follow.
+    /// Partitions and brokers, ascending: on the side of leaders those that lead, on the other those that follow. Tools name
+    /// every replica of a topic that moves.
     Pairs(Vec<(i32, i32)>),
 }
 
@@ -34,7 +35,8 @@ impl Throttled {
             let (partition, broker) = element.split_once(':')?;
             Some((partition.parse().ok()?, broker.parse().ok()?))
         };
-        let pairs: Vec<_> = list(value).filter_map(pair).collect();
+        let mut pairs: Vec<_> = list(value).filter_map(pair).collect();
+        pairs.sort_unstable();
         if pairs.is_empty() { Self::None } else { Self::Pairs(pairs) }
     }
 
@@ -42,13 +44,13 @@ impl Throttled {
         match self {
             Self::None => false,
             Self::All => true,
-            Self::Pairs(pairs) => pairs.contains(&(partition, broker_id)),
+            Self::Pairs(pairs) => pairs.binary_search(&(partition, broker_id)).is_ok(),
         }
     }
 
-    /// Whether a replica waits while the rate of `broker_id` is exceeded.
-    pub fn holds(&self, partition: i32, broker_id: i32, is_in_sync: bool) -> bool {
-        !is_in_sync && self.contains(partition, broker_id)
+    /// Whether a replica waits while the rate of `broker_id` is exceeded. Never one that the high watermark waits for.
+    pub fn holds(&self, partition: i32, broker_id: i32, is_waited_for: bool) -> bool {
+        !is_waited_for && self.contains(partition, broker_id)
     }
 }
 
@@ -108,7 +110,7 @@ mod tests {
 
     #[test]
     fn replicas_are_named_one_by_one_or_all_at_once() {
-        let named = Throttled::parse("0:1, 2:3,junk,4:");
+        let named = Throttled::parse("2:3,0:1 ,junk,4:");
         assert_eq!(named, Throttled::Pairs(vec![(0, 1), (2, 3)]));
         assert!(named.contains(2, 3) && !named.contains(3, 2) && !named.contains(0, 3));
         assert!(Throttled::parse("*").contains(7, 9));

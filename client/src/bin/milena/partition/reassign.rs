@@ -284,8 +284,16 @@ async fn verify(context: &Context, admin: &Admin, steps: &Steps) -> Result<()> {
     Err(Error::Failed { message, hint: None })
 }
 
-/// What was throttled for these partitions is not any more.
+/// What was throttled for these partitions is not any more. The rates are those of whole brokers, so while other
+/// partitions move everything stays as it is, as with Kafka's tool.
 async fn remove_throttle(context: &Context, admin: &Admin, steps: &Steps) -> Result<()> {
+    let ongoing =
+        progress::during("looking for reassignments", admin.list_partition_reassignments(None)).await?;
+    let others = ongoing.keys().filter(|key| !steps.contains_key(*key)).count();
+    if others > 0 {
+        let stays = format!("{others} other partitions still move, so throttles stay as they are");
+        return if context.is_json() { Ok(()) } else { output::line(&stays) };
+    }
     let removing = throttle::remove(admin, steps.keys());
     let were_any = progress::during("looking for throttles", removing).await?;
     if were_any && !context.is_json() { output::line("the throttle was removed") } else { Ok(()) }
