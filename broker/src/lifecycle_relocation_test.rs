@@ -254,23 +254,35 @@ fn a_replica_that_comes_later_is_created_where_it_was_wished() {
     node.stop();
 }
 
-/// Produces until something fails, with a move in the middle; says how many records were acknowledged.
-fn history(files: &MemoryFiles) -> usize {
-    let Ok(node) = Node::start_on(Arc::new(files.clone()), TWO) else { return 0 };
-    let mut acknowledged = 0;
+/// Deletes what is below an offset, as DeleteRecords does; says whether it may be acknowledged.
+fn delete_upto(node: &Node, offset: i64) -> bool {
+    let Ok(partition) = node.lifecycle.partitions().by_name("events", 0) else { return false };
+    partition.delete_records(offset).is_ok() && partition.directory().checkpoint().is_ok()
+}
+
+/// Produces until something fails, with a move in the middle, and deletes a record before it and one while it is under
+/// way; says how many records were acknowledged, and how many of them were deleted.
+fn history(files: &MemoryFiles) -> (usize, i64) {
+    let Ok(node) = Node::start_on(Arc::new(files.clone()), TWO) else { return (0, 0) };
+    let (mut acknowledged, mut deleted) = (0, 0);
     if node.lifecycle.partitions().by_name("events", 0).is_err() {
         node.crash();
-        return 0;
+        return (0, 0);
     }
     for round in 0..6 {
         if round == 2 {
+            if !delete_upto(&node, 1) {
+                break;
+            }
+            deleted = 1;
             let target = other(&node);
             let directories = node.lifecycle.directories();
             let target = directories.at(Path::new(target)).expect("one of its directories");
             let Ok(partition) = node.lifecycle.partitions().by_name("events", 0) else { break };
-            if directories.relocate(&partition, target).is_err() {
+            if directories.relocate(&partition, target).is_err() || !delete_upto(&node, 2) {
                 break;
             }
+            deleted = 2;
             let until = std::time::Instant::now() + Duration::from_secs(20);
             while partition.future_replica().is_some() && !partition.is_offline() {
                 assert!(std::time::Instant::now() < until, "the move does not end");
@@ -285,13 +297,13 @@ fn history(files: &MemoryFiles) -> usize {
         acknowledged += 1;
     }
     node.crash();
-    acknowledged
+    (acknowledged, deleted)
 }
 
 /// The power fails at every single operation of a move that changes the disk, and takes a random part of what was not
 /// synced.
 #[test]
-fn nothing_acknowledged_is_lost_or_doubled_when_the_power_fails_at_any_write_of_a_move() {
+fn nothing_acknowledged_is_lost_or_doubled_nor_comes_back_when_the_power_fails_at_any_write_of_a_move() {
     let prepared = || {
         let files = MemoryFiles::new();
         let node = start(&files);
@@ -301,11 +313,11 @@ fn nothing_acknowledged_is_lost_or_doubled_when_the_power_fails_at_any_write_of_
     };
     let whole = prepared();
     let before = whole.operations_count();
-    assert_eq!(history(&whole), 6);
+    assert_eq!(history(&whole), (6, 2));
     for at in 0..whole.operations_count() - before {
         let files = prepared();
         files.inject(Fault::power_loss(Operation::Any, at));
-        let acknowledged = history(&files);
+        let (acknowledged, deleted) = history(&files);
         let files = files.crash(Loss::Random(at));
         let left = folders(&files);
         let node = Node::start_on(Arc::new(files.clone()), TWO)
@@ -318,9 +330,12 @@ fn nothing_acknowledged_is_lost_or_doubled_when_the_power_fails_at_any_write_of_
         let end = partition.log_end_offset().get();
         node.run(partition.high_watermark().reached(end)).expect("what was recovered is served");
         let values = node.consume("events");
-        let expected: Vec<String> = (0..values.len()).map(|round| round.to_string()).collect();
+        let start = partition.log_start_offset();
+        let expected: Vec<String> = (start..end).map(|round| round.to_string()).collect();
         assert_eq!(values, expected, "power loss at {at}, {left:?}");
-        assert!(values.len() >= acknowledged, "power loss at {at}: {acknowledged} of {values:?}, {left:?}");
+        let end = usize::try_from(end).expect("not negative");
+        assert!(end >= acknowledged, "power loss at {at}: {acknowledged} of {values:?}, {left:?}");
+        assert!(start >= deleted, "power loss at {at}: from {start} on, deleted below {deleted}, {left:?}");
         eventually("a move that was cut off ends", || partition.future_replica().is_none());
         let current: Vec<_> =
             folders(&files).into_iter().filter(|name| name.ends_with("/events-0")).collect();

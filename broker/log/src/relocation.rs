@@ -5,12 +5,14 @@
 //! log ([`Log::replace`]) when both end at the same offset. A crash may come between any two steps, and at no time are
 //! there two folders that could be the partition's:
 //!
-//! 1. The copy is synced and marked as complete, with the directory that it was copied from
+//! 1. The copy is synced and marked as complete, with the directory that it was copied from and the log's start
 //!    ([`Directory::mark_complete`]). As long as the log's folder is there this means nothing.
 //! 2. The log's folder gets the name of a deleted one, durably.
 //! 3. The future folder gets the log's name. A start that finds the log's folder gone and a complete copy does this
 //!    ([`Directory::promote`]).
-//! 4. When the new name is durable the mark is removed ([`Directory::settle`]).
+//! 4. When the new name is durable and the directory's checkpoints know the log the mark is removed
+//!    ([`Directory::settle`]). Until then it is the mark that says where the log starts: records that were deleted, and
+//!    are in the copy's first segment, may not come back. Opening a log that still has its mark does the same.
 //!
 //! Source: KIP-113, ADR 54.
 
@@ -26,11 +28,18 @@ use crate::files;
 use crate::log::Log;
 use crate::names::{self, NAME_LENGTH_MAX};
 
-/// The mark of a complete copy: the id of the directory that it was copied from.
-const MOVED_FROM: &str = "moved-from";
+/// The mark of a complete copy: the id of the directory that it was copied from, and below it the log start offset.
+pub(crate) const MOVED_FROM: &str = "moved-from";
 
 /// Hexadecimal digits that tell apart future folders of one partition.
 const UNIQUE_LENGTH: usize = 32;
+
+/// What a mark says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub moved_from: Uuid,
+    pub log_start_offset: i64,
+}
 
 /// A copy that was found in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +84,11 @@ impl Log {
     /// it knows of producers, and its leader epochs. Also returned: the name that the folder of `current` has now, as
     /// [`Log::delete`] does. `unique` as there. [`Directory::settle`] is to follow.
     ///
-    /// Both must end at the same offset, and this one must be durable as far as anybody was told of `current`.
+    /// Both must start and end at the same offset, as the mark says, and this one must be durable as far as anybody was
+    /// told of `current`.
     pub fn replace(mut self, mut current: Log, unique: &str) -> Result<(Log, String), NotReplaced> {
         assert_eq!(self.log_end_offset, current.log_end_offset, "a copy that is not complete");
+        assert_eq!(self.log_start_offset, current.log_start_offset, "a copy that has what was deleted");
         let name = current.name().to_owned();
         let deleted = names::deleted_folder(&name, unique);
         let (old, copied) = (Arc::clone(&current.durability), Arc::clone(&self.durability));
@@ -153,15 +164,21 @@ impl Directory {
     }
 
     fn moved_from(&self, name: &str) -> Result<Option<Uuid>, Error> {
-        let text = read_text(self.disk(), &self.disk().path.join(name).join(MOVED_FROM))?;
-        Ok(text.and_then(|text| text.trim().parse().ok()))
+        Ok(self.mark(name)?.map(|mark| mark.moved_from))
     }
 
-    /// Notes that the copy in `future` has all that the log has that it was copied from, in the directory `from`. The
-    /// copy is synced. No checkpoint of this directory knows an earlier log of that name any more.
+    /// The mark in a folder. One that is not whole was never durable, and is none.
+    pub(crate) fn mark(&self, folder: &str) -> Result<Option<Mark>, Error> {
+        let text = read_text(self.disk(), &self.disk().path.join(folder).join(MOVED_FROM))?;
+        Ok(text.as_deref().and_then(Mark::parse))
+    }
+
+    /// Notes that the copy in `future` has all that the log has that it was copied from, in the directory `from`, and
+    /// where that starts. The copy is synced. No checkpoint of this directory knows an earlier log of that name any
+    /// more. To be noted again when the log starts later meanwhile.
     ///
     /// Errors: `Unreadable` when there is a folder where the copy is to be.
-    pub fn mark_complete(&self, future: &str, from: Uuid) -> Result<(), Error> {
+    pub fn mark_complete(&self, future: &str, from: Uuid, log_start_offset: i64) -> Result<(), Error> {
         let disk = self.disk();
         if let Some((folder, ..)) = names::parse_future_folder(future) {
             self.check_vacant(folder)?;
@@ -169,7 +186,8 @@ impl Directory {
         }
         disk.sync_dir(&disk.path)?;
         let path = disk.path.join(future).join(MOVED_FROM);
-        disk.done("write", &path, files::replace_file(&*disk.files, &path, format!("{from}\n").as_bytes()))
+        let text = Mark { moved_from: from, log_start_offset }.text();
+        disk.done("write", &path, files::replace_file(&*disk.files, &path, text.as_bytes()))
     }
 
     fn check_vacant(&self, folder: &str) -> Result<(), Error> {
@@ -189,18 +207,16 @@ impl Directory {
         disk.check()?;
         self.forget_predecessor(&copy.folder)?;
         let path = disk.path.join(&copy.name);
-        disk.done("rename", &path, disk.files.rename(&path, &disk.path.join(&copy.folder)))?;
-        match self.settle(&copy.folder) {
-            // As long as the name is not durable the mark is there.
-            Err(error) if error.is_retriable() => Ok(()),
-            settled => settled,
-        }
+        // Durable, and without its mark, when it is opened.
+        disk.done("rename", &path, disk.files.rename(&path, &disk.path.join(&copy.folder)))
     }
 
-    /// Makes the name durable that a copy got, and removes its mark.
+    /// Makes the name durable that a copy got, and what the checkpoints know of it; then its mark says nothing more, and
+    /// is removed. Its log is open.
     pub fn settle(&self, folder: &str) -> Result<(), Error> {
         let disk = self.disk();
         disk.sync_dir(&disk.path)?;
+        self.checkpoint()?;
         disk.remove(&disk.path.join(folder).join(MOVED_FROM))
     }
 
@@ -223,6 +239,18 @@ impl Directory {
     }
 }
 
+impl Mark {
+    fn text(self) -> String {
+        format!("{}\n{}\n", self.moved_from, self.log_start_offset)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let (moved_from, log_start_offset) = (lines.next()?.parse().ok()?, lines.next()?.parse().ok()?);
+        (log_start_offset >= 0).then_some(Self { moved_from, log_start_offset })
+    }
+}
+
 /// What does not read is as if it were not there: a copy of which nothing is known.
 fn readable(read: Result<Option<Uuid>, Error>) -> Result<Option<Uuid>, Error> {
     match read {
@@ -230,3 +258,7 @@ fn readable(read: Result<Option<Uuid>, Error>) -> Result<Option<Uuid>, Error> {
         read => read,
     }
 }
+
+#[cfg(test)]
+#[path = "relocation_test.rs"]
+mod tests;

@@ -72,7 +72,7 @@ pub(super) enum Placed {
     Yes { from: Arc<Directory>, folder: String, delay_ms: i64 },
     /// There is more to copy.
     Behind(Box<Log>),
-    /// Less of it is on disk than of the log.
+    /// Less of it is on disk than of the log, or its mark says another start.
     Unsynced(Box<Log>),
     /// It has not; the copy is gone with the attempt if the error is about storage.
     No(Option<Box<Log>>, Stop),
@@ -246,12 +246,13 @@ impl Partition {
         inner.log.as_ref().map(|log| id_of(log.directory())).ok_or(Stop::Closed)
     }
 
-    /// The complete copy takes the log's place, if it has all of it. `may_sync`: what is not on disk is synced here.
+    /// The complete copy, whose mark says that the log starts at `marked_start`, takes the log's place, if it has all of
+    /// it. `may_sync`: what is not on disk is synced here.
     pub(super) fn take_place(
         &self,
         future: &Arc<FutureReplica>,
         mut copy: Box<Log>,
-        may_sync: bool,
+        (marked_start, may_sync): (i64, bool),
         now_ms: i64,
     ) -> Placed {
         let mut inner = match self.moving(future) {
@@ -274,11 +275,15 @@ impl Partition {
             return Placed::Behind(copy);
         }
         copy.set_log_start_offset(log.log_start_offset());
-        if copy.durable_offset() < log.durable_offset() {
+        if ends(&copy) != ends(log) {
+            return Placed::No(Some(copy), Stop::Again("the copy starts elsewhere".to_owned()));
+        }
+        let is_marked = marked_start == log.log_start_offset();
+        if !is_marked || copy.durable_offset() < log.durable_offset() {
             if !may_sync {
                 return Placed::Unsynced(copy);
             }
-            if let Err(error) = copy.sync() {
+            if let Err(error) = sync_last(log, &mut copy, (future, is_marked)) {
                 return Placed::No(Some(copy), failed(error));
             }
         }
@@ -380,6 +385,15 @@ fn copy_last(log: &mut Log, copy: &mut Log, now_ms: i64) -> Result<(), Stop> {
     let Ok(Some(slice)) = log.read(read) else { return Ok(()) };
     let Ok(bytes) = slice.read() else { return Ok(()) };
     append(copy, &bytes, now_ms).map(|_| ())
+}
+
+/// Makes durable what is not, the mark included.
+fn sync_last(log: &Log, copy: &mut Log, (future, is_marked): (&FutureReplica, bool)) -> Result<(), Error> {
+    copy.sync()?;
+    if is_marked {
+        return Ok(());
+    }
+    future.directory.mark_complete(&future.folder, id_of(log.directory()), log.log_start_offset())
 }
 
 /// Puts the whole ones of these batches behind the copy; says how many bytes that were.

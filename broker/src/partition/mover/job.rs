@@ -11,8 +11,8 @@ use crate::partition::Directories;
 use crate::partition::partition::Partition;
 use crate::partition::relocation::{self, FutureReplica, Look, Placed, Stop, ends, failed};
 
-/// So often a copy that is behind the log on disk is synced without the partition's lock; then with it. A log whose
-/// producers wait for syncs would be ahead for ever.
+/// So often a copy that is behind the log on disk is synced, and marked anew if the log starts later by now, without the
+/// partition's lock; then with it. A log whose producers wait for syncs would be ahead for ever.
 const SYNCS_WITHOUT_LOCK_MAX: u32 = 10;
 
 /// Steps in a row that come to nothing, with a pause between two, before the move is given up.
@@ -26,8 +26,8 @@ pub(crate) struct Job {
     /// Left by an earlier process: the log may have been cut since.
     is_resumed: bool,
     has_folder: bool,
-    /// The mark of a complete copy was written.
-    is_marked: bool,
+    /// Where the log starts, as the mark of a complete copy says, once it was written.
+    marked_start: Option<i64>,
     syncs_count: u32,
     failures_count: u32,
     /// The log was cut, and this much of the copy is valid.
@@ -51,7 +51,7 @@ impl Job {
             log: None,
             is_resumed: false,
             has_folder: false,
-            is_marked: false,
+            marked_start: None,
             syncs_count: 0,
             failures_count: 0,
             cut_to: i64::MAX,
@@ -194,12 +194,10 @@ impl Job {
         directories: &Directories,
         log_start_offset: i64,
     ) -> Result<Option<usize>, Stop> {
-        let Some(log) = self.log.take_if(|_| self.is_marked) else {
-            self.mark(partition, log_start_offset)?;
-            return Ok(Some(0));
-        };
+        let Some(marked_start) = self.marked_start else { return self.mark(partition, log_start_offset) };
+        let Some(log) = self.log.take() else { return Ok(Some(0)) };
         let may_sync = self.syncs_count >= SYNCS_WITHOUT_LOCK_MAX;
-        match partition.take_place(&self.future, log, may_sync, now_ms()) {
+        match partition.take_place(&self.future, log, (marked_start, may_sync), now_ms()) {
             Placed::Yes { from, folder, delay_ms } => {
                 self.settle(partition, directories, (&from, folder, delay_ms));
                 Ok(None)
@@ -208,12 +206,10 @@ impl Job {
                 self.log = Some(log);
                 Ok(Some(0))
             }
-            Placed::Unsynced(mut log) => {
+            Placed::Unsynced(log) => {
                 self.syncs_count += 1;
-                let synced = log.sync();
                 self.log = Some(log);
-                synced.map_err(failed)?;
-                Ok(Some(0))
+                self.mark(partition, log_start_offset)
             }
             Placed::No(log, stop) => {
                 // Without it the copy is a folder that is opened again.
@@ -223,15 +219,18 @@ impl Job {
         }
     }
 
-    fn mark(&mut self, partition: &Partition, log_start_offset: i64) -> Result<(), Stop> {
+    fn mark(&mut self, partition: &Partition, log_start_offset: i64) -> Result<Option<usize>, Stop> {
         let from = partition.begin_marking(&self.future)?;
         if let Some(log) = &mut self.log {
             log.set_log_start_offset(log_start_offset);
             log.sync().map_err(failed)?;
         }
-        self.future.directory().mark_complete(self.future.folder(), from).map_err(failed)?;
-        self.is_marked = true;
-        Ok(())
+        if self.marked_start != Some(log_start_offset) {
+            let (target, folder) = (self.future.directory(), self.future.folder());
+            target.mark_complete(folder, from, log_start_offset).map_err(failed)?;
+            self.marked_start = Some(log_start_offset);
+        }
+        Ok(Some(0))
     }
 
     fn settle(
@@ -242,8 +241,7 @@ impl Job {
     ) {
         let target = self.future.directory();
         let folder = format!("{}-{}", partition.topic(), partition.index());
-        // With a checkpoint a start knows where the log begins, and need not check all of it.
-        if let Err(error) = target.settle(&folder).and_then(|()| target.checkpoint()) {
+        if let Err(error) = target.settle(&folder) {
             tracing::error!(partition = %folder, %error, "new place of a replica may not survive a loss of power");
         }
         directories.moved((from, target), deleted, delay_ms);

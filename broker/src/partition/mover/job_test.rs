@@ -224,3 +224,34 @@ fn a_log_that_is_being_moved_is_not_compacted() {
     scene.partition.stay();
     assert!(matches!(job.step(&scene.directories), Stepped::Over));
 }
+
+#[test]
+fn a_log_that_starts_later_than_the_mark_of_its_copy_says_has_it_marked_anew_first() {
+    for syncs_count in [0, SYNCS_WITHOUT_LOCK_MAX] {
+        let scene = Scene::following();
+        let home = scene.partition.directory();
+        scene.replicate(1, 0, &["a", "b", "c", "d"]);
+        let mut job = scene.begin();
+        while job.marked_start.is_none() {
+            let Stepped::On(next, _) = job.step(&scene.directories) else { panic!("nothing is in its way") };
+            job = next;
+        }
+        assert_eq!(job.marked_start, Some(0));
+        scene.partition.with_log(|log| assert!(log.set_log_start_offset(3)));
+        job.syncs_count = syncs_count;
+        // At the last under the lock, so that a log whose start rises all the time moves too.
+        job = match (job.step(&scene.directories), syncs_count) {
+            (Stepped::On(next, _), 0) => next,
+            (Stepped::Over, SYNCS_WITHOUT_LOCK_MAX) => {
+                assert_ne!(scene.partition.directory().path(), home.path());
+                assert_eq!(scene.partition.with_log(|log| log.log_start_offset()), 3);
+                continue;
+            }
+            _ => panic!("after {syncs_count} syncs"),
+        };
+        assert_eq!((job.marked_start, scene.partition.directory().path()), (Some(3), home.path()));
+        scene.finished(job);
+        assert_ne!(scene.partition.directory().path(), home.path());
+        assert_eq!(scene.partition.with_log(|log| log.log_start_offset()), 3);
+    }
+}
