@@ -163,6 +163,7 @@ fn a_replica_that_is_wished_where_it_is_stays_and_its_copy_goes() {
     relocate(&node, at);
     assert!(node.partition("events").future_replica().is_none(), "at once");
     eventually("the copy is removed", || folders(&files) == [format!("{at}/events-0")]);
+    assert_eq!(node.lifecycle.metrics.relocations.counts(), (0, 0), "it is no failure");
     assert!(is_in(&node, at) && at != target);
     assert_eq!(node.consume("events"), all_large());
     node.stop();
@@ -211,6 +212,7 @@ fn a_directory_that_fails_ends_the_move_to_it_and_nothing_else() {
     files.inject(Fault::errno(Operation::Any, 0, EIO).on_paths("moved-from.tmp").lasting());
     relocate(&node, target);
     eventually("the move has ended", || node.partition("events").future_replica().is_none());
+    eventually("it is counted", || node.lifecycle.metrics.relocations.counts() == (0, 1));
     node.produce("events", "b");
     assert!(is_in(&node, at));
     assert_eq!(node.consume("events"), ["a", "b"]);

@@ -71,7 +71,8 @@ impl Lifecycle {
         }
         let (table, in_force) = (Arc::clone(&self.partitions), self.in_force());
         self.cleaner = Some(Cleaner::start(table, in_force, Arc::clone(&self.metrics), Arc::new(now_ms)));
-        self.mover = Some(Mover::start(Arc::clone(&self.directories), self.in_force()));
+        let directories = Arc::clone(&self.directories);
+        self.mover = Some(Mover::start(directories, self.in_force(), Arc::clone(&self.metrics)));
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::directories::Directories;
+use crate::metrics::Metrics;
 pub(crate) use job::Job;
 use job::Stepped;
 
@@ -72,7 +73,11 @@ pub struct Mover {
 
 impl Mover {
     /// On the runtime of the caller.
-    pub fn start(directories: Arc<Directories>, in_force: watch::Receiver<Arc<Settings>>) -> Self {
+    pub fn start(
+        directories: Arc<Directories>,
+        in_force: watch::Receiver<Arc<Settings>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let stopping = watch::Sender::new(false);
         let (window, threads) = {
             let settings = in_force.borrow();
@@ -86,6 +91,7 @@ impl Mover {
                 directories: Arc::clone(&directories),
                 speed: Arc::clone(&speed),
                 in_force: in_force.clone(),
+                metrics: Arc::clone(&metrics),
                 stopping: stopping.subscribe(),
             };
             workers.spawn(worker.run());
@@ -137,6 +143,7 @@ struct Worker {
     directories: Arc<Directories>,
     speed: Arc<Speed>,
     in_force: watch::Receiver<Arc<Settings>>,
+    metrics: Arc<Metrics>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -169,9 +176,11 @@ impl Worker {
     /// How long to pause after it, if so.
     async fn step(&self, queue: &Queue, job: Job) -> Option<Duration> {
         let directories = Arc::clone(&self.directories);
+        let metrics = &self.metrics.relocations;
         match tokio::task::spawn_blocking(move || job.step(&directories)).await {
             Ok(Stepped::On(job, bytes)) => {
                 self.speed.copied(bytes);
+                metrics.copied(bytes);
                 queue.add(job);
                 None
             }
@@ -179,8 +188,16 @@ impl Worker {
                 queue.add(job);
                 Some(RETRY_PAUSE)
             }
+            Ok(Stepped::Done) => {
+                metrics.done();
+                None
+            }
             // A panic was logged by its hook. It costs this one move, until the next start.
-            Ok(Stepped::Over) | Err(_) => None,
+            Ok(Stepped::GivenUp) | Err(_) => {
+                metrics.failed();
+                None
+            }
+            Ok(Stepped::Over) => None,
         }
     }
 

@@ -93,10 +93,17 @@ fn a_replica_that_moves_is_shown_in_both_directories_until_it_is_there() {
         })
     });
     assert_eq!(described(&node, "t").len(), 2);
+    let metric = |name: &str| node.metric(&format!("milena_directory_{name}"), "");
+    let lag = metric("move_lag_records_max");
+    assert!(metric("moves") == 1.0 && (1.0..3.0).contains(&lag), "behind by {lag}");
     set(&node, (BROKER, "1"), RATE, None);
     wait::eventually("it is there", PATIENCE, || {
         described(&node, "t") == [(target.to_owned(), *size, 0, false)]
     });
+    wait::eventually("it is counted", PATIENCE, || metric("moves_done_total") == 1.0);
+    let names = ["moves", "move_lag_records_max", "moves_failed_total"];
+    assert_eq!(names.map(metric), [0.0; 3]);
+    assert_eq!(metric("moved_bytes_total"), *size as f64);
     assert_eq!(node.produce("t", &batch(&["y"])), (ErrorCode::None, 3));
     let (error, bytes) = node.fetch("t", 0);
     assert_eq!(error, ErrorCode::None);

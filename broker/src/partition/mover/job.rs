@@ -40,6 +40,10 @@ pub(super) enum Stepped {
     On(Job, usize),
     /// Not now.
     Paused(Job),
+    /// The copy has taken the log's place.
+    Done,
+    GivenUp,
+    /// Nobody wants it any more, or the broker stops.
     Over,
 }
 
@@ -81,7 +85,8 @@ impl Job {
                 self.failures_count = 0;
                 Stepped::On(self, bytes)
             }
-            Ok(None) | Err(Stop::Closed) => Stepped::Over,
+            Ok(None) => Stepped::Done,
+            Err(Stop::Closed) => Stepped::Over,
             Err(Stop::Cancelled) => {
                 tracing::info!(topic = %partition.topic(), partition = partition.index(), "replica is not moved any more");
                 self.discard(directories);
@@ -109,7 +114,7 @@ impl Job {
         );
         partition.give_up(&self.future);
         self.discard(directories);
-        Stepped::Over
+        Stepped::GivenUp
     }
 
     /// Removes the copy. One in a directory that is offline is found by the next start.

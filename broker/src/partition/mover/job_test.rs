@@ -94,7 +94,7 @@ impl Scene {
             }
             job = match job.step(&self.directories) {
                 Stepped::On(job, _) => job,
-                Stepped::Paused(_) | Stepped::Over => panic!("nothing is in its way"),
+                _ => panic!("nothing is in its way"),
             };
         }
         panic!("{} of {upto}", job.future.log_end_offset());
@@ -104,8 +104,8 @@ impl Scene {
         for _ in 0..STEPS_MAX {
             match job.step(&self.directories) {
                 Stepped::On(next, _) => job = next,
-                Stepped::Paused(_) => panic!("nothing is in its way"),
-                Stepped::Over => return,
+                Stepped::Done => return,
+                _ => panic!("nothing is in its way"),
             }
         }
         panic!("it does not end");
@@ -242,7 +242,7 @@ fn a_log_that_starts_later_than_the_mark_of_its_copy_says_has_it_marked_anew_fir
         // At the last under the lock, so that a log whose start rises all the time moves too.
         job = match (job.step(&scene.directories), syncs_count) {
             (Stepped::On(next, _), 0) => next,
-            (Stepped::Over, SYNCS_WITHOUT_LOCK_MAX) => {
+            (Stepped::Done, SYNCS_WITHOUT_LOCK_MAX) => {
                 assert_ne!(scene.partition.directory().path(), home.path());
                 assert_eq!(scene.partition.with_log(|log| log.log_start_offset()), 3);
                 continue;
