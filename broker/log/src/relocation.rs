@@ -183,6 +183,8 @@ impl Directory {
         if let Some((folder, ..)) = names::parse_future_folder(future) {
             self.check_vacant(folder)?;
             self.forget_predecessor(folder)?;
+            // What was forgotten in memory only would be judged to be the copy's after a crash.
+            self.checkpoint_high_watermarks()?;
         }
         disk.sync_dir(&disk.path)?;
         let path = disk.path.join(future).join(MOVED_FROM);

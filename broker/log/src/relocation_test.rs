@@ -123,3 +123,29 @@ fn a_mark_is_read_as_it_was_written_or_not_at_all() {
         assert_eq!(Mark::parse(torn), None, "{torn:?}");
     }
 }
+
+/// It moved away from here a moment ago, and now comes back.
+#[test]
+fn what_was_noted_of_an_earlier_log_here_is_gone_when_a_copy_is_marked() {
+    let files = prepared();
+    let (home, target) = (directory(&files, "/a").expect("memory"), directory(&files, "/b").expect("memory"));
+    let mut earlier = open(&target, "t-0").expect("memory");
+    fill(&mut earlier).expect("memory");
+    earlier.note_high_watermark(END);
+    target.checkpoint_high_watermarks().expect("memory");
+    earlier.delete(&"1".repeat(32)).expect("memory");
+    // The other checkpoints know it no more, this one is written later.
+    target.checkpoint().expect("memory");
+    let future = future_folder("t-0", &"0".repeat(32));
+    let mut copy = open(&target, &future).expect("memory");
+    fill(&mut copy).expect("memory");
+    copy.set_log_start_offset(START);
+    copy.sync().expect("memory");
+    target.mark_complete(&future, FROM, START).expect("memory");
+    let moved = copy.replace(open(&home, "t-0").expect("memory"), &"1".repeat(32)).expect("memory");
+    drop((home, target, moved));
+
+    let target = directory(&files.crash(Loss::Nothing), "/b").expect("memory");
+    let log = open(&target, "t-0").expect("memory");
+    assert_eq!((log.log_end_offset(), log.noted_high_watermark()), (END, None));
+}

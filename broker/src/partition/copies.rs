@@ -104,8 +104,8 @@ impl Directories {
 
     /// Gives a copy its log's name that had all the log had when the process died.
     ///
-    /// Errors: `Unreadable` when there are several of them, or the log may be in a directory that is offline. Without one of them the partition would begin anew: on an
-    /// error all are found again by the next attempt.
+    /// Errors: `Unreadable` when there are several of them, or the log may be in a directory that is offline. Without one of
+    /// them the partition would begin anew: on an error all are found again by the next attempt.
     pub(super) fn promote_copy(&self, folder: &str, key: Key) -> Result<(), Error> {
         if self.found.lock().contains_key(&key) {
             return Ok(());
