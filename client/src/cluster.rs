@@ -4,6 +4,7 @@
 //! wrong. Connections are made when first needed and made anew after they were lost, with a growing pause between
 //! attempts. Nothing here knows what the requests mean.
 
+mod asked;
 mod coordinator;
 mod metadata;
 mod retry;
@@ -41,8 +42,7 @@ struct Inner {
     /// By broker id. The map is locked for a moment; a slot while connecting, so that one broker is dialled once and
     /// one that does not answer holds up nobody but those who want it.
     connections: std::sync::Mutex<HashMap<i32, Slot>>,
-    /// Any connection: to a bootstrap server until brokers are known.
-    bootstrap: Mutex<Option<Arc<Connection>>>,
+    asked: asked::Asked,
     coordinators: coordinator::Coordinators,
 }
 
@@ -82,7 +82,7 @@ impl Cluster {
                 dialer,
                 metadata: parking::Cell::default(),
                 connections: std::sync::Mutex::default(),
-                bootstrap: Mutex::default(),
+                asked: asked::Asked::default(),
                 coordinators: coordinator::Coordinators::default(),
             }),
         }
@@ -105,24 +105,10 @@ impl Cluster {
 
     /// Some connection: to a known broker, or to the first bootstrap server that answers.
     pub async fn any(&self) -> Result<Arc<Connection>> {
-        let mut bootstrap = self.inner.bootstrap.lock().await;
-        if let Some(connection) = bootstrap.as_ref().filter(|connection| !connection.is_closed()) {
-            return Ok(Arc::clone(connection));
-        }
         let known = self.cached();
-        let brokers = known.brokers.iter().map(|broker| broker.address());
-        let mut failures = Vec::new();
-        for address in self.inner.config.bootstrap_servers.iter().cloned().chain(brokers) {
-            match Connection::open(&self.inner.dialer, &address, self.options()).await {
-                Ok(connection) => {
-                    let connection = Arc::new(connection);
-                    *bootstrap = Some(Arc::clone(&connection));
-                    return Ok(connection);
-                }
-                Err(error) => failures.push(error.to_string()),
-            }
-        }
-        Err(Error::NoBroker(failures.join("; ")))
+        let servers = self.inner.config.bootstrap_servers.iter().cloned();
+        let addresses = servers.chain(known.brokers.iter().map(|broker| broker.address())).collect();
+        self.inner.asked.connection(addresses, &self.inner.dialer, self.options()).await
     }
 
     /// The connection to a broker of the cluster.
@@ -172,8 +158,7 @@ impl Cluster {
         };
         let response = self.call_any(&request).await?;
         let fresh = Metadata::from_response(&response.decode::<MetadataRequest<'_>>()?, Instant::now())?;
-        let merged = if topics.is_some() { fresh.over(&self.cached()) } else { fresh };
-        self.inner.metadata.set(merged);
+        self.inner.metadata.set(fresh.over(&self.cached(), topics.is_some()));
         Ok(self.cached())
     }
 
@@ -181,7 +166,7 @@ impl Cluster {
     pub fn known_topic(&self, name: &str) -> Option<Arc<Topic>> {
         let age_max = self.inner.config.metadata_max_age.max(METADATA_AGE_MIN);
         let cached = self.cached();
-        let topic = cached.topic(name).filter(|topic| topic.is_usable() && topic.seen.elapsed() < age_max)?;
+        let topic = cached.topic(name).filter(|topic| topic.is_usable() && topic.is_fresh(age_max))?;
         Some(Arc::clone(topic))
     }
 
@@ -212,11 +197,23 @@ impl Cluster {
         }
     }
 
-    /// Forgets what is known of a topic, so that the next look asks the cluster.
-    pub fn forget(&self, topic: &str) {
+    /// Doubts what is known of a topic, so that the next look asks the cluster, and another broker than the one that said so.
+    pub fn doubt(&self, topic: &str) {
+        self.doubt_because_of(topic, None);
+    }
+
+    /// As [`doubt`](Self::doubt), because the leader of a partition failed: it is asked last.
+    pub fn doubt_leader(&self, topic: &str, partition: i32) {
+        let cached = self.cached();
+        let leader = cached.topic(topic).and_then(|topic| topic.leader(partition).ok());
+        self.doubt_because_of(topic, leader.and_then(|id| cached.broker(id)).map(Broker::address));
+    }
+
+    fn doubt_because_of(&self, topic: &str, suspect: Option<String>) {
         let cached = self.cached();
         if cached.topic(topic).is_some() {
-            self.inner.metadata.set(cached.without(topic));
+            self.inner.asked.doubt(suspect);
+            self.inner.metadata.set(cached.doubting(topic));
         }
     }
 

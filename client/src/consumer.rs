@@ -174,8 +174,9 @@ impl Consumer {
     /// Moves positions on and gives what was fetched. An error of one partition is kept for after the records of others.
     fn take(&mut self, fetch: Fetch) -> Result<Vec<Fetched>> {
         let Fetch { asked, response } = fetch;
-        let response =
-            response.inspect_err(|_| asked.iter().for_each(|asked| self.cluster.forget(&asked.topic)))?;
+        let response = response.inspect_err(|_| {
+            asked.iter().for_each(|asked| self.cluster.doubt_leader(&asked.topic, asked.partition))
+        })?;
         let decoded = response.decode::<FetchRequest<'_>>()?;
         Error::check(decoded.error_code, None, || "Fetch".to_owned())?;
         let mut fetched = Vec::new();
@@ -190,7 +191,7 @@ impl Consumer {
                 if code == ErrorCode::OffsetOutOfRange {
                     self.out_of_range.insert(key);
                 }
-                self.cluster.forget(&part.topic);
+                self.cluster.doubt_leader(&part.topic, part.partition);
                 failed.get_or_insert(partition_error(&part, code));
                 continue;
             }

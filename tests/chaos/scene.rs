@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use milena_client::admin::Admin;
 use milena_client::cluster::Topic;
-use milena_tests::cluster::Cluster;
+use milena_tests::cluster::{Cluster, Setup};
 use tokio::runtime::Runtime;
 
 use crate::load::{self, Load, Reader, TOPIC};
@@ -26,7 +26,12 @@ pub struct Scene {
 
 impl Scene {
     pub fn start(size: usize) -> Self {
-        let cluster = Cluster::start(size);
+        Self::start_with(Setup::new(size))
+    }
+
+    pub fn start_with(setup: Setup) -> Self {
+        let cluster = setup.start();
+        let size = cluster.ids().count();
         println!("{size} nodes are ready after {:?}", cluster.start_took());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

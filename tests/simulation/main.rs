@@ -100,7 +100,7 @@ fn first_seeds() {
     }
 }
 
-/// Runs one seed: `MILENA_SIM_SEED=… cargo test -p milena-tests --test simulation -- replay --ignored --nocapture`.
+/// Runs one seed: `MILENA_SIM_SEED=… cargo test -p milena-simulation -- replay --ignored --nocapture`.
 #[test]
 #[ignore = "runs the one seed that MILENA_SIM_SEED names"]
 fn replay() {

@@ -71,7 +71,7 @@ impl Failure {
         let _ = writeln!(text, "{} ({} ms)", self.summary(), world.now_ms);
         let _ = writeln!(
             text,
-            "replay: MILENA_SIM_SEED={seed} cargo test -p milena-tests --test simulation -- replay --ignored --nocapture"
+            "replay: MILENA_SIM_SEED={seed} cargo test -p milena-simulation -- replay --ignored --nocapture"
         );
         text
     }

@@ -7,6 +7,7 @@ use std::fs;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::network::Network;
 use crate::ports;
 use crate::process::{Broker, Config};
 
@@ -20,12 +21,13 @@ pub struct Setup {
     size: usize,
     properties: Vec<(String, String)>,
     has_fixed_voters: bool,
+    network: Option<Network>,
 }
 
 impl Setup {
     /// Nodes numbered from 1 on.
     pub fn new(size: usize) -> Self {
-        Self { size, properties: Vec::new(), has_fixed_voters: true }
+        Self { size, properties: Vec::new(), has_fixed_voters: true, network: None }
     }
 
     /// Sets a property of every node.
@@ -40,23 +42,37 @@ impl Setup {
         self
     }
 
+    /// Puts a network between the nodes, and between them and clients, that can be cut.
+    pub fn on(mut self, network: &Network) -> Self {
+        self.network = Some(network.clone());
+        self
+    }
+
     /// Starts the nodes and waits until all are ready.
     pub fn start(self) -> Cluster {
         // A test that failed with it has ended its processes all the same.
         let guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let temporary = tempfile::Builder::new().prefix("milena-cluster-").tempdir().expect("a directory");
-        let controllers: Vec<u16> = (0..self.size).map(|_| ports::free()).collect();
+        let own: Vec<u16> = (0..self.size).map(|_| ports::free()).collect();
+        let controllers: Vec<u16> = (1..).zip(&own).map(|(id, port)| self.front(id, *port)).collect();
         let (named_by, named) = self.named(&controllers);
         let copies = self.size.min(3);
-        let mut nodes = Vec::with_capacity(self.size);
+        let (mut nodes, mut fronts) = (Vec::with_capacity(self.size), Vec::with_capacity(self.size));
         let began = Instant::now();
-        for (id, controller) in (1..).zip(&controllers) {
+        for ((id, controller), named_controller) in (1..).zip(&own).zip(&controllers) {
             let mut config = Config::at(&temporary.path().join(format!("node-{id}")));
             let clients = ports::address(config.port());
+            fronts.push(self.front(id, config.port()));
+            let (front, controller_front) =
+                (ports::address(fronts[fronts.len() - 1]), ports::address(*named_controller));
             config = config
                 .property("node.id", id)
                 .property("process.roles", "broker,controller")
                 .property("listeners", format!("PLAINTEXT://{clients},CONTROLLER://127.0.0.1:{controller}"))
+                .property(
+                    "advertised.listeners",
+                    format!("PLAINTEXT://{front},CONTROLLER://{controller_front}"),
+                )
                 .property("controller.listener.names", "CONTROLLER")
                 .property("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT")
                 .property(named_by, &named)
@@ -70,13 +86,22 @@ impl Setup {
             }
             nodes.push(config.launch().expect("the program starts"));
         }
+        let network = self.network;
+        let start_took = Duration::ZERO;
         let mut cluster =
-            Cluster { nodes, controllers, start_took: Duration::ZERO, _temporary: temporary, _guard: guard };
+            Cluster { nodes, fronts, controllers, network, start_took, _temporary: temporary, _guard: guard };
+        cluster.ids().for_each(|id| cluster.tell_network(id));
         for node in &mut cluster.nodes {
             node.wait_ready().expect("a node starts");
         }
         cluster.start_took = began.elapsed();
         cluster
+    }
+
+    /// The port under which others know a port of a node.
+    fn front(&self, id: i32, port: u16) -> u16 {
+        let network = self.network.as_ref();
+        network.map_or(port, |network| network.in_front_of(id, port).expect("a free port"))
     }
 
     /// The property that names the controllers, and its value.
@@ -94,7 +119,10 @@ impl Setup {
 /// A cluster that runs; its processes are killed when this is dropped.
 pub struct Cluster {
     nodes: Vec<Broker>,
+    /// The ports under which clients and other nodes know them.
+    fronts: Vec<u16>,
     controllers: Vec<u16>,
+    network: Option<Network>,
     start_took: Duration,
     _temporary: tempfile::TempDir,
     _guard: MutexGuard<'static, ()>,
@@ -121,7 +149,7 @@ impl Cluster {
 
     /// Addresses of all nodes for `bootstrap.servers`, of those that run and those that do not.
     pub fn bootstrap(&self) -> String {
-        self.nodes.iter().map(Broker::bootstrap).collect::<Vec<_>>().join(",")
+        self.fronts.iter().map(|port| ports::address(*port)).collect::<Vec<_>>().join(",")
     }
 
     pub fn node(&self, id: i32) -> &Broker {
@@ -155,7 +183,15 @@ impl Cluster {
 
     /// Starts a node that has ended, and waits until it is ready.
     pub fn start_again(&mut self, id: i32) {
-        self.node_mut(id).start_again().expect("it comes back");
+        self.node_mut(id).spawn_again().expect("the program starts");
+        self.tell_network(id);
+        self.node_mut(id).wait_ready().expect("it comes back");
+    }
+
+    fn tell_network(&self, id: i32) {
+        if let Some(network) = &self.network {
+            network.is_process(id, self.node(id).pid());
+        }
     }
 
     /// Removes all files of a node that has ended, as a new disk does.

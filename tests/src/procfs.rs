@@ -43,6 +43,29 @@ pub fn resident(pid: u32) -> io::Result<(u64, u64)> {
     }
 }
 
+/// The inode of the socket that has the connection between two ports of 127.0.0.1, seen from `local`'s end.
+pub fn socket_of(local: u16, remote: u16) -> Option<u64> {
+    let table = fs::read_to_string("/proc/net/tcp").ok()?;
+    table.lines().skip(1).find_map(|line| inode_between(line, local, remote))
+}
+
+/// Of a line of `/proc/net/tcp`: number, two addresses in hexadecimal, and as the tenth field the inode.
+fn inode_between(line: &str, local: u16, remote: u16) -> Option<u64> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let port = |field: &str| u16::from_str_radix(field.rsplit_once(':')?.1, 16).ok();
+    let is_it = port(fields.get(1)?)? == local && port(fields.get(2)?)? == remote;
+    if is_it { fields.get(9)?.parse().ok() } else { None }
+}
+
+/// Whether a process holds a socket.
+pub fn has_socket(pid: u32, inode: u64) -> bool {
+    let wanted = format!("socket:[{inode}]");
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    descriptors
+        .flatten()
+        .any(|one| fs::read_link(one.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()))
+}
+
 /// Whether the hypervisor takes free memory back, so that fresh pages cost page faults in the host.
 pub fn free_pages_are_taken_back() -> bool {
     fs::metadata("/sys/module/page_reporting/parameters").is_ok()
@@ -65,6 +88,13 @@ mod tests {
     fn a_name_with_brackets_does_not_shift_the_fields() {
         let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20 0";
         assert_eq!(ticks_of(stat), Some(42));
+    }
+
+    #[test]
+    fn a_connection_is_found_by_both_its_ports() {
+        let line = " 12: 0100007F:5A3C 0100007F:7B21 01 00000000:00000000 00:00000000 00000000  0 0 98765 1 0 20 4 30 10 -1";
+        assert_eq!(inode_between(line, 0x5A3C, 0x7B21), Some(98765));
+        assert_eq!(inode_between(line, 0x7B21, 0x5A3C), None);
     }
 
     #[test]

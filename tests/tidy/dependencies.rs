@@ -49,6 +49,7 @@ const RULES: &[Rule] = &[
     },
     Rule { package: "milena-operator", folder: "operator", ours: &["milena-client"], never: &["openraft"] },
     Rule { package: "milena-tests", folder: "tests", ours: &["milena-protocol"], never: &[] },
+    Rule { package: "milena-simulation", folder: "tests/simulation", ours: &[], never: &[] },
 ];
 
 fn packages() -> Vec<Value> {

@@ -51,7 +51,7 @@ impl Admin {
                 });
                 results.insert((topic.topic.to_string(), answer.partition_id), checked);
             }
-            self.cluster.forget(&topic.topic);
+            self.cluster.doubt(&topic.topic);
         }
         for (topic, partition) in partitions.into_iter().flatten() {
             let silent = || Err(Error::Corrupt(format!("nothing was said of {topic}-{partition}")));

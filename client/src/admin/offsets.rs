@@ -91,7 +91,7 @@ impl Admin {
                 }
             }
             let Some((_, error)) = again.first() else { return listed };
-            again.iter().for_each(|((topic, _), _)| self.cluster.forget(topic));
+            again.iter().for_each(|((topic, partition), _)| self.cluster.doubt_leader(topic, *partition));
             if retry.pause(error.clone()).await.is_err() {
                 listed.extend(again.into_iter().map(|(key, error)| (key, Err(error))));
                 return listed;

@@ -63,7 +63,7 @@ impl Admin {
         for (topic, partition) in targets.keys() {
             let silent = || Err(Error::Corrupt(format!("nothing was said of {topic}-{partition}")));
             results.entry((topic.clone(), *partition)).or_insert_with(silent);
-            self.cluster.forget(topic);
+            self.cluster.doubt(topic);
         }
         Ok(results)
     }

@@ -82,7 +82,7 @@ impl Admin {
         let response = response.decode::<DeleteTopicsRequest<'_>>()?;
         let results = response.responses.iter().map(|topic| {
             let name = topic.name.as_deref().unwrap_or_default().to_owned();
-            self.cluster.forget(&name);
+            self.cluster.doubt(&name);
             let result = Error::check(topic.error_code, topic.error_message.as_deref(), || {
                 format!("deleting topic {name}")
             });
@@ -110,7 +110,7 @@ impl Admin {
         };
         let response = self.cluster.call_any(&request).await?;
         let response = response.decode::<CreatePartitionsRequest<'_>>()?;
-        self.cluster.forget(topic);
+        self.cluster.doubt(topic);
         let result = response
             .results
             .first()
@@ -128,7 +128,7 @@ impl Admin {
 
     /// One topic, asked now; never created by asking.
     pub async fn describe_topic(&self, name: &str) -> Result<Arc<Topic>> {
-        self.cluster.forget(name);
+        self.cluster.doubt(name);
         self.cluster.topic(name, false).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use milena_protocol::messages::metadata_response::{MetadataResponse, MetadataResponseTopic};
 use milena_protocol::{ErrorCode, Uuid};
@@ -40,6 +40,8 @@ pub struct Topic {
     pub error: Option<ErrorCode>,
     /// When the cluster said so.
     pub seen: Instant,
+    /// Whether an answer since then spoke against it.
+    pub is_doubted: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -63,6 +65,27 @@ impl Broker {
 impl Topic {
     pub fn is_usable(&self) -> bool {
         self.error.is_none()
+    }
+
+    /// Whether this may be used without asking again.
+    pub(super) fn is_fresh(&self, age_max: Duration) -> bool {
+        !self.is_doubted && self.seen.elapsed() < age_max
+    }
+
+    /// Takes over what an older picture of the same topic knows better: a broker that is cut off from the controllers goes on
+    /// to tell who led before (KIP-320). Where the ids are not known the epochs of a topic that was made anew could not be
+    /// told from old ones.
+    fn correct_by(&mut self, older: &Topic) {
+        if self.id.is_zero() || self.id != older.id {
+            return;
+        }
+        for partition in &mut self.partitions {
+            if let Ok(known) = older.partition(partition.index)
+                && known.leader_epoch > partition.leader_epoch
+            {
+                partition.clone_from(known);
+            }
+        }
     }
 
     /// Why the topic cannot be used.
@@ -126,18 +149,24 @@ impl Metadata {
         topics
     }
 
-    /// This picture, with the topics of an older one that it does not speak of.
-    pub(super) fn over(mut self, older: &Metadata) -> Self {
+    /// This picture, corrected by an older one; where it speaks of some topics only, with the other ones of that.
+    pub(super) fn over(mut self, older: &Metadata, of_some: bool) -> Self {
         for (name, topic) in &older.topics {
-            self.topics.entry(name.clone()).or_insert_with(|| Arc::clone(topic));
+            match self.topics.get_mut(name) {
+                Some(fresh) => Arc::make_mut(fresh).correct_by(topic),
+                None if of_some => drop(self.topics.insert(name.clone(), Arc::clone(topic))),
+                None => {}
+            }
         }
         self
     }
 
-    pub(super) fn without(&self, topic: &str) -> Self {
-        let mut rest = self.clone();
-        rest.topics.remove(topic);
-        rest
+    pub(super) fn doubting(&self, topic: &str) -> Self {
+        let mut doubting = self.clone();
+        if let Some(topic) = doubting.topics.get_mut(topic) {
+            Arc::make_mut(topic).is_doubted = true;
+        }
+        doubting
     }
 }
 
@@ -154,5 +183,13 @@ fn topic_from(name: String, topic: &MetadataResponseTopic<'_>, now: Instant) -> 
     partitions.sort_by_key(|partition| partition.index);
     let error = (topic.error_code != 0)
         .then(|| ErrorCode::from_i16(topic.error_code).unwrap_or(ErrorCode::UnknownServerError));
-    Topic { name, id: topic.topic_id, is_internal: topic.is_internal, partitions, error, seen: now }
+    Topic {
+        name,
+        id: topic.topic_id,
+        is_internal: topic.is_internal,
+        partitions,
+        error,
+        seen: now,
+        is_doubted: false,
+    }
 }

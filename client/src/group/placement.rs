@@ -101,7 +101,7 @@ async fn list(
             Err(error) => error,
         };
         // The next look is not at what was known of the topic, which may be from before the partition.
-        cluster.forget(&key.0);
+        cluster.doubt_leader(&key.0, key.1);
         match error {
             // Gone since it was assigned, and the group will hear of it; or so new that not every broker knows it.
             Error::UnknownTopic(_) | Error::UnknownPartition { .. } => {}

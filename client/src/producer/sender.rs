@@ -182,7 +182,7 @@ impl Sender {
         {
             // Perhaps another broker leads now.
             tracing::debug!(error = %failure.error, "a batch is sent again");
-            self.link.shared.cluster.forget(&self.link.topic);
+            self.link.shared.cluster.doubt_leader(&self.link.topic, self.link.partition);
         }
         let settled = self.window.answered(id, outcome, now);
         self.settle_all(settled);

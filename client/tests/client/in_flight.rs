@@ -148,6 +148,46 @@ async fn a_leader_that_moves_takes_what_is_in_flight_along_in_order() {
     assert_eq!(brokers.len(), 2, "both led");
 }
 
+/// The broker that is asked for metadata cannot know that another one leads now.
+#[tokio::test]
+async fn a_broker_that_is_cut_off_is_not_asked_for_ever() {
+    let fake = Fake::new();
+    let mut producer = Producer::new(fake.cluster(), one_by_one());
+    send(&mut producer, 0..1).await;
+    soon("the first", producer.flush()).await;
+    {
+        let mut state = fake.state();
+        (state.leader, state.leader_epoch) = (2, 1);
+        state.cut_off = Some((1, 1, 0));
+    }
+    send(&mut producer, 1..20).await;
+    soon("flush", producer.flush()).await;
+    assert!(stored(&fake).into_iter().eq(0..20));
+    assert!(fake.state().log[1..].iter().all(|stored| stored.broker == 2));
+}
+
+/// Whom it knows to lead since a newer epoch, a client does not give up for an older one.
+#[tokio::test]
+async fn a_leader_epoch_does_not_go_back() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    {
+        let mut state = fake.state();
+        (state.leader, state.leader_epoch) = (2, 5);
+    }
+    let names = [TOPIC.to_owned()];
+    cluster.refresh(Some(&names), false).await.expect("it answers");
+    for (leader, epoch, known) in [(1, 4, 2), (1, 6, 1)] {
+        fake.state().cut_off = Some((1, leader, epoch));
+        let known_now = cluster.refresh(Some(&names), false).await.expect("it answers");
+        assert_eq!(known_now.topic(TOPIC).expect("it is known").leader(0).expect("it is led"), known);
+    }
+    // Nor where all topics are asked for.
+    fake.state().cut_off = Some((1, 2, 5));
+    let known_now = cluster.refresh(None, false).await.expect("it answers");
+    assert_eq!(known_now.topic(TOPIC).expect("it is known").leader(0).expect("it is led"), 1);
+}
+
 #[tokio::test]
 async fn a_broker_that_never_answers_lets_every_send_time_out_once() {
     let fake = Fake::new();

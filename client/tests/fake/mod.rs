@@ -58,6 +58,9 @@ pub struct Stored {
 pub struct State {
     /// Leader of partition 0, which has the log.
     pub leader: i32,
+    pub leader_epoch: i32,
+    /// A broker that is cut off from the others: it goes on to tell this leader and epoch of partition 0.
+    pub cut_off: Option<(i32, i32, i32)>,
     /// Further partitions, which are empty, and their leaders; −1 for none.
     pub others: BTreeMap<i32, i32>,
     /// Whether the topic does not exist for the moment.
@@ -84,6 +87,8 @@ impl Fake {
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
             leader: 1,
+            leader_epoch: 0,
+            cut_off: None,
             others: BTreeMap::new(),
             is_garbled: false,
             is_gone: false,
@@ -152,7 +157,7 @@ fn answer(fake: &Fake, broker: i32, request: &[u8]) -> Answer {
     };
     let answer = match head.api {
         ApiKey::ApiVersions => reply.with(&versions(&state)),
-        ApiKey::Metadata => reply.with(&metadata(&state)),
+        ApiKey::Metadata => reply.with(&metadata(&state, broker)),
         ApiKey::InitProducerId => {
             state.producer_ids += 1;
             reply.with(&InitProducerIdResponse { producer_id: state.producer_ids, ..Default::default() })
@@ -233,20 +238,24 @@ fn topic_id() -> Uuid {
     Uuid::from_u128(7)
 }
 
-fn metadata(state: &State) -> MetadataResponse<'static> {
+fn metadata(state: &State, asked: i32) -> MetadataResponse<'static> {
     let broker = |node_id: i32| MetadataResponseBroker {
         node_id,
         host: format!("broker-{node_id}").into(),
         port: 9092,
         ..Default::default()
     };
-    let partition = |(partition_index, leader_id)| MetadataResponsePartition {
+    let partition = |(partition_index, leader_id, leader_epoch)| MetadataResponsePartition {
         partition_index,
         leader_id,
+        leader_epoch,
         ..Default::default()
     };
-    let others = state.others.iter().map(|(index, leader)| (*index, *leader));
-    let partitions = std::iter::once((0, state.leader)).chain(others).map(partition).collect();
+    let others = state.others.iter().map(|(index, leader)| (*index, *leader, 0));
+    let said = state.cut_off.filter(|(broker, ..)| *broker == asked);
+    let (leader, epoch) =
+        said.map_or((state.leader, state.leader_epoch), |(_, leader, epoch)| (leader, epoch));
+    let partitions = std::iter::once((0, leader, epoch)).chain(others).map(partition).collect();
     let error_code = if state.is_gone { ErrorCode::UnknownTopicOrPartition.as_i16() } else { 0 };
     let topic = MetadataResponseTopic {
         error_code,

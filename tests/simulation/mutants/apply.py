@@ -3,6 +3,7 @@
 
     apply.py STATE          STATE is the copy; never the crate itself
     apply.py --names        prints the names of the mutants
+    apply.py --check STATE  changes nothing, and says whether each rule stands where this table has it
 
 `MILENA_MUTANT=NAME` then leaves out that rule. A line that is not found once is an error: the rule has moved, and this
 table has to follow.
@@ -54,14 +55,15 @@ MUTANTS = [
      "            Err(_) => return Effects { propose_isr"),
     # No maximal ISR: the committed one alone, or the proposed one alone.
     ("proposal-not-waited-for", "partition/isr.rs",
-     "let proposed = self.proposed.as_deref().unwrap_or(&[]);",
+     "let proposed = self.proposed.iter().flat_map(",
      f"let hides = {on('proposal-not-waited-for')};\n"
-     "        let proposed = self.proposed.as_deref().filter(|_| !hides).unwrap_or(&[]);"),
+     "        let proposed = self.proposed.iter().filter(move |_| !hides).flat_map("),
     ("proposal-taken-at-once", "partition/isr.rs",
      "self.committed.iter().chain(added).copied()",
      f"let eager = {on('proposal-taken-at-once')} && self.proposed.is_some();\n"
-     "        let committed: &[i32] = if eager { proposed } else { &self.committed };\n"
-     "        committed.iter().chain(added.filter(move |_| !eager)).copied()"),
+     "        let alone = self.proposed.iter().flat_map(|proposed| proposed.new_isr.iter().map(|(id, _)| id));\n"
+     "        let committed = self.committed.iter().filter(move |_| !eager);\n"
+     "        committed.chain(alone.filter(move |_| eager)).chain(added.filter(move |_| !eager)).copied()"),
     ("fenced-last-known", "metadata/partition_change.rs",
      "(self.acceptable)(*leader).then_some(*leader)",
      f"((self.acceptable)(*leader) || {on('fenced-last-known')}).then_some(*leader)"),
@@ -97,15 +99,18 @@ def main():
     if sys.argv[1:] == ["--names"]:
         print("\n".join(name for name, *_ in MUTANTS))
         return
-    source = pathlib.Path(sys.argv[1]) / "src"
-    (source / "mutant.rs").write_text(SWITCH)
+    only_look = sys.argv[1] == "--check"
+    source = pathlib.Path(sys.argv[2 if only_look else 1]) / "src"
+    if not only_look:
+        (source / "mutant.rs").write_text(SWITCH)
     changes = [("", "lib.rs", "pub mod partition;", "pub mod mutant;\npub mod partition;"), *MUTANTS]
     for name, file, before, after in changes:
         path = source / file
         text = path.read_text()
         if text.count(before) != 1:
             sys.exit(f"{name}: {path} has {text.count(before)} times instead of once: {before!r}")
-        path.write_text(text.replace(before, after))
+        if not only_look:
+            path.write_text(text.replace(before, after))
 
 
 main()

@@ -142,7 +142,15 @@ pub mod tests {
 
     pub fn topic(name: &str, partitions: Vec<Partition>) -> Topic {
         let name = name.to_owned();
-        Topic { name, id: Uuid::ZERO, is_internal: false, partitions, error: None, seen: Instant::now() }
+        Topic {
+            name,
+            id: Uuid::ZERO,
+            is_internal: false,
+            partitions,
+            error: None,
+            seen: Instant::now(),
+            is_doubted: false,
+        }
     }
 
     fn health(topics: &[Topic], min_in_sync: &[(&str, usize)]) -> Health {
