@@ -33,7 +33,7 @@ use crate::metadata::checkpoint::Checkpoint;
 use crate::metadata::{Metadata, publish};
 use crate::metrics::Metrics;
 use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
-use crate::partition::{Cleaner, Directories, OpenError, Partition, Table};
+use crate::partition::{Cleaner, Directories, Mover, OpenError, Partition, Table};
 use crate::quota::Quotas;
 use crate::replication::{Replication, Throttles};
 use crate::shutdown::Stop;
@@ -82,6 +82,8 @@ pub struct Lifecycle {
     checkpoint: Option<Arc<Checkpoint>>,
     /// From when partitions have their leader on.
     cleaner: Option<Cleaner>,
+    /// As the cleaner.
+    mover: Option<Mover>,
     metrics: Arc<Metrics>,
     starting: Starting,
     stop: Stop,
@@ -225,6 +227,9 @@ impl Lifecycle {
         if let Some(cleaner) = self.cleaner.take() {
             cleaner.stop().await;
         }
+        if let Some(mover) = self.mover.take() {
+            mover.stop().await;
+        }
         self.replication.stop().await;
         if let Some(remote) = self.controller.remote() {
             remote.close();
@@ -290,6 +295,10 @@ mod registration_tests;
 #[cfg(test)]
 #[path = "lifecycle_fault_test.rs"]
 mod fault_tests;
+
+#[cfg(test)]
+#[path = "lifecycle_relocation_test.rs"]
+mod relocation_tests;
 
 #[cfg(test)]
 #[path = "lifecycle_cleaner_scene.rs"]

@@ -9,6 +9,7 @@ pub mod definitions;
 mod groups;
 mod process;
 mod quotas;
+mod relocations;
 mod replication;
 mod requests;
 mod scrape;
@@ -156,6 +157,8 @@ pub struct Metrics {
     groups: groups::Counters,
     quotas: quotas::Counters,
     pub replication: replication::Replication,
+    /// Between the directories of this broker.
+    pub relocations: relocations::Relocations,
     /// Of the log cleaner.
     pub cleaning: cleaning::Cleaning,
 }
@@ -187,6 +190,7 @@ impl Metrics {
             groups: groups::Counters::new(),
             quotas: quotas::Counters::new(),
             replication: replication::Replication::new(),
+            relocations: relocations::Relocations::new(),
             cleaning: cleaning::Cleaning::default(),
         }
     }
@@ -260,6 +264,7 @@ impl Metrics {
             self.groups.collect(),
             self.quotas.collect(),
             self.replication.collect(),
+            self.relocations.collect(),
         ]
         .concat()
     }

@@ -30,6 +30,7 @@ pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod assign_replicas_to_dirs;
 mod authorized_operations;
@@ -209,6 +210,7 @@ pub static ROUTES: &[Route] = &[
     route!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
     both(route!(DescribeConfigs, 1..=4, describe_configs::handle)),
     decided(route!(AlterConfigs, 0..=2, alter_configs::handle)),
+    route!(AlterReplicaLogDirs, 1..=2, alter_replica_log_dirs::handle),
     route!(DescribeLogDirs, 1..=5, describe_log_dirs::handle),
     decided(route!(CreatePartitions, 0..=3, create_partitions::handle)),
     route!(DeleteGroups, 0..=2, delete_groups::handle),

@@ -256,6 +256,7 @@ impl Lifecycle {
             ended: None,
             checkpoint,
             cleaner: None,
+            mover: None,
             metrics,
             starting: outside.starting.clone(),
             stop: outside.stop.clone(),

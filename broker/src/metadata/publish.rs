@@ -214,11 +214,13 @@ impl Publisher {
         partitions.iter().for_each(|partition| self.replication.unfollow(key_of(partition)));
         // Together: each waits for a sync of its directory while all metadata waits for them.
         in_parallel(SYNCING_THREADS, partitions, |partition| {
+            partition.stay();
             let Some(log) = partition.take_log() else { return };
+            let directory = Arc::clone(log.directory());
             let unique = uuid::Uuid::new_v4().simple().to_string();
             let delay_ms = log.config().file_delete_delay_ms;
             match log.delete(&unique) {
-                Ok(folder) => self.directories.deleted(partition.directory(), folder, delay_ms),
+                Ok(folder) => self.directories.deleted(&directory, folder, delay_ms),
                 Err(error) => {
                     let (topic, partition) = (partition.topic(), partition.index());
                     tracing::error!(%topic, partition, %error, "log of a deleted replica remains");
