@@ -25,7 +25,7 @@ fn goes_on<Fault>(mut scene: Scene, victim: i32, fault: Fault, what: &str, began
     scene.cluster.start_again(victim);
     scene.until_whole();
     scene.progress(300, KILL_LIMIT);
-    scene.finish(&[(what, began)], PAUSE_LIMIT);
+    scene.finish(&[(what, began)], KILL_LIMIT);
 }
 
 #[test]

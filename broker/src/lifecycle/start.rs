@@ -28,7 +28,7 @@ use crate::controller::{Client, ProducerIds, Remote, registration, takeover, wri
 use crate::coordinator::Coordinators;
 use crate::metadata::Metadata;
 use crate::metadata::checkpoint::Checkpoint;
-use crate::metadata::follow::{self, Source};
+use crate::metadata::follow::{self, Source, Stage};
 use crate::metadata::publish::Publisher;
 use crate::metadata::remote::Feed;
 use crate::metrics::Metrics;
@@ -278,14 +278,17 @@ impl Control {
         let mut client = writer::start(quorum.clone(), Arc::clone(settings), local_broker, metrics);
         let (told, leader) = watch::channel(None);
         // A quorum of one that nobody can reach stays one.
-        if !settings.quorum.is_alone || !settings.controller_listeners.is_empty() {
+        let has_others = !settings.quorum.is_alone || !settings.controller_listeners.is_empty();
+        if has_others {
             tokio::spawn(tell_leader(quorum.clone(), told.clone()));
             client = client.with_remote(Remote::new(Arc::clone(cluster_id), leader, Arc::clone(dialer)));
         }
-        let source = match settings.quorum.is_alone || quorum.has_membership() {
-            true => Source::local(quorum.clone()),
-            false => Source::joining(quorum.clone(), feed(settings, cluster_id, dialer, told, metrics)),
+        let others = has_others.then(|| feed(settings, cluster_id, dialer, told, metrics));
+        let stage = match settings.quorum.is_alone || quorum.has_membership() {
+            true => Stage::Knows,
+            false => Stage::Joining,
         };
+        let source = Source::member(quorum.clone(), others, stage);
         Self { quorum: Some(quorum), client, source, checkpoint: None }
     }
 

@@ -29,12 +29,20 @@ const BATCH_ENTRIES_MAX: usize = 256;
 
 /// Where committed metadata comes from.
 pub enum Source {
-    /// The quorum member in this process.
-    Local { quorum: Quorum, state: watch::Receiver<State> },
+    /// The quorum member in this process, and any other controller, if there are others, while the member knows nothing.
+    Member { quorum: Quorum, state: watch::Receiver<State>, others: Option<Box<Feed>>, stage: Stage },
     /// Any controller, for a broker that is none.
     Remote(Box<Feed>),
-    /// Any controller, until the member in this process, which knows of no voters yet, has caught up.
-    Joining { feed: Box<Feed>, quorum: Quorum, state: watch::Receiver<State> },
+}
+
+/// Whether a member's own state is what there is to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It does not know of any voters yet.
+    Joining,
+    Knows,
+    /// Its disk has failed, and it will not hear of anything any more.
+    Failed,
 }
 
 /// Why a source gives nothing more.
@@ -55,28 +63,22 @@ pub enum Update {
 }
 
 impl Source {
-    pub fn local(quorum: Quorum) -> Self {
+    pub fn member(quorum: Quorum, others: Option<Feed>, stage: Stage) -> Self {
         let state = quorum.subscribe();
-        Self::Local { quorum, state }
-    }
-
-    /// As [`local`](Self::local), for a member that does not know who votes.
-    pub fn joining(quorum: Quorum, feed: Feed) -> Self {
-        let state = quorum.subscribe();
-        Self::Joining { feed: Box::new(feed), quorum, state }
+        Self::Member { quorum, state, others: others.map(Box::new), stage }
     }
 
     /// The committed state as of now, as far as this process knows it.
     pub fn current(&self) -> Arc<Image> {
         match self {
-            Self::Local { state, .. } => Arc::clone(&state.borrow().image),
-            Self::Remote(_) | Self::Joining { .. } => Arc::default(),
+            Self::Member { state, stage: Stage::Knows, .. } => Arc::clone(&state.borrow().image),
+            Self::Remote(_) | Self::Member { .. } => Arc::default(),
         }
     }
 
     /// Whether it begins long ago.
     fn is_remote(&self) -> bool {
-        matches!(self, Self::Remote(_) | Self::Joining { .. })
+        !matches!(self, Self::Member { stage: Stage::Knows, .. })
     }
 
     /// Whether `image` holds everything that was committed before this process started; a source that cannot tell says
@@ -84,42 +86,66 @@ impl Source {
     pub fn is_complete(&self, image: &Image) -> bool {
         match self {
             // Whoever won an election since has all that was committed before it.
-            Self::Local { quorum, state } => {
+            Self::Member { quorum, state, stage: Stage::Knows, .. } => {
                 quorum.leadership().is_some() && image.applied().index >= state.borrow().image.applied().index
             }
-            Self::Remote(_) | Self::Joining { .. } => false,
+            Self::Remote(_) | Self::Member { .. } => false,
         }
     }
 
     /// Waits until something is committed after `after`; one that is asked from afar may give no entries after a while.
     /// `None` when the source is gone for good.
     pub async fn next(&mut self, after: Applied) -> Option<Result<Update, Failure>> {
-        if let Self::Joining { feed, quorum, state } = self {
-            let caught_up = |state: &State| state.leader.is_some() && state.image.applied() >= after;
-            tokio::select! {
-                biased;
-                caught_up = state.wait_for(caught_up) => drop(caught_up.ok()?),
-                update = feed.next(after) => return Some(update),
-            }
-            let quorum = quorum.clone();
-            *self = Self::local(quorum);
-        }
-        match self {
-            Self::Local { quorum, state } => {
-                let newer = |state: &State| state.image.applied().index > after.index;
-                let image = Arc::clone(&state.wait_for(newer).await.ok()?.image);
-                let update = match quorum.entries_after(after, BATCH_ENTRIES_MAX) {
-                    Ok(Some(entries)) => {
-                        entries.into_iter().map(records_of).collect::<io::Result<_>>().map(Update::Entries)
+        let (quorum, state, others, stage) = match self {
+            Self::Member { quorum, state, others, stage } => (quorum, state, others, stage),
+            Self::Remote(feed) => return Some(feed.next(after).await),
+        };
+        loop {
+            match (*stage, &mut *others) {
+                (Stage::Joining, Some(feed)) => {
+                    let caught_up = |state: &State| state.leader.is_some() && state.image.applied() >= after;
+                    tokio::select! {
+                        biased;
+                        caught_up = state.wait_for(caught_up) => drop(caught_up.ok()?),
+                        update = feed.next(after) => return Some(update),
                     }
-                    Ok(None) => Ok(Update::Image(image)),
-                    Err(error) => Err(error),
-                };
-                Some(update.map_err(Failure::from))
+                    *stage = Stage::Knows;
+                }
+                (Stage::Knows, others) => match newer_of(quorum, state, after).await {
+                    Some(update) => return Some(update),
+                    // One that was stopped in order is not asked for anything any more.
+                    None => {
+                        let reason = quorum.failed().filter(|_| others.is_some())?;
+                        tracing::error!(
+                            reason,
+                            "member of the metadata quorum has failed, the other controllers are asked"
+                        );
+                        *stage = Stage::Failed;
+                    }
+                },
+                (Stage::Failed, Some(feed)) => return Some(feed.next(after).await),
+                (Stage::Joining | Stage::Failed, None) => return None,
             }
-            Self::Remote(feed) | Self::Joining { feed, .. } => Some(feed.next(after).await),
         }
     }
+}
+
+/// What the member in this process applied after `after`, once that is anything; `None` when it has stopped.
+async fn newer_of(
+    quorum: &Quorum,
+    state: &mut watch::Receiver<State>,
+    after: Applied,
+) -> Option<Result<Update, Failure>> {
+    let newer = |state: &State| state.image.applied().index > after.index;
+    let image = Arc::clone(&state.wait_for(newer).await.ok()?.image);
+    let update = match quorum.entries_after(after, BATCH_ENTRIES_MAX) {
+        Ok(Some(entries)) => {
+            entries.into_iter().map(records_of).collect::<io::Result<_>>().map(Update::Entries)
+        }
+        Ok(None) => Ok(Update::Image(image)),
+        Err(error) => Err(error),
+    };
+    Some(update.map_err(Failure::from))
 }
 
 fn records_of(entry: Entry) -> io::Result<(Applied, Vec<Record>)> {

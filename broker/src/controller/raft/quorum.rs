@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use milena_state::metadata::Applied as Position;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::errors::ClientWriteError;
+use openraft::errors::{ClientWriteError, Fatal};
 use openraft::impls::ProgressResponder;
 use openraft::{Config, Raft, ServerState};
 use tokio::sync::watch;
@@ -243,7 +243,9 @@ impl Quorum {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let leader = metrics.vote.leader_id;
-        let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
+        // One that has stopped remains in its last state.
+        let leads =
+            metrics.state == ServerState::Leader && metrics.vote.committed && metrics.running_state.is_ok();
         (leads && self.state.borrow().leader == Some(leader)).then_some(leader)
     }
 
@@ -291,6 +293,14 @@ impl Quorum {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.running_state.as_ref().err().map(ToString::to_string)
+    }
+
+    /// As [`stopped`](Self::stopped), unless that was asked for.
+    pub fn failed(&self) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let failed = metrics.running_state.as_ref().err().filter(|reason| **reason != Fatal::Stopped);
+        failed.map(ToString::to_string)
     }
 
     /// Committed entries after `after`, oldest first, at most `count_max`; `None` when the log no longer reaches back
