@@ -203,7 +203,7 @@ impl Broker {
             let admin = Admin {
                 node: Arc::clone(&node),
                 connections: Arc::clone(&connections),
-                health: health(&node, &starting, &stopping),
+                health: health(&node, &lifecycle, &starting, &stopping),
             };
             background.spawn(admin::serve(listener, admin, http_stopped));
         }
@@ -273,6 +273,11 @@ impl Broker {
         self.background.handle()
     }
 
+    /// Waits until this process cannot be a broker any more, and should be stopped; why.
+    pub async fn ended(&mut self) -> StartError {
+        self.lifecycle.ended().await.into()
+    }
+
     /// Stops in order: leaderships handed over, no new connections, requests in flight answered, partitions flushed and
     /// closed, the quorum left.
     pub fn stop(self) {
@@ -336,9 +341,15 @@ fn node(
     }
 }
 
-fn health(node: &Arc<Node>, starting: &Starting, stopping: &Arc<AtomicBool>) -> Health {
+fn health(
+    node: &Arc<Node>,
+    lifecycle: &Lifecycle,
+    starting: &Starting,
+    stopping: &Arc<AtomicBool>,
+) -> Health {
     Health {
         node_id: node.settings.node_id,
+        incarnation_id: lifecycle.incarnation_id(),
         is_broker: node.settings.quorum.roles.broker,
         quorum: node.quorum.clone(),
         metadata: Arc::clone(&node.metadata),

@@ -1,4 +1,4 @@
-//! Why the broker cannot start.
+//! Why the broker cannot start, or not go on.
 
 use std::io;
 

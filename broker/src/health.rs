@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use milena_protocol::types::Uuid;
+
 use crate::controller::raft::quorum::Quorum;
 use crate::metadata::Metadata;
 use crate::partition::directories::Directories;
@@ -17,6 +19,8 @@ pub const STARTING: &str = "starting";
 #[derive(Clone)]
 pub struct Health {
     pub node_id: i32,
+    /// Of this process.
+    pub incarnation_id: Uuid,
     /// None in a process that is no controller.
     pub quorum: Option<Quorum>,
     /// Whether this process is a broker, which can be fenced.
@@ -51,8 +55,15 @@ impl Health {
             quorum_runs: self.quorum.as_ref().is_none_or(|quorum| quorum.stopped().is_none()),
             metadata_is_followed: self.metadata.is_followed(),
             has_usable_directory: self.directories.has_usable(),
-            is_active: !self.is_broker || self.metadata.image().is_active(self.node_id),
+            is_active: !self.is_broker || self.is_active_broker(),
         }
+    }
+
+    /// Another process may be active under our id.
+    fn is_active_broker(&self) -> bool {
+        let image = self.metadata.image();
+        let own = image.broker(self.node_id);
+        own.is_some_and(|own| own.is_active() && own.incarnation_id == self.incarnation_id)
     }
 
     /// Why clients should not be sent here, and while it starts, what it waits for.

@@ -12,6 +12,7 @@
 mod assignments;
 mod heartbeats;
 mod join;
+mod registration;
 mod start;
 
 use std::sync::Arc;
@@ -21,13 +22,14 @@ use std::time::Duration;
 use milena_log::Log;
 use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::controller::founding;
 use crate::controller::raft::quorum::{self, Quorum};
 use crate::controller::{Client, ProducerIds, SubmitError};
 use crate::coordinator::Coordinators;
+use crate::metadata::checkpoint::Checkpoint;
 use crate::metadata::{Metadata, publish};
 use crate::metrics::Metrics;
 use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
@@ -74,6 +76,10 @@ pub struct Lifecycle {
     broker_epoch: Arc<AtomicI64>,
     is_unfenced: Arc<AtomicBool>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    /// Tells when this node cannot be a broker any more.
+    ended: Option<oneshot::Receiver<Error>>,
+    /// Of the metadata, in a broker that keeps no log of them.
+    checkpoint: Option<Arc<Checkpoint>>,
     /// From when partitions have their leader on.
     cleaner: Option<Cleaner>,
     /// As the cleaner.
@@ -85,7 +91,7 @@ pub struct Lifecycle {
     has_left: bool,
 }
 
-/// Why a node could not start.
+/// Why a node could not start, or not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -104,6 +110,10 @@ pub enum Error {
     Twice(#[from] Twice),
     #[error("broker registration was refused: {0}")]
     Refused(String),
+    #[error(
+        "this broker has lost its registration, and a new one was refused: {0}; is there another broker with its id?"
+    )]
+    Superseded(String),
     #[error("the start was stopped")]
     Stopped,
 }
@@ -166,6 +176,27 @@ impl Lifecycle {
         self.is_unfenced.load(Ordering::Acquire)
     }
 
+    /// Waits until this node cannot be a broker any more, which only happens when another process has its id; it should be
+    /// stopped then.
+    pub async fn ended(&mut self) -> Error {
+        let ended = match &mut self.ended {
+            Some(ended) => ended.await.ok(),
+            None => None,
+        };
+        match ended {
+            Some(error) => {
+                self.ended = None;
+                error
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Drawn by this process at its start.
+    pub fn incarnation_id(&self) -> Uuid {
+        self.incarnation_id
+    }
+
     /// Hands over what this broker leads, in the cluster as a whole, in at most [`LEAVE_TIMEOUT`]. Clients are served
     /// meanwhile and find the new leaders. A second call does nothing.
     pub async fn leave(&mut self) {
@@ -214,7 +245,11 @@ impl Lifecycle {
             UNREGISTERED => directories.previous_broker_epoch(),
             epoch => epoch,
         };
+        let (checkpoint, metadata) = (self.checkpoint.take(), Arc::clone(&self.metadata));
         let closing = tokio::task::spawn_blocking(move || {
+            if let Some(checkpoint) = checkpoint {
+                checkpoint.write_last(&metadata);
+            }
             in_parallel(SYNCING_THREADS, &partitions.all(), |partition| close(partition));
             if let Some(quorum) = quorum {
                 quorum.close_log();
@@ -252,6 +287,10 @@ mod tests;
 #[cfg(test)]
 #[path = "lifecycle_folder_test.rs"]
 mod folder_tests;
+
+#[cfg(test)]
+#[path = "lifecycle_registration_test.rs"]
+mod registration_tests;
 
 #[cfg(test)]
 #[path = "lifecycle_fault_test.rs"]

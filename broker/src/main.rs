@@ -80,22 +80,32 @@ fn run(arguments: &Arguments) -> Result<(), StartError> {
     // Before anything that may wait for others.
     let mut stop = background.block_on(async { Stop::on_signals() }).map_err(StartError::Thread)?;
     let limits = Limits::of(&settings);
-    let broker = match Broker::start_unless(background, Arc::new(RealFiles), settings, limits, stop.clone()) {
-        Err(error) if error.is_stop() => {
-            tracing::info!("stopped before it had started");
-            return Ok(());
-        }
-        started => started?,
-    };
+    let mut broker =
+        match Broker::start_unless(background, Arc::new(RealFiles), settings, limits, stop.clone()) {
+            Err(error) if error.is_stop() => {
+                tracing::info!("stopped before it had started");
+                return Ok(());
+            }
+            started => started?,
+        };
     // A full disk or a closed pipe behind the standard output is no reason to end.
     if let Err(error) = std::io::stdout().write_all(banner(&broker).as_bytes()) {
         tracing::warn!(%error, "standard output cannot be written");
     }
-    let signal = broker.background().block_on(stop.asked_for());
-    tracing::info!(signal, "stopping");
+    let ended = broker.background().clone().block_on(async {
+        tokio::select! {
+            biased;
+            signal = stop.asked_for() => Ok(signal),
+            error = broker.ended() => Err(error),
+        }
+    });
+    match &ended {
+        Ok(signal) => tracing::info!(signal, "stopping"),
+        Err(error) => tracing::error!(%error, "stopping"),
+    }
     broker.stop();
     tracing::info!("stopped");
-    Ok(())
+    ended.map(|_| ())
 }
 
 /// What a new user wants to know.

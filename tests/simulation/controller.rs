@@ -7,15 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::config::broker::Settings;
-use milena_state::metadata::brokers::{FenceBroker, Registered, Sessions};
+use milena_state::metadata::brokers::{FenceBroker, UnregisterBroker};
 use milena_state::metadata::elections::ElectLeaders;
 use milena_state::metadata::features::{ELIGIBLE_LEADER_REPLICAS, FeatureUpdate, UpdateFeatures, UpdateKind};
 use milena_state::metadata::partitions::Election;
 use milena_state::metadata::producer_ids::AllocateProducerIds;
 use milena_state::metadata::reassignments::{AlterPartitionReassignments, ReassignPartition, ReassignTopic};
+use milena_state::metadata::sessions::{self, Sessions};
 use milena_state::metadata::topics::{CreateTopics, NewTopic};
 use milena_state::metadata::{Applied, Command, Context, Delta, Image, Partition, Record, Reply, decide};
 
@@ -36,8 +36,6 @@ pub struct Controller {
     settings: Settings,
     sessions: Sessions,
     session_timeout_ms: i64,
-    /// Index at which each broker's controlled shutdown began.
-    leaving_since: BTreeMap<i32, i64>,
     /// Brokers that wait for an entry behind the index.
     parked: BTreeMap<i32, i64>,
     brokers: i32,
@@ -68,7 +66,6 @@ impl Controller {
             settings: Settings::own_defaults(),
             sessions: Sessions::default(),
             session_timeout_ms: parameters.session_timeout_ms,
-            leaving_since: BTreeMap::new(),
             parked: BTreeMap::new(),
             brokers: parameters.brokers,
             topic: topic(parameters, &mut random),
@@ -81,7 +78,7 @@ impl Controller {
                 level: 0,
                 kind: Some(UpdateKind::SafeDowngrade),
             };
-            let update = UpdateFeatures { updates: vec![off], validate_only: false };
+            let update = UpdateFeatures { updates: vec![off], validate_only: false, voters: vec![] };
             controller.run(Command::UpdateFeatures(update), 0, &mut Outcome::default());
         }
         controller
@@ -107,27 +104,24 @@ impl Controller {
     pub fn receive(&mut self, from: Node, message: Message, now_ms: i64) -> Outcome {
         let mut outcome = Outcome::default();
         let answer = match message {
-            Message::Register(mut command) => {
-                let (id, incarnation_id) = (command.broker_id, command.incarnation_id);
-                command.session_is_live = self.sessions.is_live(id, self.session_timeout_ms, now_ms);
-                let reply = self.run(Command::RegisterBroker(command), now_ms, &mut outcome);
-                Message::Registered(incarnation_id, self.registered(id, reply, now_ms))
+            Message::Register(command) => {
+                let incarnation_id = command.incarnation_id;
+                let Reply::RegisterBroker(reply) =
+                    self.run(Command::RegisterBroker(command), now_ms, &mut outcome)
+                else {
+                    unreachable!("a reply has the name of its command")
+                };
+                let index = self.image.applied().index;
+                let registered = reply.map(|registered| registered.epoch_at(index));
+                Message::Registered(incarnation_id, registered.map_err(|error| error.code))
             }
-            Message::Heartbeat(mut command) => {
-                let id = command.broker_id;
-                self.sessions.touch(id, command.broker_epoch, command.current_metadata_offset, now_ms);
-                let since = self.leaving_since.get(&id);
-                command.others_caught_up =
-                    since.is_some_and(|index| self.sessions.all_reached(&self.image, id, *index));
-                let (leaves, broker_epoch) = (command.want_shut_down, command.broker_epoch);
+            Message::Heartbeat(command) => {
+                let broker_epoch = command.broker_epoch;
                 let Reply::BrokerHeartbeat(reply) =
                     self.run(Command::BrokerHeartbeat(command), now_ms, &mut outcome)
                 else {
                     unreachable!("a reply has the name of its command")
                 };
-                if leaves {
-                    self.leaving_since.entry(id).or_insert(self.image.applied().index);
-                }
                 Message::HeartbeatAnswer(broker_epoch, reply.map_err(|error| error.code))
             }
             Message::AlterPartition(request, command) => {
@@ -200,23 +194,31 @@ impl Controller {
         outcome
     }
 
-    fn registered(&mut self, id: i32, reply: Reply, now_ms: i64) -> Result<i64, ErrorCode> {
-        let Reply::RegisterBroker(reply) = reply else { unreachable!("a reply has the name of its command") };
-        let registered: Registered = reply.map_err(|error| error.code)?;
-        let epoch = registered.epoch_at(self.image.applied().index);
-        self.sessions.touch(id, epoch, -1, now_ms);
-        self.leaving_since.remove(&id);
-        Ok(epoch)
+    /// The first broker from `id` on that is fenced.
+    pub fn fenced_from(&self, id: i32) -> Option<i32> {
+        let fenced = |id: &i32| self.image.broker(*id).is_some_and(|broker| broker.fenced);
+        (id..=self.brokers).chain(1..id).find(fenced)
     }
 
-    fn run(&mut self, command: Command, now_ms: i64, outcome: &mut Outcome) -> Reply {
+    /// An administrator takes a broker for gone for good.
+    pub fn unregister(&mut self, broker_id: i32, now_ms: i64) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.run(Command::UnregisterBroker(UnregisterBroker { broker_id }), now_ms, &mut outcome);
+        self.serve_followers(&mut outcome);
+        outcome
+    }
+
+    fn run(&mut self, mut command: Command, now_ms: i64, outcome: &mut Outcome) -> Reply {
+        self.sessions.inform(&mut command, &self.image, self.session_timeout_ms, now_ms);
         let context = Context { now_ms, settings: &self.settings };
         let decision = decide(&self.image, &command, context);
+        let note = sessions::Note::of(&command, &decision.reply);
         if !decision.records.is_empty() {
             let before = self.image.clone();
             let entry = self.apply(decision.records);
             outcome.changes.push(Change { before, command, entry });
         }
+        self.sessions.remember(note, self.image.applied().index, now_ms);
         decision.reply
     }
 

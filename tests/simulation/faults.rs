@@ -4,7 +4,7 @@ use milena_log::memory_files::Loss;
 
 use crate::message::Node;
 use crate::oracle::Checked;
-use crate::parameters::Crashes;
+use crate::parameters::{Crashes, Parameters};
 use crate::random::Random;
 use crate::schedule::Event;
 use crate::world::World;
@@ -29,6 +29,8 @@ enum Fault {
     /// A partition moves to other brokers, or back.
     Reassign,
     Checkpoint,
+    /// A broker that is fenced is unregistered; it may be alive.
+    Unregister,
 }
 
 const ALL: [Fault; 12] = [
@@ -56,12 +58,15 @@ pub struct Nemesis {
 }
 
 impl Nemesis {
-    pub fn new(mut random: Random, mean_ms: i64, crashes: Crashes) -> Self {
+    pub fn new(mut random: Random, parameters: &Parameters) -> Self {
         let mut known: Vec<Fault> = ALL.into_iter().filter(|_| random.per_mille(600)).collect();
         if known.is_empty() {
             known.push(Fault::Crash);
         }
-        Self { random, known, mean_ms, crashes }
+        if parameters.unregisters {
+            known.push(Fault::Unregister);
+        }
+        Self { random, known, mean_ms: parameters.fault_ms, crashes: parameters.crashes }
     }
 
     pub fn next_ms(&mut self) -> i64 {
@@ -137,6 +142,7 @@ impl World {
                 let outcome = self.controller.reassign(index, replicas, self.now_ms);
                 return self.settle_controller(outcome);
             }
+            Fault::Unregister => return self.unregister(id),
             Fault::Checkpoint => {
                 if let Some(process) = &self.brokers[&id].process {
                     process.checkpoint();
@@ -179,6 +185,16 @@ impl World {
             self.schedule.at(self.now_ms + grace_ms, Event::Disconnected(id, epoch));
         }
         self.schedule.at(self.now_ms + for_ms / 2, Event::Start(id));
+    }
+
+    /// Unregisters the first broker from `id` on that is fenced. Whoever says that it is gone gives up what it alone has:
+    /// that counts as a crash.
+    fn unregister(&mut self, id: i32) -> Checked {
+        let may = |id: &i32| self.parameters.crashes == Crashes::Process || self.may_lose(*id);
+        let Some(id) = self.controller.fenced_from(id).filter(may) else { return Ok(()) };
+        self.brokers.get_mut(&id).expect("one of them").was_clean = false;
+        let outcome = self.controller.unregister(id, self.now_ms);
+        self.settle_controller(outcome)
     }
 
     /// Within the promise fewer than the minimum ISR may have crashed and not be in sync again (KIP-966). A process that

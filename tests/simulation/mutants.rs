@@ -33,16 +33,17 @@ macro_rules! mutants {
 }
 
 mutants! {
-    broker_epochs_not_sent: BrokerEpochsNotSent from 12960 within 100,
+    broker_epochs_not_sent: BrokerEpochsNotSent from 100 within 100,
     crash_called_clean: CrashCalledClean from 1 within 50,
     truncates_to_high_watermark: TruncatesToHighWatermark from 1 within 50,
-    takes_leaders_end: TakesLeadersEnd from 150 within 200,
+    takes_leaders_end: TakesLeadersEnd from 1 within 200,
     epoch_not_sent_when_idle: EpochNotSentWhenIdle from 100 within 200,
     acts_before_registration: ActsBeforeRegistration from 1 within 300,
     counts_diverging_fetch: CountsDivergingFetch from 1 within 300,
     acknowledges_at_once: AcknowledgesAtOnce from 1 within 20,
     reads_above_high_watermark: ReadsAboveHighWatermark from 1 within 20,
     fetches_before_sync: FetchesBeforeSync from 1 within 200,
-    ignores_leader_epoch: IgnoresLeaderEpoch from 1500 within 400,
+    ignores_leader_epoch: IgnoresLeaderEpoch from 1 within 200,
+    keeps_stale_epoch: KeepsStaleEpoch from 1 within 100,
     forgets_whose_append: ForgetsWhoseAppend from 1 within 200,
 }

@@ -4,6 +4,9 @@
 
 use crate::random::Random;
 
+/// None of the kept seeds that are older than this fault knows it.
+const UNREGISTERS_SALT: u64 = 0x0e61_57f9;
+
 /// How brokers end when they crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crashes {
@@ -43,6 +46,8 @@ pub enum Mutation {
     IgnoresLeaderEpoch,
     /// The answer to an append waits for no particular leadership.
     ForgetsWhoseAppend,
+    /// A broker that hears that its epoch is stale goes on with it.
+    KeepsStaleEpoch,
 }
 
 /// Drawn from the seed; every value is in the failure report.
@@ -76,6 +81,8 @@ pub struct Parameters {
     pub heartbeat_ms: i64,
     /// The controller fences a broker soon after its connection broke, without waiting for its session.
     pub fences_on_disconnect: bool,
+    /// An administrator unregisters brokers that are fenced, whether they live or not.
+    pub unregisters: bool,
     pub request_timeout_ms: i64,
     pub producers: u32,
     pub consumers: u32,
@@ -126,6 +133,8 @@ impl Parameters {
             session_timeout_ms: heartbeat_ms * random.between(3, 9),
             heartbeat_ms,
             fences_on_disconnect: random.coin(),
+            // As above.
+            unregisters: Random::new(seed ^ UNREGISTERS_SALT).per_mille(250),
             request_timeout_ms: random.between(100, 600),
             producers: random.between(1, 4) as u32,
             consumers: random.between(1, 2) as u32,

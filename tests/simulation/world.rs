@@ -64,7 +64,7 @@ impl World {
             brokers: (1..=parameters.brokers).map(|id| (id, Broker::new(id, &parameters))).collect(),
             producers,
             consumers,
-            nemesis: Nemesis::new(random.fork(), parameters.fault_ms, parameters.crashes),
+            nemesis: Nemesis::new(random.fork(), &parameters),
             oracle,
             trace: Trace::new(in_words),
             random,

@@ -232,6 +232,11 @@ impl Broker {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// How the process has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
     /// Asks the broker to stop (SIGTERM) and waits for its end.
     pub fn stop(&mut self) -> io::Result<ExitStatus> {
         signal(self.child.id(), libc::SIGTERM)?;

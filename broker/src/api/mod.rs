@@ -41,6 +41,7 @@ mod broker_loggers;
 pub mod broker_registration;
 mod client_host;
 mod controller_call;
+pub mod controller_registration;
 pub mod create_partitions;
 pub mod create_topics;
 mod current_leader;
@@ -233,6 +234,7 @@ pub static ROUTES: &[Route] = &[
     internal(route!(BrokerHeartbeat, 0..=2, broker_heartbeat::handle)),
     decided(route!(UnregisterBroker, 0..=0, unregister_broker::handle)),
     internal(route!(AllocateProducerIds, 0..=0, allocate_producer_ids::handle)),
+    internal(route!(ControllerRegistration, 0..=0, controller_registration::handle)),
     internal(route!(AssignReplicasToDirs, 0..=0, assign_replicas_to_dirs::handle)),
     route!(ListConfigResources, 0..=1, list_config_resources::handle),
     route!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),

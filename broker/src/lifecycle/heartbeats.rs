@@ -5,20 +5,21 @@
 //! waits until all others know), and when a replica has moved to another directory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use milena_protocol::Uuid;
+use milena_protocol::{ErrorCode, Uuid};
 use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer};
+use milena_state::metadata::command::ApiError;
 use milena_state::metadata::directories::LOST;
 use milena_state::metadata::{Command, Reply};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::Error;
 use super::assignments::Assignments;
+use super::registration::Registration;
+use crate::controller::Remote;
 use crate::controller::remote::ActiveController;
-use crate::controller::{Client, Remote};
-use crate::metadata::Metadata;
-use crate::partition::Directories;
 
 /// How long a heartbeat looks for a controller at least: an election takes up to a second.
 const ANSWER_TIME_MIN: Duration = Duration::from_secs(3);
@@ -27,19 +28,34 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Tells the controller that this broker lives.
 pub struct Heartbeats {
-    pub controller: Client,
-    pub metadata: Arc<Metadata>,
-    pub directories: Arc<Directories>,
-    pub broker_id: i32,
-    pub broker_epoch: Arc<AtomicI64>,
+    pub registration: Registration,
     pub is_unfenced: Arc<AtomicBool>,
     pub interval: Duration,
     pub assignments: Assignments,
 }
 
+/// Why a heartbeat was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Unheard {
+    /// The registration is not in force any more.
+    #[error("{0}")]
+    Stale(ApiError),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<ApiError> for Unheard {
+    fn from(error: ApiError) -> Self {
+        match error.code {
+            ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered => Self::Stale(error),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
 impl Heartbeats {
     /// One heartbeat; the answer and the index at which it holds.
-    pub async fn beat(&self, want_shut_down: bool) -> Result<(HeartbeatAnswer, i64), String> {
+    pub async fn beat(&self, want_shut_down: bool) -> Result<(HeartbeatAnswer, i64), Unheard> {
         self.beat_within(want_shut_down, self.interval.max(ANSWER_TIME_MIN)).await
     }
 
@@ -48,28 +64,48 @@ impl Heartbeats {
         &self,
         want_shut_down: bool,
         timeout: Duration,
-    ) -> Result<(HeartbeatAnswer, i64), String> {
+    ) -> Result<(HeartbeatAnswer, i64), Unheard> {
+        let Registration { settings, controller, metadata, broker_epoch, .. } = &self.registration;
         let command = Command::BrokerHeartbeat(Heartbeat {
-            broker_id: self.broker_id,
-            broker_epoch: self.broker_epoch.load(Ordering::Acquire),
-            current_metadata_offset: self.metadata.published_index(),
+            broker_id: settings.node_id,
+            broker_epoch: broker_epoch.load(Ordering::Acquire),
+            current_metadata_offset: metadata.published_index(),
             want_fence: false,
             want_shut_down,
             offline_log_dirs: self.offline_directories(),
             others_caught_up: false,
         });
-        let committed = match self.controller.is_alone() {
-            true => self.controller.submit(command).await,
-            false => self.controller.submit_within(command, timeout).await,
+        let committed = match controller.is_alone() {
+            true => controller.submit(command).await,
+            false => controller.submit_within(command, timeout).await,
         };
-        let committed = committed.map_err(|error| error.to_string())?;
+        let committed = committed.map_err(|error| Unheard::Failed(error.to_string()))?;
         match committed.reply {
             Reply::BrokerHeartbeat(Ok(answer)) => {
                 self.is_unfenced.store(!answer.is_fenced, Ordering::Release);
                 Ok((answer, committed.index))
             }
-            Reply::BrokerHeartbeat(Err(error)) => Err(error.to_string()),
-            other => Err(format!("unexpected reply {other:?}")),
+            Reply::BrokerHeartbeat(Err(error)) => {
+                let unheard = Unheard::from(error);
+                if matches!(unheard, Unheard::Stale(_)) {
+                    self.is_unfenced.store(false, Ordering::Release);
+                }
+                Err(unheard)
+            }
+            other => Err(Unheard::Failed(format!("unexpected reply {other:?}"))),
+        }
+    }
+
+    /// As [`beat`](Self::beat), with another registration when the present one turns out to be stale.
+    ///
+    /// Errors, the outer ones: there can be no other one.
+    async fn beat_registered(&self) -> Result<Result<(HeartbeatAnswer, i64), Unheard>, Error> {
+        match self.beat(false).await {
+            Err(Unheard::Stale(error)) => {
+                self.registration.renew(&error).await?;
+                Ok(self.beat(false).await)
+            }
+            answered => Ok(answered),
         }
     }
 
@@ -77,31 +113,37 @@ impl Heartbeats {
     /// leader, who says what is wrong with them. One that could not be opened is named in any case, or the controller
     /// would take what is in it for gone.
     fn offline_directories(&self) -> Vec<Uuid> {
-        let failed =
-            self.directories.online().iter().filter(|directory| directory.offline_reason().is_some());
+        let Registration { controller, directories, .. } = &self.registration;
+        let failed = directories.online().iter().filter(|directory| directory.offline_reason().is_some());
         let failed = failed.filter_map(|directory| Some(directory.identity()?.directory_id));
-        let mut offline = if self.controller.is_alone() { Vec::new() } else { failed.collect() };
-        if self.directories.offline_count() > 0 {
+        let mut offline = if controller.is_alone() { Vec::new() } else { failed.collect() };
+        if directories.offline_count() > 0 {
             offline.push(LOST);
         }
         offline
     }
 
-    pub async fn run(mut self) {
+    /// Heartbeats until this broker can be none any more; why.
+    pub async fn run(mut self) -> Error {
         let (mut rhythm, mut leaving) = (Rhythm::new(self.interval), Vec::new());
+        let controller = self.registration.controller.clone();
         loop {
-            let remote = self.controller.remote();
+            let remote = controller.remote();
             match remote {
                 None => rhythm.tick().await,
                 Some(remote) => tokio::select! {
                     () = rhythm.due(remote) => {}
                     () = self.somebody_leaves(&mut leaving), if !rhythm.is_failing => {}
                     // The controller is told where it is now.
-                    () = self.directories.has_moved(), if !rhythm.is_failing => {}
+                    () = self.registration.directories.has_moved(), if !rhythm.is_failing => {}
                 },
             }
             let leader = remote.and_then(|remote| remote.leader());
-            match self.beat(false).await {
+            let answered = match self.beat_registered().await {
+                Ok(answered) => answered,
+                Err(error) => return error,
+            };
+            match answered {
                 Ok(_) => {
                     rhythm.answered(leader);
                     self.assignments.tell(self.interval).await;
@@ -121,9 +163,9 @@ impl Heartbeats {
     /// Waits until a broker that is not in `known` wants to stop.
     async fn somebody_leaves(&self, known: &mut Vec<i32>) {
         loop {
-            let index = self.metadata.published_index();
+            let index = self.registration.metadata.published_index();
             let leaving: Vec<i32> = {
-                let image = self.metadata.image();
+                let image = self.registration.metadata.image();
                 let leaving =
                     image.brokers().filter(|broker| broker.in_controlled_shutdown && !broker.fenced);
                 leaving.map(|broker| broker.broker_id).collect()
@@ -133,7 +175,7 @@ impl Heartbeats {
             if is_news {
                 return;
             }
-            if self.metadata.reached(index + 1).await.is_err() {
+            if self.registration.metadata.reached(index + 1).await.is_err() {
                 return std::future::pending().await;
             }
         }

@@ -1,30 +1,17 @@
 //! Joining the cluster and leaving it: registration, the first heartbeats, controlled shutdown.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use milena_protocol::ErrorCode;
-use milena_state::config::listener::Listener;
-use milena_state::metadata::brokers::RegisterBroker;
-use milena_state::metadata::command::ApiError;
-use milena_state::metadata::record::Endpoint;
-use milena_state::metadata::{Command, Reply, features};
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 
 use super::assignments::Assignments;
-use super::heartbeats::Heartbeats;
+use super::heartbeats::{Heartbeats, Unheard};
+use super::registration::{REGISTER_PAUSE, Registration, Told};
 use super::{Error, Lifecycle};
 use crate::broker::now_ms;
-use crate::controller::SubmitError;
 use crate::partition::{Cleaner, Mover};
 
-/// Pause before a registration is tried again.
-const REGISTER_PAUSE: Duration = Duration::from_millis(200);
-/// Waiting for a controller is told this often.
-const TELL_INTERVAL: Duration = Duration::from_secs(10);
-/// How long one attempt may take before it is told that there is no controller.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A broker that stops waits so long for somebody to lead the quorum: about an election. When all nodes stop there will
 /// be nobody.
 const LEADERLESS_TIME_MAX: Duration = Duration::from_millis(1_500);
@@ -59,12 +46,17 @@ impl Lifecycle {
             return Ok(());
         }
         self.starting.waits_for("this broker is not registered yet");
-        self.register().await?;
         let heartbeats = self.heartbeats();
+        heartbeats.registration.begin().await?;
         let index = self.first_heartbeat(&heartbeats).await?;
         let _ = self.metadata.reached(index).await;
         self.producer_ids.prefetch();
-        self.tasks.lock().push(tokio::spawn(heartbeats.run()));
+        let (ended, when_ended) = oneshot::channel();
+        self.ended = Some(when_ended);
+        self.tasks.lock().push(tokio::spawn(async move {
+            // Nobody waits any more when the node stops.
+            let _ = ended.send(heartbeats.run().await);
+        }));
         // Everything that was committed before is applied now.
         if let Some(twice) = self.directories.twice() {
             return Err(Error::Twice(twice));
@@ -76,99 +68,22 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Gets an epoch, and waits until the image that is served has the registration: before that this broker must not
-    /// ask to lead under it.
-    async fn register(&self) -> Result<(), Error> {
-        let patience = Duration::from_millis(self.settings.initial_broker_registration_timeout_ms);
-        let deadline = Instant::now() + patience;
-        let mut told: Option<Instant> = None;
-        loop {
-            let registered = match self.try_to_register().await {
-                Ok(Ok(registered)) => registered,
-                Ok(Err(error))
-                    if error.code == ErrorCode::DuplicateBrokerRegistration && Instant::now() < deadline =>
-                {
-                    self.tell(&mut told, &error);
-                    tokio::time::sleep(REGISTER_PAUSE).await;
-                    continue;
-                }
-                Ok(Err(error)) => {
-                    return Err(Error::Refused(format!("{error} (node.id={})", self.settings.node_id)));
-                }
-                Err(error @ (SubmitError::NotController | SubmitError::TimedOut))
-                    if !self.controller.is_alone() =>
-                {
-                    self.check_metadata()?;
-                    self.tell(&mut told, &error);
-                    tokio::time::sleep(REGISTER_PAUSE).await;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let (epoch, index) = registered;
-            self.broker_epoch.store(epoch, Ordering::Release);
-            let _ = self.metadata.reached(index).await;
-            return Ok(());
-        }
-    }
-
-    /// A broker that the controllers give no metadata, and never will, need not wait for them.
-    fn check_metadata(&self) -> Result<(), Error> {
-        match self.metadata.why_ended() {
-            Some(reason) => Err(Error::Refused(reason.to_owned())),
-            None => Ok(()),
-        }
-    }
-
-    fn tell(&self, told: &mut Option<Instant>, reason: &dyn std::fmt::Display) {
-        self.starting.waits_for(format!("this broker is not registered yet: {reason}"));
-        let now = Instant::now();
-        if told.is_none_or(|told| now >= told + TELL_INTERVAL) {
-            *told = Some(now);
-            tracing::info!(%reason, "this broker is not registered yet and tries again");
-        }
-    }
-
-    /// Epoch and index of the registration.
-    async fn try_to_register(&self) -> Result<Result<(i64, i64), ApiError>, SubmitError> {
-        let endpoints = self.settings.advertised_listeners.iter().map(endpoint).collect();
-        let registration = RegisterBroker {
-            broker_id: self.settings.node_id,
-            incarnation_id: self.incarnation_id,
-            endpoints,
-            features: features::supported(),
-            rack: self.settings.rack.clone(),
-            log_dirs: self.directories.ids(),
-            previous_broker_epoch: self.directories.previous_broker_epoch(),
-            session_is_live: false,
-        };
-        let timeout = match self.controller.is_alone() {
-            true => crate::controller::client::SUBMIT_TIMEOUT,
-            false => ATTEMPT_TIMEOUT,
-        };
-        let committed = self.controller.submit_within(Command::RegisterBroker(registration), timeout).await?;
-        Ok(match committed.reply {
-            Reply::RegisterBroker(Ok(registered)) => {
-                Ok((registered.epoch_at(committed.index), committed.index))
-            }
-            Reply::RegisterBroker(Err(error)) => Err(error),
-            other => Err(ApiError::new(ErrorCode::UnknownServerError, format!("unexpected reply {other:?}"))),
-        })
-    }
-
     /// The index at which this broker is unfenced.
     async fn first_heartbeat(&self, heartbeats: &Heartbeats) -> Result<i64, Error> {
-        let mut told = None;
+        let (registration, mut told) = (&heartbeats.registration, Told::default());
         loop {
             match heartbeats.beat(false).await {
                 Ok((answer, index)) if !answer.is_fenced => return Ok(index),
                 // The controller that answers may have been elected just now and know less than we do.
                 Ok(_) if !self.controller.is_alone() => {}
                 Ok((_, index)) => return Ok(index),
-                Err(reason) if !self.controller.is_alone() => self.tell(&mut told, &reason),
-                Err(reason) => return Err(Error::Refused(reason)),
+                Err(Unheard::Stale(error)) => registration.renew(&error).await?,
+                Err(error) if !self.controller.is_alone() => {
+                    registration.tell_start(&mut told, &error.to_string());
+                }
+                Err(error) => return Err(Error::Refused(error.to_string())),
             }
-            self.check_metadata()?;
+            registration.check_metadata()?;
             tokio::time::sleep(REGISTER_PAUSE).await;
         }
     }
@@ -190,8 +105,8 @@ impl Lifecycle {
                         tokio::time::sleep(LEAVE_PAUSE).await;
                     }
                 }
-                Err(reason) => {
-                    tracing::warn!(%reason, "controller did not let this broker leave in order");
+                Err(error) => {
+                    tracing::warn!(reason = %error, "controller did not let this broker leave in order");
                     return;
                 }
             }
@@ -200,11 +115,15 @@ impl Lifecycle {
 
     fn heartbeats(&self) -> Heartbeats {
         Heartbeats {
-            controller: self.controller.clone(),
-            metadata: Arc::clone(&self.metadata),
-            directories: Arc::clone(&self.directories),
-            broker_id: self.settings.node_id,
-            broker_epoch: Arc::clone(&self.broker_epoch),
+            registration: Registration {
+                settings: Arc::clone(&self.settings),
+                controller: self.controller.clone(),
+                metadata: Arc::clone(&self.metadata),
+                directories: Arc::clone(&self.directories),
+                incarnation_id: self.incarnation_id,
+                broker_epoch: Arc::clone(&self.broker_epoch),
+                starting: self.starting.clone(),
+            },
             is_unfenced: Arc::clone(&self.is_unfenced),
             interval: Duration::from_millis(self.settings.broker_heartbeat_interval_ms),
             assignments: Assignments {
@@ -217,14 +136,5 @@ impl Lifecycle {
                 told: (-1, 0),
             },
         }
-    }
-}
-
-fn endpoint(listener: &Listener) -> Endpoint {
-    Endpoint {
-        name: listener.name.clone(),
-        host: listener.host.clone(),
-        port: listener.port,
-        security_protocol: listener.security_protocol as i16,
     }
 }

@@ -35,7 +35,7 @@ pub struct Publisher {
     quotas: Arc<Quotas>,
     incarnation_id: Uuid,
     awaited: Awaited,
-    /// The image has our own registration: from then on it may make us a leader.
+    /// The image has our own registration: while it has it may make us a leader.
     is_registered: bool,
     /// Until the image is known to hold everything that was committed before this start, a partition that it names
     /// may exist already, and one that it does not name may only be later than it.
@@ -88,6 +88,17 @@ impl Publisher {
     /// and so everything that was committed before is in that image.
     pub fn is_registered(&self) -> bool {
         self.is_registered
+    }
+
+    /// Whether this process is a broker, and the image that was applied last does not have its registration.
+    pub fn awaits_registration(&self) -> bool {
+        self.settings.quorum.roles.broker && !self.is_registered
+    }
+
+    /// Whether `image` has the registration of this process.
+    pub fn is_registered_in(&self, image: &Image) -> bool {
+        let own = image.broker(self.settings.node_id);
+        own.is_some_and(|broker| broker.incarnation_id == self.incarnation_id)
     }
 
     /// Whether [`caught_up`](Self::caught_up) has still to be called.
@@ -144,7 +155,7 @@ impl Publisher {
         self.remove_topics(delta);
         let mut topics = delta.topics_changed.clone();
         let mut configured = self.configured_topics(image, delta);
-        if self.take_registration(image) {
+        if self.registration_changed(image) {
             topics.extend(image.topics().map(|topic| topic.id));
         }
         configured.retain(|id| !topics.contains(id));
@@ -172,20 +183,19 @@ impl Publisher {
         self.groups.publish(image, delta);
     }
 
-    /// Whether our registration has come into the image with this change.
-    fn take_registration(&mut self, image: &Image) -> bool {
+    /// Whether our registration has come into the image with this change, or is not there any more.
+    fn registration_changed(&mut self, image: &Image) -> bool {
         let was_registered = self.is_registered;
-        let own = image.broker(self.settings.node_id);
-        self.is_registered = own.is_some_and(|broker| broker.incarnation_id == self.incarnation_id);
-        self.is_registered && !was_registered
+        self.is_registered = self.is_registered_in(image);
+        self.is_registered != was_registered
     }
 
     fn myself(&self, image: &Image) -> Myself {
-        let own = image.broker(self.settings.node_id);
-        // An image from before our registration names our predecessor: nobody leads under its epochs.
-        let broker_id = if self.is_registered { self.settings.node_id } else { -1 };
+        // An image without our registration names our predecessor, or who has followed us: nobody leads or fetches under
+        // its epoch.
+        let own = image.broker(self.settings.node_id).filter(|_| self.is_registered);
         Myself {
-            broker_id,
+            broker_id: own.map_or(-1, |broker| broker.broker_id),
             broker_epoch: own.map_or(-1, |broker| broker.broker_epoch),
             replica_lag_time_max_ms: self.settings.replica_lag_time_max_ms,
         }

@@ -165,6 +165,10 @@ definitions! {
         "Last index of the metadata log that this node applied.";
     METADATA_PUBLISHED_INDEX = "milena_metadata_published_index" Gauge []
         "Index of the metadata log that this broker answers requests from.";
+    METADATA_FETCHED_BYTES = "milena_metadata_fetched_bytes_total" Counter []
+        "Bytes of records of the metadata log that this broker fetched from controllers; 0 in a controller that votes.";
+    METADATA_CHECKPOINT_INDEX = "milena_metadata_checkpoint_index" Gauge []
+        "Index of the metadata log at which the next start of this broker goes on; 0 without a checkpoint, and in a controller.";
     METADATA_FOLLOWED = "milena_metadata_followed" Gauge []
         "1 while this broker follows the committed metadata log; 0 needs a restart.";
     QUORUM_MEMBER_RUNNING = "milena_quorum_member_running" Gauge []

@@ -204,7 +204,7 @@ pub fn unregister_broker(stream: &mut TcpStream, version: i16) {
     let unknown = unregister(99);
     assert_eq!(unknown.error_code, ErrorCode::BrokerIdNotRegistered.as_i16());
     assert_eq!(unknown.error_message.as_deref(), Some("Broker ID 99 is not currently registered"));
-    // Kafka would let it go, and the cluster would have a broker that leads nothing until it is restarted.
+    // Kafka would let it go, and has a broker that leads nothing until it is restarted; ours would register again.
     assert_eq!(unregister(1).error_code, ErrorCode::InvalidRequest.as_i16());
 }
 

@@ -361,3 +361,6 @@ fn a_cluster_that_was_stopped_comes_back_as_it_was() {
 
 #[path = "cluster_voters.rs"]
 mod voters;
+
+#[path = "cluster_observers.rs"]
+mod observers;

@@ -5,6 +5,7 @@ mod nodes;
 mod properties;
 mod quorum;
 mod readme;
+mod registration;
 #[path = "../cli/said.rs"]
 mod said;
 mod status;

@@ -30,7 +30,7 @@ impl InFlight {
 impl Process {
     /// Sends what replicas want to propose, unless a request is under way.
     pub fn send_proposals(&mut self, out: &mut Out) {
-        let Some(broker_epoch) = self.epoch else { return };
+        let Some(broker_epoch) = self.acting_epoch() else { return };
         if self.altering.request.is_some() {
             return;
         }

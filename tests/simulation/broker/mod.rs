@@ -1,14 +1,15 @@
 //! A broker as the shipped one is: a disk that outlives its processes, and a process that may end at any step.
 //!
-//! [`process`] is the life of a process (registration, heartbeats, the image), [`replica`] one partition's log and role,
-//! [`leading`] and [`following`] its two sides. They do what `broker/src/partition` and `broker/src/replication` do, with
-//! the shipped rules and the shipped log, and talk to the world only through [`Out`]; the shipped shell can take their
-//! place when it does too.
+//! [`process`] is the life of a process, [`registration`] what it and the controller say to each other, [`replica`] one
+//! partition's log and role, [`leading`] and [`following`] its two sides. They do what `broker/src/partition` and
+//! `broker/src/replication` do, with the shipped rules and the shipped log, and talk to the world only through [`Out`]; the
+//! shipped shell can take their place when it does too.
 
 pub mod alter_partition;
 pub mod following;
 pub mod leading;
 pub mod process;
+pub mod registration;
 pub mod replica;
 
 use std::path::Path;
@@ -77,7 +78,7 @@ pub struct Broker {
     pub process: Option<Process>,
     /// Number of the process that lives or lived last.
     pub process_number: u64,
-    /// The last process ended in order, and so lost nothing.
+    /// No process ended but in order, and so nothing was lost; nor was the broker unregistered, which says so.
     pub was_clean: bool,
     /// Of the process before, which must not know it unless it stopped in order.
     last_epoch: Option<i64>,

@@ -1,4 +1,4 @@
-//! The life of one process: it registers, heartbeats, follows the metadata, and does what the image says.
+//! The life of one process: it follows the metadata and does what the image says, once that has its registration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,12 +6,11 @@ use std::sync::Arc;
 use milena_log::Directory;
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
-use milena_state::metadata::brokers::{Heartbeat, HeartbeatAnswer, RegisterBroker};
-use milena_state::metadata::{Applied, Delta, Image, features};
+use milena_state::metadata::{self, Applied, Delta, Image};
 
 use super::alter_partition::InFlight;
 use super::replica::{Myself, Replica, Role};
-use super::{Note, Out, Setup};
+use super::{Out, Setup};
 use crate::controller::TOPIC_ID;
 use crate::message::{Entry, Fetch, FetchedPartition, Message, Node, Produce, RequestId};
 use crate::parameters::Mutation;
@@ -22,16 +21,20 @@ use crate::schedule::Timer;
 const FETCH_WAIT_MS: i64 = 60;
 /// Pause before a fetch that follows an error.
 const FETCH_BACKOFF_MS: i64 = 20;
-const REGISTER_RETRY_MS: i64 = 150;
 const METADATA_RETRY_MS: i64 = 250;
 
 #[derive(Debug)]
 pub struct Process {
     pub setup: Arc<Setup>,
     directory: Arc<Directory>,
-    previous_epoch: i64,
-    incarnation_id: Uuid,
+    pub previous_epoch: i64,
+    pub incarnation_id: Uuid,
+    /// Of the last registration that was answered.
     pub epoch: Option<i64>,
+    /// That one is not in force any more, and another was asked for.
+    pub registers_again: bool,
+    /// The image that was published last made this broker act.
+    acted: bool,
     pub image: Image,
     pub replicas: BTreeMap<i32, Replica>,
     pub altering: InFlight,
@@ -67,6 +70,8 @@ impl Process {
             previous_epoch,
             incarnation_id,
             epoch: None,
+            registers_again: false,
+            acted: false,
             image: Image::default(),
             replicas: BTreeMap::new(),
             altering: InFlight::default(),
@@ -100,14 +105,24 @@ impl Process {
         self.requests
     }
 
-    /// Acts on an image only once it holds its own registration: an older one may say that this broker leads what its
-    /// predecessor led, with records that the crash took.
+    /// Acts on an image only while it holds its own registration: an older one may say that this broker leads what its
+    /// predecessor led, with records that the crash took, and another process may have followed it.
     pub fn acts(&self) -> bool {
-        let applied = self.image.applied().index;
         match self.setup.mutation {
             Mutation::ActsBeforeRegistration => self.epoch.is_some(),
-            _ => self.epoch.is_some_and(|epoch| applied >= epoch),
+            _ => self.epoch.is_some() && self.registration().is_some(),
         }
+    }
+
+    /// Under which epoch it acts.
+    pub fn acting_epoch(&self) -> Option<i64> {
+        let registered = self.registration().map(|own| own.broker_epoch);
+        registered.or(self.epoch).filter(|_| self.acts())
+    }
+
+    fn registration(&self) -> Option<&Arc<metadata::Broker>> {
+        let own = self.image.broker(self.setup.broker_id);
+        own.filter(|own| own.incarnation_id == self.incarnation_id)
     }
 
     pub fn receive(&mut self, from: Node, message: Message, out: &mut Out) {
@@ -196,59 +211,6 @@ impl Process {
         }
     }
 
-    fn register(&mut self, out: &mut Out) {
-        if self.epoch.is_some() {
-            return;
-        }
-        let command = RegisterBroker {
-            broker_id: self.setup.broker_id,
-            incarnation_id: self.incarnation_id,
-            endpoints: Vec::new(),
-            features: features::supported(),
-            rack: None,
-            log_dirs: vec![Uuid::from_u128(1 << 90 | self.setup.broker_id as u128)],
-            previous_broker_epoch: self.previous_epoch,
-            session_is_live: false,
-        };
-        out.sends.push((Node::Controller, Message::Register(command)));
-        out.timers.push((REGISTER_RETRY_MS, Timer::Register));
-    }
-
-    fn registered(&mut self, result: Result<i64, ErrorCode>, out: &mut Out) {
-        let Ok(epoch) = result else { return };
-        if self.epoch.is_none() {
-            self.epoch = Some(epoch);
-            out.timers.push((0, Timer::Heartbeat));
-            let message =
-                Message::AllocateProducerIds { broker_id: self.setup.broker_id, broker_epoch: epoch };
-            out.sends.push((Node::Controller, message));
-            self.publish(None, out);
-        }
-    }
-
-    fn heartbeat(&mut self, out: &mut Out) {
-        let Some(broker_epoch) = self.epoch else { return };
-        let command = Heartbeat {
-            broker_id: self.setup.broker_id,
-            broker_epoch,
-            current_metadata_offset: self.image.applied().index,
-            want_fence: !self.acts(),
-            want_shut_down: self.stopping,
-            offline_log_dirs: Vec::new(),
-            others_caught_up: false,
-        };
-        out.sends.push((Node::Controller, Message::Heartbeat(command)));
-        out.timers.push((self.setup.heartbeat_ms, Timer::Heartbeat));
-    }
-
-    fn heard(&mut self, result: Result<HeartbeatAnswer, ErrorCode>, out: &mut Out) {
-        match result {
-            Ok(answer) if answer.should_shut_down && self.stopping => out.notes.push(Note::Stopped),
-            Ok(_) => {}
-            Err(error) => out.notes.push(Note::Impossible(format!("heartbeat of a live process: {error:?}"))),
-        }
-    }
-
     fn apply(&mut self, entries: &[Arc<Entry>], out: &mut Out) {
         let mut delta = Delta::default();
         for entry in entries {
@@ -280,8 +242,10 @@ impl Process {
     }
 
     /// Makes partitions what the image says: those that changed, all of them the first time.
-    fn publish(&mut self, delta: Option<&Delta>, out: &mut Out) {
-        let Some(broker_epoch) = self.epoch.filter(|_| self.acts()) else { return };
+    pub fn publish(&mut self, delta: Option<&Delta>, out: &mut Out) {
+        let Some(broker_epoch) = self.acting_epoch() else { return self.step_down(out) };
+        let acted = std::mem::replace(&mut self.acted, true);
+        let delta = delta.filter(|_| acted);
         let myself = Myself { broker_id: self.setup.broker_id, broker_epoch };
         let Some(topic) = self.image.topic(TOPIC_ID).cloned() else { return };
         for (index, assigned) in topic.partitions.iter().enumerate() {
@@ -312,6 +276,20 @@ impl Process {
             }
         }
         self.start_fetchers(out);
+    }
+
+    /// The image has no registration of this process any more: it leads nothing and follows nobody.
+    fn step_down(&mut self, out: &mut Out) {
+        if !std::mem::take(&mut self.acted) {
+            return;
+        }
+        self.fetchers.clear();
+        let nobody = Myself { broker_id: -1, broker_epoch: -1 };
+        for (index, replica) in &mut self.replicas {
+            if let Some(assigned) = self.image.partition(TOPIC_ID, *index) {
+                replica.assign(assigned, &self.image, nobody, out);
+            }
+        }
     }
 
     /// One loop of fetches per leader, for as long as something is followed there.
@@ -345,7 +323,7 @@ impl Process {
             self.replicas.values().filter_map(|replica| replica.to_fetch_from(leader)).collect();
         let attempt = self.next_request();
         self.fetchers.insert(leader, attempt);
-        let broker_epoch = self.epoch.unwrap_or(-1);
+        let broker_epoch = self.acting_epoch().unwrap_or(-1);
         let fetch = Fetch { broker_id: self.setup.broker_id, broker_epoch, partitions };
         out.sends.push((Node::Broker(leader), Message::Fetch(attempt, fetch)));
         // Without an answer until then the connection is taken for dead.

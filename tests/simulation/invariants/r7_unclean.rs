@@ -38,9 +38,11 @@ pub fn check(oracle: &mut Oracle, change: &Change, controller: &Controller) -> C
 
 fn note_restart(oracle: &mut Oracle, change: &Change, with_eligible: bool) {
     let Command::RegisterBroker(command) = &change.command else { return };
-    let Some(before) = change.before.broker(command.broker_id) else { return };
-    let is_new = before.incarnation_id != command.incarnation_id;
-    if is_new && with_eligible && command.previous_broker_epoch != before.broker_epoch {
+    let before = change.before.broker(command.broker_id);
+    let is_new = before.is_none_or(|before| before.incarnation_id != command.incarnation_id);
+    // Of one that was unregistered nobody knows how it ended.
+    let is_unclean = before.is_none_or(|before| command.previous_broker_epoch != before.broker_epoch);
+    if is_new && with_eligible && is_unclean && change.before.topic(TOPIC_ID).is_some() {
         for truth in oracle.truths.values_mut() {
             truth.restarted.insert(command.broker_id);
         }

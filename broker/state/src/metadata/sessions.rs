@@ -7,15 +7,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use milena_protocol::types::Uuid;
+
 use super::brokers::{FenceBroker, Heartbeat, RegisterBroker, Registered, check_broker_epoch};
 use super::command::{Command, Reply};
 use super::image::{Broker, Image};
+
+/// Processes of one broker that are remembered, with the present one.
+const INCARNATIONS_MAX: usize = 8;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sessions {
     sessions: BTreeMap<i32, Session>,
     /// Index at which each broker's controlled shutdown began.
     leaving_since: BTreeMap<i32, i64>,
+    /// Incarnation ids that each broker was registered with here, the present one last.
+    incarnations: BTreeMap<i32, Vec<Uuid>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +36,8 @@ struct Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Note {
     Nothing,
-    Registered { broker_id: i32, registered: Registered },
+    Registered { broker_id: i32, incarnation_id: Uuid, registered: Registered },
+    Unregistered { broker_id: i32 },
     Leaving { broker_id: i32 },
 }
 
@@ -37,8 +45,13 @@ impl Note {
     /// A refusal leaves nothing: whoever was refused is not the broker whose id it named, and says nothing of it.
     pub fn of(command: &Command, reply: &Reply) -> Self {
         match (command, reply) {
-            (Command::RegisterBroker(c), Reply::RegisterBroker(Ok(registered))) => {
-                Self::Registered { broker_id: c.broker_id, registered: *registered }
+            (Command::RegisterBroker(c), Reply::RegisterBroker(Ok(registered))) => Self::Registered {
+                broker_id: c.broker_id,
+                incarnation_id: c.incarnation_id,
+                registered: *registered,
+            },
+            (Command::UnregisterBroker(c), Reply::UnregisterBroker(Ok(()))) => {
+                Self::Unregistered { broker_id: c.broker_id }
             }
             (Command::BrokerHeartbeat(c), Reply::BrokerHeartbeat(Ok(_))) if c.want_shut_down => {
                 Self::Leaving { broker_id: c.broker_id }
@@ -56,7 +69,12 @@ impl Sessions {
                 Session { broker_epoch: broker.broker_epoch, last_contact_ms: now_ms, metadata_offset: -1 };
             (broker.broker_id, session)
         };
-        Self { sessions: image.brokers().map(session).collect(), leaving_since: BTreeMap::new() }
+        let present = |broker: &Arc<Broker>| (broker.broker_id, vec![broker.incarnation_id]);
+        Self {
+            sessions: image.brokers().map(session).collect(),
+            leaving_since: BTreeMap::new(),
+            incarnations: image.brokers().map(present).collect(),
+        }
     }
 
     /// Adds to a command, before it is decided on `image`, what only the active controller knows. A heartbeat is heard
@@ -65,7 +83,7 @@ impl Sessions {
         match command {
             Command::RegisterBroker(c) => {
                 c.session_is_live =
-                    self.is_live(c.broker_id, session_timeout_ms, now_ms) && !has_its_directories(image, c);
+                    self.is_live(c.broker_id, session_timeout_ms, now_ms) && !self.succeeds(image, c);
             }
             Command::BrokerHeartbeat(c) => {
                 self.hear(c, image, now_ms);
@@ -80,14 +98,42 @@ impl Sessions {
     pub fn remember(&mut self, note: Note, index: i64, now_ms: i64) {
         match note {
             Note::Nothing => {}
-            Note::Registered { broker_id, registered } => {
+            Note::Registered { broker_id, incarnation_id, registered } => {
                 self.touch(broker_id, registered.epoch_at(index), -1, now_ms);
                 self.leaving_since.remove(&broker_id);
+                self.follow(broker_id, incarnation_id);
+            }
+            Note::Unregistered { broker_id } => {
+                self.forget(broker_id);
+                self.leaving_since.remove(&broker_id);
+                self.incarnations.remove(&broker_id);
             }
             Note::Leaving { broker_id } => {
                 self.leaving_since.entry(broker_id).or_insert(index);
             }
         }
+    }
+
+    /// This incarnation takes the place of the one before.
+    fn follow(&mut self, broker_id: i32, incarnation_id: Uuid) {
+        let all = self.incarnations.entry(broker_id).or_default();
+        all.retain(|id| *id != incarnation_id);
+        all.push(incarnation_id);
+        if all.len() > INCARNATIONS_MAX {
+            all.remove(0);
+        }
+    }
+
+    /// Whether the process that registers takes the place of the one before though that was heard of a moment ago.
+    ///
+    /// Its directories show that the one before is gone, unless it is itself the older of the two: then it lives and has
+    /// missed that another has its id, or it is dead and its registration comes late. Neither may drive out a process that
+    /// heartbeats. One that was never heard since it registered may be such a late one itself, and gives way.
+    fn succeeds(&self, image: &Image, command: &RegisterBroker) -> bool {
+        let former = self.incarnations.get(&command.broker_id).and_then(|all| all.split_last());
+        let is_former = former.is_some_and(|(_, former)| former.contains(&command.incarnation_id));
+        let was_heard = self.sessions.get(&command.broker_id).is_some_and(|s| s.metadata_offset >= 0);
+        has_its_directories(image, command) && !(is_former && was_heard)
     }
 
     /// A heartbeat came in; whether it is one of the broker that is registered. Any other will be refused and keeps no

@@ -1,5 +1,6 @@
 use milena_protocol::{ErrorCode, Uuid};
 
+use super::super::brokers::UnregisterBroker;
 use super::super::brokers::tests::{Cluster, registration_of, three_brokers};
 use super::*;
 
@@ -169,4 +170,63 @@ fn whoever_has_the_directory_of_a_broker_follows_it_at_once() {
     let directory = controller.cluster.image.broker(1).unwrap().log_dirs[0].as_u128();
     assert_eq!(controller.register(1, 77, directory), Ok(()));
     assert_eq!(controller.register(1, 78, 7_000), Err(ErrorCode::DuplicateBrokerRegistration));
+}
+
+/// Broker 1 is followed by process 77 on the same directory, which is followed by 78. Returns the directory.
+fn two_that_followed(controller: &mut Controller) -> u128 {
+    let directory = controller.cluster.image.broker(1).unwrap().log_dirs[0].as_u128();
+    assert_eq!(controller.register(1, 77, directory), Ok(()));
+    controller.beat(1, |_| {}).expect("lives");
+    assert_eq!(controller.register(1, 78, directory), Ok(()));
+    directory
+}
+
+#[test]
+fn a_late_registration_of_a_dead_process_does_not_drive_out_the_one_that_lives() {
+    let mut controller = Controller::new();
+    let directory = two_that_followed(&mut controller);
+    controller.beat(1, |_| {}).expect("lives");
+    let (epoch, before) = (controller.epoch(1), controller.sessions.clone());
+    assert_eq!(controller.register(1, 77, directory), Err(ErrorCode::DuplicateBrokerRegistration));
+    assert_eq!((controller.epoch(1), controller.sessions.clone()), (epoch, before));
+    // Whoever comes now and is not known is a restart.
+    assert_eq!(controller.register(1, 79, directory), Ok(()));
+    // Nobody is driven out for ever: when the one that followed is silent, the former may come back.
+    controller.beat(1, |_| {}).expect("lives");
+    controller.now_ms += SESSION_TIMEOUT_MS + 1;
+    assert_eq!(controller.register(1, 78, directory), Ok(()));
+}
+
+#[test]
+fn a_living_process_takes_its_place_back_at_once_from_one_that_never_said_a_word() {
+    let mut controller = Controller::new();
+    let directory = two_that_followed(&mut controller);
+    // 77 is dead, and its registration came before the first heartbeat of 78.
+    assert_eq!(controller.register(1, 77, directory), Ok(()));
+    let epoch = controller.epoch(1);
+    assert_eq!(controller.register(1, 78, directory), Ok(()));
+    assert!(controller.epoch(1) > epoch, "it is another registration, though of the same process");
+    // And repeats itself without another change.
+    let epoch = controller.epoch(1);
+    assert_eq!(controller.register(1, 78, directory), Ok(()));
+    assert_eq!(controller.epoch(1), epoch);
+}
+
+#[test]
+fn few_former_processes_are_remembered_and_none_of_a_broker_that_was_unregistered() {
+    let mut controller = Controller::new();
+    let directory = controller.cluster.image.broker(1).unwrap().log_dirs[0].as_u128();
+    for incarnation in 100..120 {
+        assert_eq!(controller.register(1, incarnation, directory), Ok(()));
+    }
+    assert_eq!(controller.sessions.incarnations[&1].len(), INCARNATIONS_MAX);
+    controller.now_ms += SESSION_TIMEOUT_MS + 1;
+    for fence in controller.sessions.expired(&controller.cluster.image, SESSION_TIMEOUT_MS, controller.now_ms)
+    {
+        controller.run(Command::FenceBroker(fence));
+    }
+    let unregister = Command::UnregisterBroker(UnregisterBroker { broker_id: 1 });
+    assert_eq!(controller.run(unregister), Reply::UnregisterBroker(Ok(())));
+    let Sessions { sessions, leaving_since, incarnations } = &controller.sessions;
+    assert!(!sessions.contains_key(&1) && !leaving_since.contains_key(&1) && !incarnations.contains_key(&1));
 }
