@@ -144,8 +144,23 @@ impl Log {
                     .ok_or_else(|| Error::damaged(file, 0, "batches before a truncation do not follow"))?;
             }
         }
+        self.cut_indexes(base_offset)?;
         if self.segments[index].has_transaction_index {
             self.write_transaction_index(index, self.log_end_offset, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the index files that are there to what holds of them. Otherwise the next cut could take an entry from before
+    /// this one for that of a batch which came in its place.
+    fn cut_indexes(&mut self, base_offset: i64) -> Result<(), Error> {
+        for kind in [Kind::OffsetIndex, Kind::TimeIndex] {
+            if self.cached(base_offset, kind)?.is_some() {
+                let mut indexer = self.active.indexer.clone();
+                self.write_indexes(base_offset, &mut indexer)?;
+                self.active.indexer = indexer;
+                return Ok(());
+            }
         }
         Ok(())
     }

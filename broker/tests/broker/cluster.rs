@@ -88,9 +88,11 @@ impl Nodes {
     fn settings(&mut self, id: i32, roles: &str, more: &[(&str, &str)]) -> Settings {
         let directory =
             self.directories.entry(id).or_insert_with(|| tempfile::tempdir().expect("a temporary directory"));
-        let first = directory.path().join("one").display().to_string();
-        let second = directory.path().join("two").display().to_string();
-        let log_dirs = if self.has_second_directory { format!("{first},{second}") } else { first };
+        let own = |name: &str| directory.path().join(name).display().to_string();
+        let log_dirs = match self.has_second_directory {
+            true => format!("{},{}", own("one"), own("two")),
+            false => directory.path().display().to_string(),
+        };
         let mut listeners = Vec::new();
         if roles.contains("broker") {
             listeners.push("PLAINTEXT://127.0.0.1:0".to_owned());
