@@ -29,10 +29,11 @@ use crate::controller::founding;
 use crate::controller::raft::quorum::{self, Quorum};
 use crate::controller::{Client, ProducerIds, SubmitError};
 use crate::coordinator::Coordinators;
+use crate::metadata::checkpoint::Checkpoint;
 use crate::metadata::{Metadata, publish};
 use crate::metrics::Metrics;
 use crate::partition::directories::{SYNCING_THREADS, Twice, in_parallel};
-use crate::partition::{Cleaner, Directories, OpenError, Partition, Table};
+use crate::partition::{Cleaner, Directories, Mover, OpenError, Partition, Table};
 use crate::quota::Quotas;
 use crate::replication::{Replication, Throttles};
 use crate::shutdown::Stop;
@@ -77,8 +78,12 @@ pub struct Lifecycle {
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     /// Tells when this node cannot be a broker any more.
     ended: Option<oneshot::Receiver<Error>>,
+    /// Of the metadata, in a broker that keeps no log of them.
+    checkpoint: Option<Arc<Checkpoint>>,
     /// From when partitions have their leader on.
     cleaner: Option<Cleaner>,
+    /// As the cleaner.
+    mover: Option<Mover>,
     metrics: Arc<Metrics>,
     starting: Starting,
     stop: Stop,
@@ -222,6 +227,9 @@ impl Lifecycle {
         if let Some(cleaner) = self.cleaner.take() {
             cleaner.stop().await;
         }
+        if let Some(mover) = self.mover.take() {
+            mover.stop().await;
+        }
         self.replication.stop().await;
         if let Some(remote) = self.controller.remote() {
             remote.close();
@@ -237,7 +245,11 @@ impl Lifecycle {
             UNREGISTERED => directories.previous_broker_epoch(),
             epoch => epoch,
         };
+        let (checkpoint, metadata) = (self.checkpoint.take(), Arc::clone(&self.metadata));
         let closing = tokio::task::spawn_blocking(move || {
+            if let Some(checkpoint) = checkpoint {
+                checkpoint.write_last(&metadata);
+            }
             in_parallel(SYNCING_THREADS, &partitions.all(), |partition| close(partition));
             if let Some(quorum) = quorum {
                 quorum.close_log();
@@ -283,6 +295,10 @@ mod registration_tests;
 #[cfg(test)]
 #[path = "lifecycle_fault_test.rs"]
 mod fault_tests;
+
+#[cfg(test)]
+#[path = "lifecycle_relocation_test.rs"]
+mod relocation_tests;
 
 #[cfg(test)]
 #[path = "lifecycle_cleaner_scene.rs"]

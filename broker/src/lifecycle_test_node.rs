@@ -124,7 +124,7 @@ impl Node {
             let readout = partition.read(read(offset)).expect("reads");
             let slice = readout.records.expect("there are records below the high watermark");
             let bytes = slice.read().expect("reads");
-            for found in Batches::new(&bytes) {
+            for found in Batches::maybe_truncated(&bytes) {
                 let found = found.expect("a valid batch");
                 for record in found.records().expect("not compressed") {
                     let value = record.expect("a valid record").value.expect("a value").to_vec();

@@ -9,6 +9,7 @@ pub mod definitions;
 mod groups;
 mod process;
 mod quotas;
+mod relocations;
 mod replication;
 mod requests;
 mod scrape;
@@ -150,10 +151,14 @@ pub struct Metrics {
     raft_term: IntGauge,
     raft_committed_index: IntGauge,
     raft_applied_index: IntGauge,
+    metadata_fetched_bytes: IntCounter,
+    metadata_checkpoint_index: IntGauge,
     log_directories_offline: IntGauge,
     groups: groups::Counters,
     quotas: quotas::Counters,
     pub replication: replication::Replication,
+    /// Between the directories of this broker.
+    pub relocations: relocations::Relocations,
     /// Of the log cleaner.
     pub cleaning: cleaning::Cleaning,
 }
@@ -179,10 +184,13 @@ impl Metrics {
             raft_term: gauge(&definitions::RAFT_TERM),
             raft_committed_index: gauge(&definitions::RAFT_COMMITTED_INDEX),
             raft_applied_index: gauge(&definitions::RAFT_APPLIED_INDEX),
+            metadata_fetched_bytes: counter(&definitions::METADATA_FETCHED_BYTES),
+            metadata_checkpoint_index: gauge(&definitions::METADATA_CHECKPOINT_INDEX),
             log_directories_offline: gauge(&definitions::LOG_DIRECTORIES_OFFLINE),
             groups: groups::Counters::new(),
             quotas: quotas::Counters::new(),
             replication: replication::Replication::new(),
+            relocations: relocations::Relocations::new(),
             cleaning: cleaning::Cleaning::default(),
         }
     }
@@ -223,6 +231,21 @@ impl Metrics {
         self.raft_applied_index.set(applied_index);
     }
 
+    /// Records of committed metadata came from a controller.
+    pub fn metadata_fetched(&self, bytes: usize) {
+        self.metadata_fetched_bytes.inc_by(bytes as u64);
+    }
+
+    /// Bytes of such records, since the start.
+    pub fn metadata_fetched_bytes(&self) -> u64 {
+        self.metadata_fetched_bytes.get()
+    }
+
+    /// The checkpoint of the metadata stands there.
+    pub fn metadata_checkpoint(&self, index: i64) {
+        self.metadata_checkpoint_index.set(index);
+    }
+
     pub fn log_directories_offline(&self, count: usize) {
         self.log_directories_offline.set(count as i64);
     }
@@ -235,10 +258,13 @@ impl Metrics {
             self.raft_term.collect(),
             self.raft_committed_index.collect(),
             self.raft_applied_index.collect(),
+            self.metadata_fetched_bytes.collect(),
+            self.metadata_checkpoint_index.collect(),
             self.log_directories_offline.collect(),
             self.groups.collect(),
             self.quotas.collect(),
             self.replication.collect(),
+            self.relocations.collect(),
         ]
         .concat()
     }

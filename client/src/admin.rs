@@ -4,6 +4,7 @@ mod brokers;
 mod configs;
 mod elections;
 mod groups;
+mod log_dirs;
 mod offsets;
 mod quorum;
 mod quotas;
@@ -26,6 +27,7 @@ pub use elections::Election;
 pub use groups::{
     Assignment, ByGroup, GroupDescription, GroupListing, GroupMember, ListedGroups, RecordPlace,
 };
+pub use log_dirs::{LogDir, LogDirReplica};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use quorum::{QuorumDescription, QuorumReplica};
 pub use quotas::{Quota, QuotaChange, QuotaEntity, QuotaFilter, QuotaName};

@@ -5,6 +5,7 @@
 //! the long run; it prints how long producers waited.
 
 mod controller;
+mod disk;
 mod groups;
 mod load;
 mod network;

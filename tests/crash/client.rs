@@ -7,11 +7,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use milena_protocol::messages::{
-    CreateTopicsRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse,
-    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest,
-    ProduceResponse, create_topics_request, fetch_request, list_offsets_request, offset_commit_request,
-    offset_fetch_request, produce_request,
+    AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, CreateTopicsRequest, FetchRequest,
+    FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, InitProducerIdRequest,
+    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse,
+    alter_replica_log_dirs_request, create_topics_request, fetch_request, list_offsets_request,
+    offset_commit_request, offset_fetch_request, produce_request,
 };
 use milena_protocol::records::Batches;
 use milena_protocol::{ApiKey, Decode, ErrorCode, Reader, Records, Request, Writer, header};
@@ -20,6 +21,7 @@ use milena_protocol::{ApiKey, Decode, ErrorCode, Reader, Records, Request, Write
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
+const ALTER_REPLICA_LOG_DIRS_VERSION: i16 = 2;
 const CREATE_TOPICS_VERSION: i16 = 5;
 const INIT_PRODUCER_ID_VERSION: i16 = 4;
 const LIST_OFFSETS_VERSION: i16 = 5;
@@ -68,6 +70,31 @@ impl Client {
         match ErrorCode::from_i16(response.topics[0].error_code) {
             Some(ErrorCode::None | ErrorCode::TopicAlreadyExists) => Ok(()),
             other => Err(io::Error::other(format!("create topic {name}: {other:?}"))),
+        }
+    }
+
+    /// Has a replica move to a log directory; what the broker says.
+    pub fn move_replica(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        path: &str,
+    ) -> io::Result<Result<(), ErrorCode>> {
+        let topic = alter_replica_log_dirs_request::AlterReplicaLogDirTopic {
+            name: topic.into(),
+            partitions: vec![partition],
+        };
+        let dir =
+            alter_replica_log_dirs_request::AlterReplicaLogDir { path: path.into(), topics: vec![topic] };
+        let request = AlterReplicaLogDirsRequest { dirs: vec![dir] };
+        let frame = self.call(ApiKey::AlterReplicaLogDirs, ALTER_REPLICA_LOG_DIRS_VERSION, &request)?;
+        let response: AlterReplicaLogDirsResponse<'_> =
+            decode(&frame, ApiKey::AlterReplicaLogDirs, ALTER_REPLICA_LOG_DIRS_VERSION)?;
+        let answer = response.results.first().and_then(|topic| topic.partitions.first());
+        let code = answer.map_or(ErrorCode::UnknownServerError.into(), |answer| answer.error_code);
+        match ErrorCode::from_i16(code).unwrap_or(ErrorCode::UnknownServerError) {
+            ErrorCode::None => Ok(Ok(())),
+            code => Ok(Err(code)),
         }
     }
 

@@ -3,16 +3,14 @@
 //!
 //! The metadata has a directory of its own, but for one test: faults are then those of partitions alone.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::records::Builder;
+use milena_tests::disk::{Injector, SmallDisk, may};
 use milena_tests::process::{Broker, Config};
-use milena_tests::syscalls::signal;
 use milena_tests::{http, wait};
 
 use crate::Load;
@@ -20,21 +18,6 @@ use crate::client::Client;
 use crate::random::Random;
 
 const FAULT_LIMIT: Duration = Duration::from_secs(60);
-const ATTACH_LIMIT: Duration = Duration::from_secs(20);
-
-/// Whether this process may mount and trace. Without that `cargo test` says what it leaves out; CI, where it is
-/// this step's only purpose, sets `MILENA_DISK_TESTS=required` and fails.
-pub fn may(what: &str, tool: &str) -> bool {
-    // SAFETY: geteuid has no arguments and cannot fail.
-    let is_root = unsafe { libc::geteuid() } == 0;
-    let has_tool = Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !is_root || !has_tool {
-        let is_required = std::env::var_os("MILENA_DISK_TESTS").is_some_and(|value| value == "required");
-        assert!(!is_required, "{what} needs root and {tool}");
-        println!("left out: {what} needs root and {tool}");
-    }
-    is_root && has_tool
-}
 
 fn config(folder: &Path, metadata_apart: bool) -> Config {
     let config = Config::at(folder);
@@ -43,34 +26,6 @@ fn config(folder: &Path, metadata_apart: bool) -> Config {
     } else {
         config
     }
-}
-
-/// A tmpfs of a few megabytes on `path`, gone with this value.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(path: &Path, megabytes: u32) -> Self {
-        fs::create_dir_all(path).expect("writable");
-        run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
-            .arg(path));
-        SmallDisk(path.to_owned())
-    }
-
-    fn grow(&self, megabytes: u32) {
-        run(Command::new("mount").args(["-o", &format!("remount,size={megabytes}m")]).arg(&self.0));
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-fn run(command: &mut Command) {
-    let status = command.status().expect("an installed program");
-    assert!(status.success(), "{command:?} ended with {status}");
 }
 
 /// Every producer was told KAFKA_STORAGE_ERROR, the process lives, its metrics say what happened, and a new
@@ -135,38 +90,6 @@ fn a_full_disk_with_the_metadata_on_it_does_no_worse() {
     full_disk(false, "a full disk with the metadata");
 }
 
-/// strace on a running broker, making system calls on some files fail.
-struct Injector(Child);
-
-impl Injector {
-    fn attach(broker: &Broker, calls: &str, files: &[PathBuf]) -> Self {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-o", "/dev/null", "-p", &broker.pid().to_string()]);
-        for file in files {
-            command.arg("-P").arg(file);
-        }
-        command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:error=EIO")]);
-        let child = command.stderr(Stdio::null()).spawn().expect("strace starts");
-        let attached = wait::poll(ATTACH_LIMIT, || is_traced(broker.pid()).then_some(()));
-        assert!(attached.is_some(), "strace did not attach within {ATTACH_LIMIT:?}");
-        Injector(child)
-    }
-}
-
-impl Drop for Injector {
-    fn drop(&mut self) {
-        // SIGINT lets strace detach; a kill would do it, too, but could leave the broker stopped.
-        let _ = signal(self.0.id(), libc::SIGINT);
-        let _ = self.0.wait();
-    }
-}
-
-fn is_traced(pid: u32) -> bool {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-    let mut statuses = threads.flatten().map(|thread| fs::read_to_string(thread.path().join("status")));
-    statuses.all(|status| status.is_ok_and(|status| !status.contains("TracerPid:\t0\n")))
-}
-
 /// The files that the two partitions of the load write to now.
 fn active_files(broker: &Broker) -> Vec<PathBuf> {
     ["once-0", "plain-0"]
@@ -184,7 +107,7 @@ fn failing_calls(calls: &str, configs: &[(&str, &str)]) {
     let mut broker = config(folder.path(), true).start().expect("the broker starts");
     let load = Load::start(broker.port(), 1, configs, 40, &mut Random(2));
     load.progress(50);
-    let injector = Injector::attach(&broker, calls, &active_files(&broker));
+    let injector = Injector::attach(broker.pid(), calls, &active_files(&broker));
     assert_offline(&mut broker, &load, calls);
     drop(injector);
     assert_recovered(&mut broker, load, calls);

@@ -9,6 +9,7 @@ mod cleaning;
 mod client;
 mod commits;
 mod disk;
+mod moving;
 mod producer;
 mod random;
 

@@ -78,7 +78,7 @@ impl Controller {
                 level: 0,
                 kind: Some(UpdateKind::SafeDowngrade),
             };
-            let update = UpdateFeatures { updates: vec![off], validate_only: false };
+            let update = UpdateFeatures { updates: vec![off], validate_only: false, voters: vec![] };
             controller.run(Command::UpdateFeatures(update), 0, &mut Outcome::default());
         }
         controller

@@ -7,6 +7,7 @@ use std::fs;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::disk::SmallDisk;
 use crate::network::Network;
 use crate::ports;
 use crate::process::{Broker, Config};
@@ -22,12 +23,13 @@ pub struct Setup {
     properties: Vec<(String, String)>,
     has_fixed_voters: bool,
     network: Option<Network>,
+    disk_megabytes: Option<u32>,
 }
 
 impl Setup {
     /// Nodes numbered from 1 on.
     pub fn new(size: usize) -> Self {
-        Self { size, properties: Vec::new(), has_fixed_voters: true, network: None }
+        Self { size, properties: Vec::new(), has_fixed_voters: true, network: None, disk_megabytes: None }
     }
 
     /// Sets a property of every node.
@@ -48,6 +50,12 @@ impl Setup {
         self
     }
 
+    /// Gives each node a disk of its own of this size; takes [`may`](crate::disk::may).
+    pub fn disks(mut self, megabytes: u32) -> Self {
+        self.disk_megabytes = Some(megabytes);
+        self
+    }
+
     /// Starts the nodes and waits until all are ready.
     pub fn start(self) -> Cluster {
         // A test that failed with it has ended its processes all the same.
@@ -58,9 +66,11 @@ impl Setup {
         let (named_by, named) = self.named(&controllers);
         let copies = self.size.min(3);
         let (mut nodes, mut fronts) = (Vec::with_capacity(self.size), Vec::with_capacity(self.size));
+        let mut disks = Vec::new();
         let began = Instant::now();
         for ((id, controller), named_controller) in (1..).zip(&own).zip(&controllers) {
             let mut config = Config::at(&temporary.path().join(format!("node-{id}")));
+            disks.extend(self.disk_megabytes.map(|megabytes| SmallDisk::mount(&config.data(), megabytes)));
             let clients = ports::address(config.port());
             fronts.push(self.front(id, config.port()));
             let (front, controller_front) =
@@ -88,8 +98,16 @@ impl Setup {
         }
         let network = self.network;
         let start_took = Duration::ZERO;
-        let mut cluster =
-            Cluster { nodes, fronts, controllers, network, start_took, _temporary: temporary, _guard: guard };
+        let mut cluster = Cluster {
+            nodes,
+            fronts,
+            controllers,
+            network,
+            _disks: disks,
+            start_took,
+            _temporary: temporary,
+            _guard: guard,
+        };
         cluster.ids().for_each(|id| cluster.tell_network(id));
         for node in &mut cluster.nodes {
             node.wait_ready().expect("a node starts");
@@ -123,6 +141,7 @@ pub struct Cluster {
     fronts: Vec<u16>,
     controllers: Vec<u16>,
     network: Option<Network>,
+    _disks: Vec<SmallDisk>,
     start_took: Duration,
     _temporary: tempfile::TempDir,
     _guard: MutexGuard<'static, ()>,

@@ -9,6 +9,12 @@ pub fn signal(pid: u32, number: i32) -> io::Result<()> {
     if unsafe { libc::kill(pid, number) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether this process may do what only root may.
+pub fn is_root() -> bool {
+    // SAFETY: geteuid has no arguments and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// Lets this thread's sleeps end within a microsecond of their time; the default slack is 50.
 pub fn sharpen_timers() {
     // SAFETY: PR_SET_TIMERSLACK takes one integer and touches no memory.

@@ -26,8 +26,10 @@ pub(crate) struct Disk {
     pub open_files: OpenFiles,
     offline: OnceLock<Arc<str>>,
     notify: Mutex<Option<OnOffline>>,
-    next_log_id: AtomicU64,
 }
+
+/// Over all directories: a log that another one took the place of, there or elsewhere, is told apart by it.
+static NEXT_LOG_ID: AtomicU64 = AtomicU64::new(0);
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,12 +45,11 @@ impl Disk {
             open_files: OpenFiles::new(open_files_max),
             offline: OnceLock::new(),
             notify: Mutex::new(None),
-            next_log_id: AtomicU64::new(0),
         }
     }
 
     pub fn new_log_id(&self) -> u64 {
-        self.next_log_id.fetch_add(1, Ordering::Relaxed)
+        NEXT_LOG_ID.fetch_add(1, Ordering::Relaxed)
     }
 
     pub fn offline_reason(&self) -> Option<Arc<str>> {

@@ -93,6 +93,32 @@ impl Durability {
         })
     }
 
+    /// The same under another name, with all that waits to be synced. Nothing may be asked of this one any more.
+    pub(crate) fn under(&self, name: &str) -> Arc<Durability> {
+        let dirty = {
+            let mut dirty = self.dirty.lock();
+            Dirty {
+                log_end_offset: dirty.log_end_offset,
+                files: std::mem::take(&mut dirty.files),
+                directory: dirty.directory,
+                created: dirty.created,
+                generation: 0,
+            }
+        };
+        Arc::new(Durability {
+            name: name.into(),
+            durable_offset: AtomicI64::new(self.durable_offset()),
+            log_start_offset: AtomicI64::new(self.log_start_offset()),
+            checkpointed_offset: AtomicI64::new(0),
+            closed: AtomicBool::new(false),
+            closed_cleanly: OnceLock::new(),
+            established: AtomicBool::new(self.is_established()),
+            own_flusher: OnceLock::new(),
+            dirty: Mutex::new(dirty),
+            syncing: Mutex::new(()),
+        })
+    }
+
     /// Name of the log's folder.
     pub fn name(&self) -> &str {
         &self.name

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::names::{CLEANED, DELETED, Kind, SWAP, TEMPORARY};
+use crate::relocation::MOVED_FROM;
 use crate::segment::Segment;
 
 /// Segments and snapshots, ascending.
@@ -22,6 +23,8 @@ pub(crate) struct Folder {
     pub swaps: Vec<(i64, Kind)>,
     /// The lowest offset of a file that a log cleaner had not finished.
     pub cleaned_from: Option<i64>,
+    /// It has the mark of a copy that took its log's place.
+    pub is_marked: bool,
     /// Names of files that nobody needs any more. They are evidence until the log is open.
     pub leftovers: Vec<String>,
 }
@@ -58,7 +61,7 @@ impl Folder {
                             transaction_indexes.insert(base_offset);
                         }
                     }
-                    None => {}
+                    None => folder.is_marked |= name == MOVED_FROM,
                 }
             }
         }

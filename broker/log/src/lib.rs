@@ -41,6 +41,7 @@ mod properties;
 mod read;
 mod real_files;
 mod recovery;
+pub mod relocation;
 mod replay;
 mod retention;
 mod roll;

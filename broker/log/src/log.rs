@@ -24,7 +24,7 @@ use crate::slice::Slice;
 pub struct Log {
     pub(crate) directory: Arc<Directory>,
     pub(crate) disk: Arc<Disk>,
-    /// Names this log in the cache of open files; never reused.
+    /// Names this log in the cache of open files and in slices; never reused in this process.
     pub(crate) id: u64,
     pub(crate) config: Arc<Config>,
     /// Ascending; never empty; the last one is active.
@@ -135,6 +135,15 @@ impl Log {
     /// The folder's name, `topic-0`.
     pub fn name(&self) -> &str {
         self.durability.name()
+    }
+
+    /// Tells logs of one name apart; never reused in this process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
     }
 
     pub fn log_start_offset(&self) -> i64 {

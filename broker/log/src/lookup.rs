@@ -164,9 +164,12 @@ impl Log {
         None
     }
 
-    /// Takes over what a lookup found out. False when a segment that it looked at was deleted, cut or compacted meanwhile: what
-    /// it then calls damage is none.
+    /// Takes over what a lookup found out. False when a segment that it looked at was deleted, cut or compacted meanwhile, or
+    /// is of a log that this one took the place of: what it then calls damage is none.
     pub fn learn(&mut self, lookup: Lookup) -> Result<bool, Error> {
+        if lookup.id != self.id {
+            return Ok(false);
+        }
         let mut is_current = true;
         let Lookup { segments, mut built, .. } = lookup;
         for (place, seen) in segments.into_iter().enumerate() {

@@ -80,7 +80,22 @@ pub(crate) fn deleted_folder(name: &str, unique: &str) -> String {
     format!("{topic}{suffix}")
 }
 
-const NAME_LENGTH_MAX: usize = 255;
+/// The name of the folder in which a copy of a partition comes to be in another directory; longer than a file system
+/// takes for the longest topic names.
+pub(crate) fn future_folder(name: &str, unique: &str) -> String {
+    format!("{name}.{unique}{FUTURE}")
+}
+
+/// The partition's folder, topic and partition of a future folder's name; `None` for anything else.
+pub(crate) fn parse_future_folder(name: &str) -> Option<(&str, &str, i32)> {
+    let (folder, unique) = name.strip_suffix(FUTURE)?.rsplit_once('.')?;
+    let (topic, partition) = parse_folder(folder).filter(|_| !unique.is_empty())?;
+    Some((folder, topic, partition))
+}
+
+const FUTURE: &str = "-future";
+
+pub(crate) const NAME_LENGTH_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +120,17 @@ mod tests {
         assert_eq!(parse_folder("my-topic-12"), Some(("my-topic", 12)));
         for other in ["topic", "topic-", "-1", "topic-x", "topic-1.abc-delete", "topic-99999999999"] {
             assert_eq!(parse_folder(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn future_folders_tell_their_partition_and_are_no_partitions_folders() {
+        let name = future_folder("my.topic-12", "0f");
+        assert_eq!(name, "my.topic-12.0f-future");
+        assert_eq!(parse_future_folder(&name), Some(("my.topic-12", "my.topic", 12)));
+        assert_eq!(parse_folder(&name), None);
+        for other in ["t-0", "t-0.0f-delete", "t-0-future", "t.0f-future", "t-0.-future", "-future"] {
+            assert_eq!(parse_future_folder(other), None, "{other}");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::kept_index::Kept;
 use crate::leader_epochs::LeaderEpochs;
 use crate::log::{Active, Log, Opened};
 use crate::missing;
-use crate::names::{DELETED, Kind, REPLACED};
+use crate::names::{self, DELETED, Kind, REPLACED};
 use crate::producers::Producers;
 use crate::recovery::Vouched;
 use crate::segment::{Indexer, Segment};
@@ -54,7 +54,12 @@ impl Log {
             Some(folder) => (folder, false),
             None => (create_folder(directory, &disk, name, &path)?, true),
         };
-        let known = directory.checkpointed(name);
+        let mut known = directory.checkpointed(name);
+        // A copy that took its log's place, of which the checkpoints have not heard.
+        let took_place = folder.is_marked && names::parse_folder(name).is_some();
+        if took_place && known.log_start_offset.is_none() {
+            known.log_start_offset = directory.mark(name)?.map(|mark| mark.log_start_offset);
+        }
         missing::check(&disk, &path, &mut folder, &known)?;
         let is_as_left = known.extent.is_none_or(|extent| extent.is_of(&folder.segments));
         let mut log = Log::unopened(directory, name, config, folder.segments, known, now_ms)?;
@@ -98,6 +103,9 @@ impl Log {
         if opened.recovered_bytes > 0 || opened.truncated_bytes > 0 {
             // What was checked is in the page cache, not necessarily on the disk.
             directory.request_sync(&log.durability, None);
+        }
+        if took_place {
+            directory.settle(name)?;
         }
         opened.segments_count = log.segments.len();
         if log.durability.is_durable() {

@@ -64,6 +64,7 @@ impl Log {
         }
         Ok(Some(Slice {
             file: self.log_file(index)?,
+            log: self.id,
             segment: self.segments[index].base_offset,
             position: u64::from(first.position),
             length,

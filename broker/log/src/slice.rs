@@ -18,6 +18,8 @@ use crate::names::Kind;
 #[derive(Debug, Clone)]
 pub struct Slice {
     pub file: Arc<dyn File>,
+    /// The log that it is of ([`Log::id`](crate::Log::id)).
+    pub log: u64,
     /// Base offset of the segment, which names the file.
     pub segment: i64,
     pub position: u64,

@@ -245,6 +245,10 @@ impl Log {
 
     /// Makes those indexes again that the search could not use. Reads the log from the last snapshot before them.
     pub fn mend_transaction_indexes(&mut self, search: &AbortedSearch) -> Result<(), Error> {
+        if search.id != self.id {
+            // It looked at a log that this one took the place of.
+            return Ok(());
+        }
         for base_offset in &search.segments {
             let found = self.segments.binary_search_by_key(base_offset, |segment| segment.base_offset);
             // Deleted or compacted meanwhile: the next read looks elsewhere.

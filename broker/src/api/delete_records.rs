@@ -99,8 +99,8 @@ fn delete(
     let partition = partition.and_then(|partition| may_write(topic).map(|()| partition));
     let deleted = partition.and_then(|partition| {
         let low_watermark = partition.delete_records(asked.offset)?;
-        if !moved.iter().any(|directory| Arc::ptr_eq(directory, partition.directory())) {
-            moved.push(Arc::clone(partition.directory()));
+        if !moved.iter().any(|directory| Arc::ptr_eq(directory, &partition.directory())) {
+            moved.push(partition.directory());
         }
         Ok(low_watermark)
     });

@@ -1,7 +1,8 @@
 //! DescribeLogDirs (key 35), versions 1–5 (KIP-113).
 //!
 //! What each of this broker's log directories holds of the partitions that are asked for (no list means all), and how
-//! much room its disk has. A directory that cannot be used answers KAFKA_STORAGE_ERROR. v3 adds an error of the whole,
+//! much room its disk has. A replica that is being moved is shown in both directories, in the one it moves to with
+//! `is_future_key` and what it lacks. A directory that cannot be used answers KAFKA_STORAGE_ERROR. v3 adds an error of the whole,
 //! v4 the size of the disk (KIP-827), v5 whether a directory is cordoned (KIP-1066), which none is here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +62,15 @@ fn held(cx: &RequestContext, wanted: Option<&Wanted<'_>>) -> Held {
     };
     for partition in partitions {
         let Some(extent) = partition.extent() else { continue };
+        if let Some(future) = partition.future_replica() {
+            let of_topic = held.entry(future.directory().path().to_path_buf()).or_default();
+            of_topic.entry(Arc::clone(partition.topic())).or_default().push(DescribeLogDirsPartition {
+                partition_index: partition.index(),
+                partition_size: i64::try_from(future.size_bytes()).unwrap_or(i64::MAX),
+                offset_lag: (extent.log_end_offset - future.log_end_offset()).max(0),
+                is_future_key: true,
+            });
+        }
         let of_topic = held.entry(partition.directory().path().to_path_buf()).or_default();
         of_topic.entry(Arc::clone(partition.topic())).or_default().push(DescribeLogDirsPartition {
             partition_index: partition.index(),

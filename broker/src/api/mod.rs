@@ -30,6 +30,7 @@ pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod assign_replicas_to_dirs;
 mod authorized_operations;
@@ -40,6 +41,7 @@ mod broker_loggers;
 pub mod broker_registration;
 mod client_host;
 mod controller_call;
+pub mod controller_registration;
 pub mod create_partitions;
 pub mod create_topics;
 mod current_leader;
@@ -208,6 +210,7 @@ pub static ROUTES: &[Route] = &[
     route!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
     both(route!(DescribeConfigs, 1..=4, describe_configs::handle)),
     decided(route!(AlterConfigs, 0..=2, alter_configs::handle)),
+    route!(AlterReplicaLogDirs, 1..=2, alter_replica_log_dirs::handle),
     route!(DescribeLogDirs, 1..=5, describe_log_dirs::handle),
     decided(route!(CreatePartitions, 0..=3, create_partitions::handle)),
     route!(DeleteGroups, 0..=2, delete_groups::handle),
@@ -231,6 +234,7 @@ pub static ROUTES: &[Route] = &[
     internal(route!(BrokerHeartbeat, 0..=2, broker_heartbeat::handle)),
     decided(route!(UnregisterBroker, 0..=0, unregister_broker::handle)),
     internal(route!(AllocateProducerIds, 0..=0, allocate_producer_ids::handle)),
+    internal(route!(ControllerRegistration, 0..=0, controller_registration::handle)),
     internal(route!(AssignReplicasToDirs, 0..=0, assign_replicas_to_dirs::handle)),
     route!(ListConfigResources, 0..=1, list_config_resources::handle),
     route!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),

@@ -14,7 +14,10 @@ use crate::server::{Reply, RequestContext};
 
 pub async fn handle(cx: &RequestContext, request: UpdateFeaturesRequest<'_>) -> Reply {
     let updates = request.feature_updates.iter().map(|update| asked(update, cx.version)).collect();
-    let command = Command::UpdateFeatures(UpdateFeatures { updates, validate_only: request.validate_only });
+    // The active controller answers this, and knows.
+    let voters = cx.node.quorum.iter().flat_map(|quorum| quorum.voters()).map(|(voter, _)| voter.id);
+    let (validate_only, voters) = (request.validate_only, voters.collect());
+    let command = Command::UpdateFeatures(UpdateFeatures { updates, validate_only, voters });
     let refusal = match controller_call::decide(cx, command, request.timeout_ms).await {
         Ok(Decided::UpdateFeatures(outcome)) => Refusal::of(outcome),
         Ok(_) => Refusal { code: ErrorCode::UnknownServerError, message: None },

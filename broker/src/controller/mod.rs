@@ -11,6 +11,7 @@ mod dialing;
 pub mod founding;
 pub mod producer_ids;
 pub mod raft;
+pub mod registration;
 pub mod remote;
 mod rounds;
 pub mod sessions;

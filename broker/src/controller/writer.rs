@@ -228,15 +228,15 @@ impl Writer {
         let expired = self.heard.sessions().expired(&state.image, timeout_ms, now_ms());
         let others = expired.into_iter().filter(|fence| !self.lives_with_us(fence.broker_id));
         for fence in others.collect::<Vec<FenceBroker>>() {
-            tracing::info!(broker = fence.broker_id, "session of a broker ran out, it is fenced");
             let mut entry = self.begin(leader);
             let context = Context { now_ms: now_ms(), settings: &self.settings };
             // One broker at a time, each decided on the state that the last one left.
             entry.records = metadata::decide(&entry.working, &Command::FenceBroker(fence), context).records;
             if let Err(error) = self.commit(entry).await {
-                tracing::warn!(broker = fence.broker_id, %error, "broker could not be fenced");
+                tracing::warn!(broker = fence.broker_id, %error, "broker whose session ran out could not be fenced");
                 return;
             }
+            tracing::info!(broker = fence.broker_id, "session of a broker ran out, it is fenced");
         }
     }
 }

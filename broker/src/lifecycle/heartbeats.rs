@@ -1,8 +1,8 @@
 //! How a broker tells the controller that it is alive, and what it hears back.
 //!
 //! Besides the interval a heartbeat goes out when its connection broke (the controller would fence this broker a moment
-//! later), when somebody else leads (who does not know of this connection), and when another broker wants to stop (it
-//! waits until all others know).
+//! later), when somebody else leads (who does not know of this connection), when another broker wants to stop (it
+//! waits until all others know), and when a replica has moved to another directory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -134,6 +134,8 @@ impl Heartbeats {
                 Some(remote) => tokio::select! {
                     () = rhythm.due(remote) => {}
                     () = self.somebody_leaves(&mut leaving), if !rhythm.is_failing => {}
+                    // The controller is told where it is now.
+                    () = self.registration.directories.has_moved(), if !rhythm.is_failing => {}
                 },
             }
             let leader = remote.and_then(|remote| remote.leader());

@@ -10,7 +10,7 @@ use super::heartbeats::{Heartbeats, Unheard};
 use super::registration::{REGISTER_PAUSE, Registration, Told};
 use super::{Error, Lifecycle};
 use crate::broker::now_ms;
-use crate::partition::Cleaner;
+use crate::partition::{Cleaner, Mover};
 
 /// A broker that stops waits so long for somebody to lead the quorum: about an election. When all nodes stop there will
 /// be nobody.
@@ -63,6 +63,8 @@ impl Lifecycle {
         }
         let (table, in_force) = (Arc::clone(&self.partitions), self.in_force());
         self.cleaner = Some(Cleaner::start(table, in_force, Arc::clone(&self.metrics), Arc::new(now_ms)));
+        let directories = Arc::clone(&self.directories);
+        self.mover = Some(Mover::start(directories, self.in_force(), Arc::clone(&self.metrics)));
         Ok(())
     }
 
@@ -131,7 +133,7 @@ impl Lifecycle {
                 partitions: Arc::clone(&self.partitions),
                 broker_id: self.settings.node_id,
                 broker_epoch: Arc::clone(&self.broker_epoch),
-                told_index: -1,
+                told: (-1, 0),
             },
         }
     }

@@ -110,6 +110,7 @@ impl Registration {
             }
         })?;
         self.broker_epoch.store(epoch, Ordering::Release);
+        self.metadata.registered(index);
         // When the metadata is not followed any more, that is said elsewhere.
         let _ = self.metadata.reached(index).await;
         Ok(())
@@ -193,7 +194,7 @@ impl Told {
     }
 }
 
-fn endpoint(listener: &Listener) -> Endpoint {
+pub(super) fn endpoint(listener: &Listener) -> Endpoint {
     Endpoint {
         name: listener.name.clone(),
         host: listener.host.clone(),

@@ -10,9 +10,11 @@ use milena_log::Directory;
 use milena_log::files::Files;
 use milena_state::config::broker::Settings;
 use milena_state::config::listener::Listener;
-use milena_state::metadata::Image;
+use milena_state::metadata::record::RegisterController;
+use milena_state::metadata::{Image, features};
 use tokio::sync::watch;
 
+use super::registration::endpoint;
 use super::{Error, Lifecycle, UNREGISTERED, new_id};
 use crate::controller::founding::{self, Found, Named};
 use crate::controller::raft::log_store::{LOG_NAME, LogStore};
@@ -22,9 +24,10 @@ use crate::controller::raft::snapshot::Snapshots;
 use crate::controller::raft::state_machine::StateMachine;
 use crate::controller::raft::types::{VoterAddress, VoterId};
 use crate::controller::remote::{ActiveController, auto_join};
-use crate::controller::{Client, ProducerIds, Remote, takeover, writer};
+use crate::controller::{Client, ProducerIds, Remote, registration, takeover, writer};
 use crate::coordinator::Coordinators;
 use crate::metadata::Metadata;
+use crate::metadata::checkpoint::Checkpoint;
 use crate::metadata::follow::{self, Source};
 use crate::metadata::publish::Publisher;
 use crate::metadata::remote::Feed;
@@ -65,6 +68,8 @@ struct Control {
     quorum: Option<Quorum>,
     client: Client,
     source: Source,
+    /// Of a broker alone, with what it holds.
+    checkpoint: Option<(Arc<Checkpoint>, Option<Image>)>,
 }
 
 impl Lifecycle {
@@ -129,7 +134,17 @@ impl Lifecycle {
                 let member = start_quorum(&settings, files, &metadata_directory, found, network).await?;
                 Control::of_member(member, &settings, &cluster_id, &dialer, &metrics)
             }
-            false => Control::of_observer(&settings, &cluster_id, &dialer, &metrics),
+            false => {
+                let checkpoint = Checkpoint::new(
+                    Arc::clone(&outside.files),
+                    metadata_directory,
+                    Arc::clone(&cluster_id),
+                    snapshot_policy(&settings),
+                    Arc::clone(&metrics),
+                );
+                let control = Control::of_observer(&settings, &cluster_id, &dialer, &metrics);
+                control.with_checkpoint(checkpoint).await
+            }
         };
         let lifecycle = Self::with(control, settings, directories, &outside, Arc::clone(&metrics)).await?;
         watch_directories(&lifecycle.directories, &lifecycle.partitions, &metrics);
@@ -141,6 +156,11 @@ impl Lifecycle {
                 let between_brokers = lifecycle.settings.inter_broker_listener_name.clone();
                 tasks.push(tokio::spawn(takeover::run(quorum.clone(), client, dialer, between_brokers)));
             }
+            // A quorum that nobody can join has nobody to ask.
+            if !lifecycle.controller.is_alone() {
+                let (client, own) = (lifecycle.controller.clone(), lifecycle.own_controller());
+                tasks.push(tokio::spawn(registration::run(quorum.clone(), client, own)));
+            }
             if let Some(remote) =
                 lifecycle.controller.remote().filter(|_| lifecycle.settings.quorum.auto_join)
             {
@@ -151,6 +171,16 @@ impl Lifecycle {
         Ok(lifecycle)
     }
 
+    /// This process as a controller.
+    fn own_controller(&self) -> RegisterController {
+        RegisterController {
+            controller_id: self.settings.node_id,
+            incarnation_id: self.incarnation_id,
+            endpoints: self.settings.advertised_controllers.iter().map(endpoint).collect(),
+            features: features::supported(),
+        }
+    }
+
     async fn with(
         control: Control,
         settings: Arc<Settings>,
@@ -158,7 +188,8 @@ impl Lifecycle {
         outside: &Outside,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
-        let Control { quorum, client: controller, source } = control;
+        let Control { quorum, client: controller, source, checkpoint } = control;
+        let (checkpoint, held) = checkpoint.unzip();
         let incarnation_id = new_id();
         let partitions = Arc::new(Table::new());
         let image = source.current();
@@ -193,17 +224,19 @@ impl Lifecycle {
         let background = tokio::runtime::Handle::current();
         let producer_ids =
             ProducerIds::new(controller.clone(), Arc::clone(&metadata), settings.node_id, background.clone());
-        let tasks = vec![
+        let mut tasks = vec![
             background.spawn(Arc::clone(&replication).propose(controller.clone())),
             background.spawn(Arc::clone(&replication).start_again()),
             background.spawn(Arc::clone(&replication).watch_lag(Arc::clone(&partitions))),
-            background.spawn(follow::run(source, Arc::clone(&metadata), publisher)),
+            background.spawn(follow::run(source, held.flatten(), Arc::clone(&metadata), publisher)),
             background.spawn(upkeep::run(
                 Arc::clone(&partitions),
                 Arc::clone(&directories),
                 Arc::clone(&settings),
             )),
         ];
+        let writing = checkpoint.as_ref().map(|checkpoint| Arc::clone(checkpoint).run(Arc::clone(&metadata)));
+        tasks.extend(writing.map(|writing| background.spawn(writing)));
         Ok(Self {
             settings,
             in_force,
@@ -221,7 +254,9 @@ impl Lifecycle {
             is_unfenced: Arc::default(),
             tasks: parking_lot::Mutex::new(tasks),
             ended: None,
+            checkpoint,
             cleaner: None,
+            mover: None,
             metrics,
             starting: outside.starting.clone(),
             stop: outside.stop.clone(),
@@ -249,9 +284,9 @@ impl Control {
         }
         let source = match settings.quorum.is_alone || quorum.has_membership() {
             true => Source::local(quorum.clone()),
-            false => Source::joining(quorum.clone(), feed(settings, cluster_id, dialer, told)),
+            false => Source::joining(quorum.clone(), feed(settings, cluster_id, dialer, told, metrics)),
         };
-        Self { quorum: Some(quorum), client, source }
+        Self { quorum: Some(quorum), client, source, checkpoint: None }
     }
 
     /// A broker alone hears from the controllers what was decided, and who decides.
@@ -263,9 +298,18 @@ impl Control {
     ) -> Self {
         let (told, leader) = watch::channel(None);
         let remote = Remote::new(Arc::clone(cluster_id), leader, Arc::clone(dialer));
-        let feed = feed(settings, cluster_id, dialer, told);
+        let feed = feed(settings, cluster_id, dialer, told, metrics);
         let client = Client::of_observer(remote, Arc::clone(metrics));
-        Self { quorum: None, client, source: Source::Remote(Box::new(feed)) }
+        Self { quorum: None, client, source: Source::Remote(Box::new(feed)), checkpoint: None }
+    }
+
+    async fn with_checkpoint(mut self, checkpoint: Checkpoint) -> Self {
+        let load = move || {
+            let image = checkpoint.load();
+            (Arc::new(checkpoint), image)
+        };
+        self.checkpoint = Some(tokio::task::spawn_blocking(load).await.expect("loading does not panic"));
+        self
     }
 }
 
@@ -274,9 +318,10 @@ fn feed(
     cluster_id: &Arc<str>,
     dialer: &Dialer,
     told: watch::Sender<Option<ActiveController>>,
+    metrics: &Arc<Metrics>,
 ) -> Feed {
-    let (controllers, nothing) = (settings.quorum.controllers(), Arc::new(Image::default()));
-    Feed::new((Arc::clone(cluster_id), settings.node_id), &controllers, nothing, Arc::clone(dialer), told)
+    let (controllers, myself) = (settings.quorum.controllers(), (Arc::clone(cluster_id), settings.node_id));
+    Feed::new(myself, &controllers, Arc::clone(dialer), told, Arc::clone(metrics))
 }
 
 /// Tells who leads, as the member of the quorum in this process knows it, once it knows who votes.
@@ -374,11 +419,14 @@ async fn start_quorum(
     };
     let log = log.map_err(|error| unusable(error.to_string()))?;
     let machine = StateMachine::new(Snapshots::new(files, directory.path().join(LOG_NAME)));
-    let policy = quorum::SnapshotPolicy {
+    Ok(Quorum::start(voter, address, log, machine, snapshot_policy(settings), network(voter)).await?)
+}
+
+fn snapshot_policy(settings: &Settings) -> quorum::SnapshotPolicy {
+    quorum::SnapshotPolicy {
         bytes: settings.metadata_max_bytes_between_snapshots,
         interval: settings.metadata_max_snapshot_interval_ms.map(Duration::from_millis),
-    };
-    Ok(Quorum::start(voter, address, log, machine, policy, network(voter)).await?)
+    }
 }
 
 /// Keeps the figures of the quorum in the metrics up to date.

@@ -5,12 +5,13 @@
 //! a remote one.
 
 mod awaited;
+pub mod checkpoint;
 pub mod follow;
 pub mod publish;
 pub mod remote;
 pub mod served;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
@@ -23,6 +24,8 @@ pub struct Metadata {
     image: ArcSwap<Image>,
     published: Watermark,
     is_followed: AtomicBool,
+    /// Where this process was registered as a broker, −1 before that.
+    registered_index: AtomicI64,
     /// Why it is not followed any more, once that is so for good.
     ended: OnceLock<String>,
 }
@@ -42,6 +45,7 @@ impl Metadata {
             image: ArcSwap::new(image),
             published: Watermark::new(-1),
             is_followed: AtomicBool::new(false),
+            registered_index: AtomicI64::new(-1),
             ended: OnceLock::new(),
         }
     }
@@ -64,6 +68,16 @@ impl Metadata {
     /// Index of the metadata log that is published; −1 before the first image.
     pub fn published_index(&self) -> i64 {
         self.published.get()
+    }
+
+    /// The active controller registered this process as a broker by the entry at `index`: an image from there on holds
+    /// everything that was committed before this start.
+    pub(crate) fn registered(&self, index: i64) {
+        self.registered_index.store(index, Ordering::Release);
+    }
+
+    fn registered_index(&self) -> Option<i64> {
+        Some(self.registered_index.load(Ordering::Acquire)).filter(|index| *index >= 0)
     }
 
     /// Whether the task that brings committed metadata here is at work.

@@ -90,6 +90,17 @@ impl Publisher {
         self.is_registered
     }
 
+    /// Whether this process is a broker, and the image that was applied last does not have its registration.
+    pub fn awaits_registration(&self) -> bool {
+        self.settings.quorum.roles.broker && !self.is_registered
+    }
+
+    /// Whether `image` has the registration of this process.
+    pub fn is_registered_in(&self, image: &Image) -> bool {
+        let own = image.broker(self.settings.node_id);
+        own.is_some_and(|broker| broker.incarnation_id == self.incarnation_id)
+    }
+
     /// Whether [`caught_up`](Self::caught_up) has still to be called.
     pub fn is_catching_up(&self) -> bool {
         self.is_catching_up
@@ -175,8 +186,7 @@ impl Publisher {
     /// Whether our registration has come into the image with this change, or is not there any more.
     fn registration_changed(&mut self, image: &Image) -> bool {
         let was_registered = self.is_registered;
-        let own = image.broker(self.settings.node_id);
-        self.is_registered = own.is_some_and(|broker| broker.incarnation_id == self.incarnation_id);
+        self.is_registered = self.is_registered_in(image);
         self.is_registered != was_registered
     }
 
@@ -204,11 +214,13 @@ impl Publisher {
         partitions.iter().for_each(|partition| self.replication.unfollow(key_of(partition)));
         // Together: each waits for a sync of its directory while all metadata waits for them.
         in_parallel(SYNCING_THREADS, partitions, |partition| {
+            partition.stay();
             let Some(log) = partition.take_log() else { return };
+            let directory = Arc::clone(log.directory());
             let unique = uuid::Uuid::new_v4().simple().to_string();
             let delay_ms = log.config().file_delete_delay_ms;
             match log.delete(&unique) {
-                Ok(folder) => self.directories.deleted(partition.directory(), folder, delay_ms),
+                Ok(folder) => self.directories.deleted(&directory, folder, delay_ms),
                 Err(error) => {
                     let (topic, partition) = (partition.topic(), partition.index());
                     tracing::error!(%topic, partition, %error, "log of a deleted replica remains");

@@ -17,8 +17,9 @@ use milena_state::config::address::{Address, HostPort};
 use milena_state::metadata::{self, Applied, Image, Record};
 use tokio::sync::watch;
 
-use super::follow::Update;
+use super::follow::{Failure, Update};
 use crate::controller::remote::{ActiveController, options};
+use crate::metrics::Metrics;
 
 /// How long a controller may wait for something new before it answers.
 const WAIT_MS: i32 = 1_000;
@@ -36,7 +37,6 @@ const IMAGE_RECORDS_MAX: usize = 50_000_000;
 pub struct Feed {
     cluster_id: Arc<str>,
     broker_id: i32,
-    begin_with: Arc<Image>,
     /// `host:port` of those that the settings name: what there is to begin with, and to go back to.
     named: Vec<String>,
     /// Those of the quorum as it was last told, or else those that are named; the first is asked.
@@ -44,6 +44,7 @@ pub struct Feed {
     connection: Option<Connection>,
     dialer: Dialer,
     leader: watch::Sender<Option<ActiveController>>,
+    metrics: Arc<Metrics>,
     /// Answers that failed one after the other.
     failures: u32,
 }
@@ -53,7 +54,7 @@ enum Failed {
     /// Another controller may answer.
     Here(String),
     /// Nobody can: what this broker has is not of this cluster.
-    ForGood(io::Error),
+    ForGood(Failure),
 }
 
 impl Feed {
@@ -61,9 +62,9 @@ impl Feed {
     pub fn new(
         (cluster_id, broker_id): (Arc<str>, i32),
         controllers: &[Address],
-        begin_with: Arc<Image>,
         dialer: Dialer,
         leader: watch::Sender<Option<ActiveController>>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let mut controllers: Vec<_> = controllers.iter().map(ToString::to_string).collect();
         // Brokers spread over the controllers.
@@ -72,24 +73,20 @@ impl Feed {
         Self {
             cluster_id,
             broker_id,
-            begin_with,
             named: controllers.clone(),
             controllers,
             connection: None,
             dialer,
             leader,
+            metrics,
             failures: 0,
         }
     }
 
-    pub fn begin_with(&self) -> Arc<Image> {
-        Arc::clone(&self.begin_with)
-    }
-
-    /// Waits until something is committed after `after`.
+    /// Waits until something is committed after `after`, and gives no entries when nothing was for a while.
     ///
-    /// Errors: this broker does not belong to the cluster that the controllers serve.
-    pub async fn next(&mut self, after: Applied) -> io::Result<Update> {
+    /// Errors: this broker, or what it has, does not belong to the cluster that the controllers serve.
+    pub async fn next(&mut self, after: Applied) -> Result<Update, Failure> {
         loop {
             match self.ask(after).await {
                 Ok(update) => {
@@ -97,9 +94,7 @@ impl Feed {
                         tracing::info!("metadata is followed again");
                     }
                     self.failures = 0;
-                    if let Some(update) = update {
-                        return Ok(update);
-                    }
+                    return Ok(update);
                 }
                 Err(Failed::ForGood(error)) => return Err(error),
                 Err(Failed::Here(reason)) => self.ask_another(&reason).await,
@@ -132,23 +127,19 @@ impl Feed {
         }
     }
 
-    /// What there is after `after`; none when nothing came in time.
-    async fn ask(&mut self, after: Applied) -> Result<Option<Update>, Failed> {
+    async fn ask(&mut self, after: Applied) -> Result<Update, Failed> {
         let request = FetchMetadataRequest { index: after.index, term: after.term, ..self.request() };
         let answered = self.call(&request).await?;
         let response = self.decoded(&answered)?;
         if response.snapshot_index >= 0 {
             let (index, term, next) =
                 (response.snapshot_index, response.snapshot_term, response.snapshot_next);
-            let records = decode(&response.snapshot_records)?;
-            return self.read_image(Applied { index, term }, records, next).await.map(Some);
-        }
-        if response.entries.is_empty() {
-            return Ok(None);
+            let records = self.take(&response.snapshot_records)?;
+            return self.read_image(Applied { index, term }, records, next).await;
         }
         let entries = response.entries.iter().map(|entry| {
             let applied = Applied { index: entry.index, term: entry.term };
-            let records = if entry.records.is_empty() { Vec::new() } else { decode(&entry.records)? };
+            let records = if entry.records.is_empty() { Vec::new() } else { self.take(&entry.records)? };
             Ok((applied, records))
         });
         let entries: Vec<_> = entries.collect::<Result<_, Failed>>()?;
@@ -157,7 +148,7 @@ impl Feed {
         if !follows {
             return Err(Failed::Here(format!("it left out entries after {}", after.index)));
         }
-        Ok(Some(Update::Entries(entries)))
+        Ok(Update::Entries(entries))
     }
 
     /// Reads the rest of an image whose first records are there.
@@ -176,12 +167,18 @@ impl Feed {
                 FetchMetadataRequest { snapshot_index: at.index, snapshot_position: next, ..self.request() };
             let answered = self.call(&request).await?;
             let response = self.decoded(&answered)?;
-            records.extend(decode(&response.snapshot_records)?);
+            records.extend(self.take(&response.snapshot_records)?);
             next = response.snapshot_next;
         }
         let image = Image::from_snapshot(at, records);
         let image = image.map_err(|misfit| Failed::Here(format!("its image does not fit: {misfit}")))?;
         Ok(Update::Image(Arc::new(image)))
+    }
+
+    fn take(&self, records: &[u8]) -> Result<Vec<Record>, Failed> {
+        self.metrics.metadata_fetched(records.len());
+        metadata::decode_batch(records)
+            .map_err(|error| Failed::Here(format!("its records cannot be read: {error}")))
     }
 
     fn request(&self) -> FetchMetadataRequest<'static> {
@@ -230,7 +227,10 @@ impl Feed {
                     self.cluster_id,
                     response.error_message.as_deref().unwrap_or("it says no more"),
                 );
-                return Err(Failed::ForGood(io::Error::other(reason)));
+                return Err(Failed::ForGood(match code {
+                    ErrorCode::FencedLeaderEpoch => Failure::Diverged(reason),
+                    _ => Failure::Other(io::Error::other(reason)),
+                }));
             }
             code => return Err(Failed::Here(code.to_string())),
         }
@@ -267,11 +267,6 @@ fn current(known: &[String], told: Vec<String>) -> Vec<String> {
     controllers
 }
 
-fn decode(records: &[u8]) -> Result<Vec<Record>, Failed> {
-    metadata::decode_batch(records)
-        .map_err(|error| Failed::Here(format!("its records cannot be read: {error}")))
-}
-
 #[cfg(test)]
 mod tests {
     use milena_protocol::messages::fetch_metadata_response::Controller;
@@ -284,9 +279,9 @@ mod tests {
             Address { host: host.to_owned(), port: port.parse().expect("a port") }
         };
         let named: Vec<_> = named.iter().map(address).collect();
-        let (cluster_id, nothing) = (Arc::from("cluster"), Arc::new(Image::default()));
         let (told, _) = watch::channel(None);
-        Feed::new((cluster_id, 0), &named, nothing, Arc::new(milena_client::net::Tcp), told)
+        let dialer = Arc::new(milena_client::net::Tcp);
+        Feed::new((Arc::from("cluster"), 0), &named, dialer, told, Arc::new(Metrics::new()))
     }
 
     fn told(hosts: &[&'static str]) -> FetchMetadataResponse<'static> {

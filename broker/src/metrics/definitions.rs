@@ -87,6 +87,16 @@ definitions! {
         "Times that a leader here took a replica from the in-sync ones.";
     ISR_EXPANDS = "milena_isr_expands_total" Counter []
         "Times that a leader here added a replica to the in-sync ones.";
+    DIRECTORY_MOVES = "milena_directory_moves" Gauge []
+        "Replicas that are being moved to another log directory of this broker.";
+    DIRECTORY_MOVE_LAG_MAX = "milena_directory_move_lag_records_max" Gauge []
+        "Most offsets by which one of their copies is behind its replica.";
+    DIRECTORY_MOVES_DONE = "milena_directory_moves_done_total" Counter []
+        "Replicas that were moved to another log directory of this broker.";
+    DIRECTORY_MOVES_FAILED = "milena_directory_moves_failed_total" Counter []
+        "Such moves that were given up; the replica stays where it is, and the log says why.";
+    DIRECTORY_MOVED_BYTES = "milena_directory_moved_bytes_total" Counter []
+        "Bytes of records that were copied between log directories of this broker.";
     GROUP_LAG_RECORDS = "milena_group_lag_records" Gauge ["group", "topic", "partition"]
         "Offsets from what a group has committed, or the log start, to the high watermark; none without a commit.";
     GROUP_LAG_SECONDS = "milena_group_lag_seconds" Gauge ["group", "topic", "partition"]
@@ -155,6 +165,10 @@ definitions! {
         "Last index of the metadata log that this node applied.";
     METADATA_PUBLISHED_INDEX = "milena_metadata_published_index" Gauge []
         "Index of the metadata log that this broker answers requests from.";
+    METADATA_FETCHED_BYTES = "milena_metadata_fetched_bytes_total" Counter []
+        "Bytes of records of the metadata log that this broker fetched from controllers; 0 in a controller that votes.";
+    METADATA_CHECKPOINT_INDEX = "milena_metadata_checkpoint_index" Gauge []
+        "Index of the metadata log at which the next start of this broker goes on; 0 without a checkpoint, and in a controller.";
     METADATA_FOLLOWED = "milena_metadata_followed" Gauge []
         "1 while this broker follows the committed metadata log; 0 needs a restart.";
     QUORUM_MEMBER_RUNNING = "milena_quorum_member_running" Gauge []

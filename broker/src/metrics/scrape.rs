@@ -29,6 +29,7 @@ pub fn render(node: &Node, connections: usize, signs: Signs) -> Result<String, p
     families.extend(health(signs));
     families.extend(partitions(node));
     families.extend(replicas(node));
+    families.extend(relocations(node));
     families.extend(lags(node));
     families.extend(process(&node.metrics));
     families.retain(|family| !family.get_metric().is_empty());
@@ -127,6 +128,17 @@ fn partitions(node: &Node) -> Vec<MetricFamily> {
         each(&table::LOG_END_OFFSET, |partition| partition.log_end_offset().get() as f64),
         each(&table::HIGH_WATERMARK, |partition| partition.high_watermark().get() as f64),
     ]
+}
+
+/// Of the replicas that are on their way to another directory.
+fn relocations(node: &Node) -> [MetricFamily; 2] {
+    let (mut count, mut lag_max) = (0, 0);
+    node.partitions.each(|partition| {
+        let Some(future) = partition.future_replica() else { return };
+        count += 1;
+        lag_max = lag_max.max(partition.log_end_offset().get() - future.log_end_offset());
+    });
+    [plain(&table::DIRECTORY_MOVES, f64::from(count)), plain(&table::DIRECTORY_MOVE_LAG_MAX, lag_max as f64)]
 }
 
 fn replicas(node: &Node) -> [MetricFamily; 3] {

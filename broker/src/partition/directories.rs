@@ -14,6 +14,7 @@ use milena_state::config::topic::Settings;
 use milena_state::partition::identity;
 use parking_lot::Mutex;
 
+use super::copies::Copies;
 use super::deleted::{Deleted, FOUND_DELAY_MS};
 use super::identities::{OpenError, id_of, identify};
 use super::partition::Partition;
@@ -21,8 +22,8 @@ use crate::broker::now_ms;
 use crate::controller::raft::log_store::LOG_NAME;
 
 /// Partitions that were found at start and have not been opened yet, by topic id and index.
-type Unopened = HashMap<(Uuid, i32), (Arc<Directory>, Found)>;
-type Again = Vec<((Uuid, i32), Arc<Directory>, Found)>;
+pub(super) type Unopened = HashMap<(Uuid, i32), (Arc<Directory>, Found)>;
+pub(super) type Again = Vec<((Uuid, i32), Arc<Directory>, Found)>;
 
 /// Threads for work that waits for syncs more than for the disk: syncs that run together share a commit.
 pub const SYNCING_THREADS: usize = 16;
@@ -47,25 +48,26 @@ pub fn in_parallel<T: Sync>(threads: usize, items: &[T], work: impl Fn(&T) + Syn
 
 /// The directories that could be opened.
 pub struct Directories {
-    files: Arc<dyn Files>,
+    pub(super) files: Arc<dyn Files>,
     cluster_id: String,
-    online: Vec<Arc<Directory>>,
+    pub(super) online: Vec<Arc<Directory>>,
     /// Directories that could not be opened: a partition that is not found may be in one of them.
-    offline_count: usize,
+    pub(super) offline_count: usize,
     /// The directory that holds the metadata log and is not one of `log.dirs`: no partition is placed there.
     metadata_only: Option<Uuid>,
-    found: Mutex<Unopened>,
+    pub(super) found: Mutex<Unopened>,
     /// Those that were found once more, in another directory.
-    found_again: Mutex<Again>,
+    pub(super) found_again: Mutex<Again>,
     /// The first of them that was asked for.
     twice: Mutex<Option<Twice>>,
     /// Folders that stay where they are: of partitions that will be asked for again, or that lie in two directories.
-    kept: Mutex<HashSet<String>>,
+    pub(super) kept: Mutex<HashSet<String>>,
     /// Folders that were found at start and do not tell their topic's id, by name.
-    nameless: Mutex<HashMap<String, Arc<Directory>>>,
-    deleted: Deleted,
+    pub(super) nameless: Mutex<HashMap<String, Arc<Directory>>>,
+    pub(super) deleted: Deleted,
+    pub(super) copies: Copies,
     /// Partitions per directory, to place new ones where there are fewest.
-    counts: Mutex<BTreeMap<Uuid, usize>>,
+    pub(super) counts: Mutex<BTreeMap<Uuid, usize>>,
 }
 
 /// A partition in two directories.
@@ -127,6 +129,7 @@ impl Directories {
             kept: Mutex::default(),
             nameless: Mutex::default(),
             deleted: Deleted::default(),
+            copies: Copies::default(),
             counts: Mutex::default(),
         };
         directories.take_up(listed);
@@ -202,6 +205,7 @@ impl Directories {
                 }
             }
             self.find_deleted(directory);
+            self.find_copies(directory);
         }
     }
 
@@ -247,7 +251,7 @@ impl Directories {
     }
 
     /// Opens the replica of a partition where it lies, or creates it: in the directory `preferred` if that is one of
-    /// ours, else in the one with the fewest partitions. Blocks on the disk.
+    /// ours, else in the one that somebody wished, else in the one with the fewest partitions. Blocks on the disk.
     ///
     /// Errors that are retriable leave it where it was found or begun, for the next attempt.
     pub fn open_partition(
@@ -267,7 +271,10 @@ impl Directories {
             Err(_) => false,
         };
         let (directory, log) = opened?;
-        Ok(Partition::new(Arc::clone(name), topic_id, index, directory, log, Arc::clone(settings)))
+        let partition =
+            Partition::new(Arc::clone(name), topic_id, index, directory, log, Arc::clone(settings));
+        self.resume_copies(&partition);
+        Ok(partition)
     }
 
     fn open_folder(
@@ -278,6 +285,7 @@ impl Directories {
         config: &Arc<Config>,
     ) -> Result<(Arc<Directory>, Log), Error> {
         self.check_once(folder, (topic_id, index))?;
+        self.promote_copy(folder, (topic_id, index))?;
         let found = self.found.lock().remove(&(topic_id, index));
         let (place, found) = found.unzip();
         let directory = match place {
@@ -286,7 +294,7 @@ impl Directories {
                 Some(directory) => directory,
                 None => {
                     self.check_ids(folder, topic_id)?;
-                    let directory = self.place(preferred);
+                    let directory = self.place(preferred, folder);
                     self.move_aside(&directory, folder)?;
                     directory
                 }
@@ -347,11 +355,13 @@ impl Directories {
         }
     }
 
-    fn place(&self, preferred: Option<Uuid>) -> Arc<Directory> {
+    fn place(&self, preferred: Option<Uuid>, folder: &str) -> Arc<Directory> {
+        let wish = self.wish(folder);
         let mut counts = self.counts.lock();
         let usable = || self.usable().filter(|directory| self.takes_partitions(directory));
         let directory = usable()
             .find(|directory| Some(id_of(directory)) == preferred)
+            .or_else(|| usable().find(|directory| Some(id_of(directory)) == wish))
             .or_else(|| usable().min_by_key(|directory| counts.get(&id_of(directory)).copied().unwrap_or(0)))
             // All are offline: the first one says so when it is used.
             .unwrap_or(&self.online[0]);
@@ -365,59 +375,6 @@ impl Directories {
             *count = count.saturating_sub(1);
         }
         self.deleted.add(directory, folder, now_ms().saturating_add(delay_ms));
-    }
-
-    /// Renames what was found at start and belongs to no topic of the image, so that it is neither served nor in the
-    /// way. It is kept: only a person can know that nobody wants it.
-    pub fn set_strays_aside(&self) {
-        let kept = self.kept.lock().clone();
-        let is_stray = |folder: &str| !kept.contains(folder);
-        let mut strays: Vec<(String, Arc<Directory>)> = Vec::new();
-        strays.extend(self.nameless.lock().extract_if(|folder, _| is_stray(folder)));
-        let found = self.found.lock().extract_if(|_, (_, found)| is_stray(&found.name)).collect::<Vec<_>>();
-        strays.extend(found.into_iter().map(|(_, (directory, found))| (found.name, directory)));
-        let again =
-            self.found_again.lock().extract_if(.., |(_, _, found)| is_stray(&found.name)).collect::<Vec<_>>();
-        strays.extend(again.into_iter().map(|(_, directory, found)| (found.name, directory)));
-        for (folder, directory) in strays {
-            if let Err(error) = self.rename_stray(&directory, &folder) {
-                tracing::error!(partition = %folder, %error, "stray partition cannot be renamed");
-            }
-        }
-    }
-
-    /// Makes way for a new partition where a folder of its name is left over from another topic.
-    fn move_aside(&self, directory: &Directory, folder: &str) -> Result<(), Error> {
-        let path = directory.path().join(folder);
-        match self.files.list(&path) {
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) if milena_log::is_descriptor_shortage(&error) => return Err(Error::TooManyOpenFiles),
-            // It may be there: nothing of another topic's may be opened as this one's.
-            Err(error) => return Err(Error::Unreadable { file: path, reason: error.to_string() }),
-        }
-        // It is no other's from here on, and must not be set aside by its name.
-        let at = directory.path();
-        let is_other = |place: &Directory, found: &Found| place.path() != at || found.name != folder;
-        self.found.lock().retain(|_, (place, found)| is_other(place, found));
-        self.found_again.lock().retain(|(_, place, found)| is_other(place, found));
-        self.rename_stray(directory, folder).map_err(|error| {
-            match milena_log::is_descriptor_shortage(&error) {
-                true => Error::TooManyOpenFiles,
-                false => Error::Unreadable {
-                    file: path,
-                    reason: format!("folder of another topic cannot be renamed: {error}"),
-                },
-            }
-        })
-    }
-
-    fn rename_stray(&self, directory: &Directory, folder: &str) -> std::io::Result<()> {
-        let stray = stray_folder(folder, &uuid::Uuid::new_v4().simple().to_string());
-        self.files.rename(&directory.path().join(folder), &directory.path().join(&stray))?;
-        self.files.sync_dir(directory.path())?;
-        tracing::warn!(partition = %folder, renamed = %stray, "partition belongs to no topic and was set aside");
-        Ok(())
     }
 
     /// Removes the folders of deleted partitions whose delay is over. Blocks on the disk.
@@ -456,17 +413,6 @@ fn open_log(
     Ok(log)
 }
 
-/// The name that the folder of a stray partition gets: Kafka's, with the topic cut where the whole would be longer
-/// than a file system allows.
-fn stray_folder(folder: &str, unique: &str) -> String {
-    const NAME_BYTES_MAX: usize = 255;
-    let (topic, partition) = folder.rsplit_once('-').unwrap_or((folder, "0"));
-    let suffix = format!("-{partition}.{unique}-stray");
-    let kept = topic.len().min(NAME_BYTES_MAX.saturating_sub(suffix.len()));
-    // Topic names are ASCII, so the cut is between characters.
-    format!("{}{suffix}", topic.get(..kept).unwrap_or_default())
-}
-
 fn open_and_list(
     files: &Arc<dyn Files>,
     path: &std::path::Path,
@@ -474,18 +420,4 @@ fn open_and_list(
     let directory = Directory::open(Arc::clone(files), path, Options::default())?;
     let listed = directory.list()?;
     Ok((directory, listed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stray_folder_has_a_name_that_the_file_system_takes() {
-        let unique = "0".repeat(32);
-        assert_eq!(stray_folder("events-7", &unique), format!("events-7.{unique}-stray"));
-        let longest = stray_folder(&format!("{}-10000", "t".repeat(249)), &unique);
-        assert_eq!(longest.len(), 255);
-        assert!(longest.ends_with(&format!("t-10000.{unique}-stray")), "{longest}");
-    }
 }

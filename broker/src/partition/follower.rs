@@ -119,6 +119,7 @@ impl Partition {
         follower.cut((start, end));
         let standing = standing(log, *follower, is_durable);
         self.reset_log_start(start);
+        inner.was_cut();
         if end != before {
             self.begin_term(&mut inner);
         }

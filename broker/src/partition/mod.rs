@@ -5,11 +5,13 @@
 
 pub mod append;
 pub mod cleaner;
+mod copies;
 mod deleted;
 pub mod directories;
 mod follower;
 mod identities;
 mod lock;
+pub mod mover;
 mod offsets;
 #[allow(
     clippy::module_inception,
@@ -19,7 +21,9 @@ pub mod partition;
 pub mod producers;
 mod progress;
 mod read;
+pub mod relocation;
 mod role;
+mod strays;
 pub mod table;
 pub mod upkeep;
 pub mod wait;
@@ -31,10 +35,12 @@ pub use directories::Directories;
 pub(crate) use follower::{Brought, FollowError, Standing};
 pub use identities::OpenError;
 pub use milena_state::partition::reads::Isolation;
+pub use mover::Mover;
 pub use offsets::{OffsetAndTimestamp, Timestamp};
 pub use partition::{Extent, Myself, Partition};
 pub use progress::{Level, Mark};
 pub use read::{Missing, Read, ReadError, Readout};
+pub use relocation::FutureReplica;
 pub use table::Table;
 pub use wait::WaitAny;
 pub use watermark::{Interrupted, Watermark};

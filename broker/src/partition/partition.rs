@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
-use milena_log::{Config, Directory, Error, Log};
+use milena_log::{Config, Directory, Durability, Error, Log};
 use milena_protocol::ErrorCode;
 use milena_protocol::types::Uuid;
 use milena_state::config::topic::{Flush, Settings};
@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use super::append::Appended;
 use super::lock::Locked;
 use super::progress::{Level, Mark, Marks, Progress};
+use super::relocation::FutureReplica;
 use super::role::{Role, rules};
 use super::watermark::Interrupted;
 use crate::replication::Proposals;
@@ -34,7 +35,8 @@ pub struct Partition {
     topic: Arc<str>,
     topic_id: Uuid,
     index: i32,
-    pub(super) directory: Arc<Directory>,
+    /// Changes, under the lock, when the replica has moved to another one.
+    directory: ArcSwap<Directory>,
     /// What others wait for; replaced, under the lock, when the role changes.
     pub(super) progress: ArcSwap<Progress>,
     log_start: AtomicI64,
@@ -61,6 +63,12 @@ pub(super) struct Inner {
     pub unsynced_since_ms: Option<i64>,
     /// What the log knows of it.
     pub noted_high_watermark: i64,
+    /// The copy in another directory that is to take the log's place.
+    pub future: Option<Arc<FutureReplica>>,
+    /// Copies before it that are to be removed. Marked ones keep it from its place, so that they are few.
+    pub leaving: Vec<Arc<FutureReplica>>,
+    /// The lowest end of the log since the mover last looked; `i64::MAX` when it was not cut.
+    pub cut_to: i64,
 }
 
 /// What a broker must know about itself to lead.
@@ -110,13 +118,16 @@ impl Partition {
             unsynced_records: 0,
             unsynced_since_ms: None,
             noted_high_watermark,
+            future: None,
+            leaving: Vec::new(),
+            cut_to: i64::MAX,
         };
         Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             topic,
             topic_id,
             index,
-            directory,
+            directory: ArcSwap::new(directory),
             progress: ArcSwap::new(Progress::new(-1, marks, log_start)),
             log_start: AtomicI64::new(log_start),
             is_offline: AtomicBool::new(false),
@@ -188,8 +199,13 @@ impl Partition {
     }
 
     /// The log directory that holds it.
-    pub fn directory(&self) -> &Arc<Directory> {
-        &self.directory
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
+    }
+
+    /// The replica is there from now on; the lock is held.
+    pub(super) fn set_directory(&self, directory: &Arc<Directory>) {
+        self.directory.store(Arc::clone(directory));
     }
 
     /// For tests that change or look at the log without what the partition would do besides.
@@ -296,9 +312,7 @@ impl Partition {
         if !self.is_durable() {
             return;
         }
-        let Some(durability) = self.lock().log.as_ref().map(|log| Arc::clone(log.durability())) else {
-            return;
-        };
+        let Some((directory, durability)) = self.to_sync() else { return };
         let this = Weak::clone(&self.this);
         let done = move |outcome: Result<i64, milena_log::Error>| {
             let Some(partition) = this.upgrade() else { return };
@@ -310,15 +324,20 @@ impl Partition {
                 Err(_) => partition.fail(),
             }
         };
-        self.directory.request_sync(&durability, Some(Box::new(done)));
+        directory.request_sync(&durability, Some(Box::new(done)));
+    }
+
+    /// What a sync is asked of, and for; both of one log, which may be moved the next moment.
+    fn to_sync(&self) -> Option<(Arc<Directory>, Arc<Durability>)> {
+        let inner = self.lock();
+        let log = inner.log.as_ref()?;
+        Some((Arc::clone(log.directory()), Arc::clone(log.durability())))
     }
 
     /// Asks for a sync of what is here now; the receiver hears of its end, or nothing.
     pub(crate) fn request_sync(&self) -> oneshot::Receiver<()> {
         let (ended, end) = oneshot::channel();
-        let Some(durability) = self.lock().log.as_ref().map(|log| Arc::clone(log.durability())) else {
-            return end;
-        };
+        let Some((directory, durability)) = self.to_sync() else { return end };
         let this = Weak::clone(&self.this);
         let done = move |outcome: Result<i64, Error>| {
             if let (Some(partition), Err(error)) = (this.upgrade(), outcome)
@@ -329,7 +348,7 @@ impl Partition {
             // Who waited may have gone.
             let _ = ended.send(());
         };
-        self.directory.request_sync(&durability, Some(Box::new(done)));
+        directory.request_sync(&durability, Some(Box::new(done)));
         end
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use milena_log::leader_epochs::EpochEnd;
 use milena_log::transaction_index::AbortedTransaction;
@@ -292,7 +293,15 @@ impl Partition {
                     .warm()
                     .unwrap_or_else(|error| self.read_failed(&cold.path, cold.position, &error));
             }
-            Missing::Index(mut lookup) => lookup.build_index().and_then(|()| self.learn(*lookup)),
+            Missing::Index(mut lookup) => {
+                let built = lookup.build_index();
+                match self.learn(*lookup) {
+                    // What looks like damage is a file that went meanwhile.
+                    Ok(false) => return,
+                    Ok(true) => built,
+                    Err(error) => Err(error),
+                }
+            }
             Missing::Aborted(search) => match search.warm() {
                 Err(Error::Damaged { .. }) => self.mend_transaction_indexes(&search),
                 outcome => outcome,
@@ -303,8 +312,8 @@ impl Partition {
         }
     }
 
-    fn learn(&self, lookup: Lookup) -> Result<(), Error> {
-        self.lock().log.as_mut().map_or(Ok(()), |log| log.learn(lookup).map(|_| ()))
+    fn learn(&self, lookup: Lookup) -> Result<bool, Error> {
+        self.lock().log.as_mut().map_or(Ok(false), |log| log.learn(lookup))
     }
 
     /// The one repair under the lock: it needs the producers' whole history, and happens to a file that somebody
@@ -316,12 +325,24 @@ impl Partition {
     /// Records that a read gave out could not be read from their file.
     pub(crate) fn slice_failed(&self, slice: &Slice, error: &io::Error) {
         let name = format!("{}-{}", self.topic(), self.index());
-        let path = self.directory.segment_path(&name, slice.segment);
-        self.read_failed(&path, slice.position, error);
+        // Of a log that was moved to another directory meanwhile nobody reads again.
+        let directory = self
+            .lock()
+            .log
+            .as_ref()
+            .filter(|log| log.id() == slice.log)
+            .map(|log| Arc::clone(log.directory()));
+        if let Some(directory) = directory {
+            let path = directory.segment_path(&name, slice.segment);
+            self.storage_failed(&directory.read_failed(&path, slice.position, error));
+        }
     }
 
     fn read_failed(&self, path: &Path, position: u64, error: &io::Error) {
-        self.storage_failed(&self.directory.read_failed(path, position, error));
+        let directory = self.directory();
+        if path.starts_with(directory.path()) {
+            self.storage_failed(&directory.read_failed(path, position, error));
+        }
     }
 }
 

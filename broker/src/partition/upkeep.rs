@@ -126,7 +126,7 @@ impl Partition {
         let Some(log) = &mut inner.log else { return };
         let maintained = log.maintain(now_ms);
         if due {
-            self.directory.request_sync(log.durability(), None);
+            log.directory().request_sync(log.durability(), None);
             inner.unsynced_records = 0;
             inner.unsynced_since_ms = None;
         }

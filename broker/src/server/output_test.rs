@@ -98,8 +98,15 @@ fn send(fill: impl FnOnce(&mut Output)) -> io::Result<Vec<u8>> {
 }
 
 fn file_slice(file: Arc<dyn File>, position: u64, length: usize) -> FileSlice {
-    let slice =
-        Slice { file, segment: 0, position, length, first_base_offset: 0, first_batch_incomplete: false };
+    let slice = Slice {
+        file,
+        log: 0,
+        segment: 0,
+        position,
+        length,
+        first_base_offset: 0,
+        first_batch_incomplete: false,
+    };
     FileSlice { slice, partition: None }
 }
 

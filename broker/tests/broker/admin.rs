@@ -84,6 +84,24 @@ pub fn describe_client_quotas(stream: &mut TcpStream, version: i16) {
     assert!(refused.entries.is_none(), "{version}");
 }
 
+/// There is one directory, where every replica is.
+pub fn alter_replica_log_dirs(stream: &mut TcpStream, version: i16) {
+    use alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
+    let described = ask(stream, 1, &DescribeLogDirsRequest { topics: Some(Vec::new()) });
+    let path = described.results[0].log_dir.to_string();
+    let mut moved = |path: &str, topic: &str| {
+        let topics = vec![AlterReplicaLogDirTopic { name: topic.to_owned().into(), partitions: vec![0] }];
+        let dirs = vec![AlterReplicaLogDir { path: path.to_owned().into(), topics }];
+        let response = ask(stream, version, &AlterReplicaLogDirsRequest { dirs });
+        let [result] = response.results.as_slice() else { panic!("{version}: {response:?}") };
+        assert_eq!((&*result.topic_name, result.partitions[0].partition_index), (topic, 0), "{version}");
+        result.partitions[0].error_code
+    };
+    assert_eq!(moved(&path, TOPIC), NONE, "{version}");
+    assert_eq!(moved(&path, ABSENT), ErrorCode::UnknownTopicOrPartition.as_i16(), "{version}");
+    assert_eq!(moved("/nowhere", TOPIC), ErrorCode::LogDirNotFound.as_i16(), "{version}");
+}
+
 pub fn describe_log_dirs(stream: &mut TcpStream, version: i16) {
     let topic = |name: &str, partitions| describe_log_dirs_request::DescribableLogDirTopic {
         topic: name.to_owned().into(),

@@ -40,6 +40,8 @@ pub struct Nodes {
     pub client: Runtime,
     /// Properties of all nodes that differ from the usual.
     more: Vec<(&'static str, &'static str)>,
+    /// Each has a second log directory.
+    has_second_directory: bool,
 }
 
 impl Nodes {
@@ -58,6 +60,7 @@ impl Nodes {
             running: BTreeMap::new(),
             client: Runtime::new().expect("a runtime"),
             more: Vec::new(),
+            has_second_directory: false,
         }
     }
 
@@ -74,9 +77,20 @@ impl Nodes {
         nodes
     }
 
+    /// Three nodes with two log directories each.
+    pub fn three_with_two_directories() -> Self {
+        let mut nodes = Self::of(&[1, 2, 3]);
+        nodes.has_second_directory = true;
+        nodes.start(&[(1, "broker,controller"), (2, "broker,controller"), (3, "broker,controller")]);
+        nodes
+    }
+
     fn settings(&mut self, id: i32, roles: &str, more: &[(&str, &str)]) -> Settings {
         let directory =
             self.directories.entry(id).or_insert_with(|| tempfile::tempdir().expect("a temporary directory"));
+        let first = directory.path().join("one").display().to_string();
+        let second = directory.path().join("two").display().to_string();
+        let log_dirs = if self.has_second_directory { format!("{first},{second}") } else { first };
         let mut listeners = Vec::new();
         if roles.contains("broker") {
             listeners.push("PLAINTEXT://127.0.0.1:0".to_owned());
@@ -90,7 +104,7 @@ impl Nodes {
             ("process.roles", roles),
             ("listeners", &listeners),
             ("controller.quorum.voters", &self.voters),
-            ("log.dirs", directory.path().to_str().expect("a plain path")),
+            ("log.dirs", &log_dirs),
         ];
         let all = own.iter().chain(PROPERTIES).chain(&self.more).chain(more);
         let properties = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -122,7 +136,7 @@ impl Nodes {
     }
 
     /// Creates a topic by asking that node.
-    fn create(&self, id: i32, name: &str, partitions: i32, replication_factor: i16) {
+    pub fn create(&self, id: i32, name: &str, partitions: i32, replication_factor: i16) {
         let topic = NewTopic {
             name: name.to_owned(),
             partitions: Some(partitions),
@@ -347,3 +361,6 @@ fn a_cluster_that_was_stopped_comes_back_as_it_was() {
 
 #[path = "cluster_voters.rs"]
 mod voters;
+
+#[path = "cluster_observers.rs"]
+mod observers;

@@ -9,7 +9,11 @@ use milena_protocol::messages::add_raft_voter_request::{AddRaftVoterRequest, Lis
 use milena_protocol::messages::describe_quorum_request::{DescribeQuorumRequest, PartitionData, TopicData};
 use milena_protocol::messages::describe_quorum_response::ReplicaState;
 use milena_protocol::messages::remove_raft_voter_request::RemoveRaftVoterRequest;
+use milena_protocol::messages::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
 use milena_protocol::types::Uuid;
+use milena_state::metadata::features::{ELIGIBLE_LEADER_REPLICAS, supported};
+use milena_state::metadata::record::{RegisterController, SupportedFeature};
+use milena_state::metadata::{Command, Reply};
 
 use super::*;
 
@@ -46,6 +50,31 @@ impl Nodes {
             };
             (partition.leader_id, replicas(&partition.current_voters), replicas(&partition.observers))
         })
+    }
+
+    /// Sets the level of the eligible leader replicas: the message of who refuses.
+    fn set_elr(&self, asked: i32, level: i16) -> Option<String> {
+        const UPGRADE: i8 = 1;
+        const SAFE_DOWNGRADE: i8 = 2;
+        let update = FeatureUpdateKey {
+            feature: ELIGIBLE_LEADER_REPLICAS.into(),
+            max_version_level: level,
+            upgrade_type: if level == 0 { SAFE_DOWNGRADE } else { UPGRADE },
+            ..Default::default()
+        };
+        let request =
+            UpdateFeaturesRequest { feature_updates: vec![update], timeout_ms: 30_000, ..Default::default() };
+        self.client.block_on(async {
+            let response = self.connect(asked).await.call(&request).await.expect("answered");
+            let response = response.decode::<UpdateFeaturesRequest<'_>>().expect("decodes");
+            (response.error_code != 0).then(|| response.error_message.unwrap_or_default().to_string())
+        })
+    }
+
+    /// The ranges with which a controller is registered.
+    fn registered(&self, seen_by: i32, controller: i32) -> Option<Vec<SupportedFeature>> {
+        let image = self.running[&seen_by].node().metadata.image_arc();
+        Some(image.controller(controller)?.features.clone())
     }
 
     fn remove_voter(&self, asked: i32, id: i32, directory: Uuid) -> i16 {
@@ -122,4 +151,31 @@ fn a_wiped_controller_waits_until_it_is_added_as_a_new_voter() {
     let last = *nodes.running.keys().find(|id| **id != active && **id != wiped).expect("three run");
     nodes.kill(last);
     nodes.create(wiped, "with-its-vote", 1, 1);
+}
+
+#[test]
+fn a_controller_of_an_older_version_keeps_a_feature_where_it_is() {
+    let mut nodes = Nodes::three();
+    let all_are_registered = |nodes: &Nodes| {
+        let seen = nodes.running.keys().flat_map(|seen_by| (1..=3).map(|id| nodes.registered(*seen_by, id)));
+        seen.eq(vec![Some(supported()); nodes.running.len() * 3])
+    };
+    nodes.eventually("all controllers are registered", all_are_registered);
+    let away = (1..=3).find(|id| *id != nodes.active()).expect("three run");
+    let asked = *nodes.running.keys().find(|id| **id != away).expect("three run");
+    nodes.stop(away);
+    // As its version of before registered it, which knew nothing of eligible leader replicas.
+    let features =
+        supported().into_iter().filter(|feature| feature.name != ELIGIBLE_LEADER_REPLICAS).collect();
+    let (incarnation_id, endpoints) = (Uuid::from_u128(7), Vec::new());
+    let older = RegisterController { controller_id: away, incarnation_id, endpoints, features };
+    let submitted = nodes.running[&asked].node().controller.submit(Command::RegisterController(older));
+    let reply = nodes.client.block_on(submitted).expect("committed").reply;
+    assert_eq!(reply, Reply::RegisterController(Ok(())));
+    assert_eq!(nodes.set_elr(asked, 0), None, "everybody knows the level 0");
+    let refusal = nodes.set_elr(asked, 1).expect("refused");
+    assert!(refusal.ends_with(&format!("Controller {away} does not support this feature.")), "{refusal}");
+    nodes.start(&[(away, "broker,controller")]);
+    nodes.eventually("it is registered as what it is", all_are_registered);
+    assert_eq!(nodes.set_elr(asked, 1), None);
 }

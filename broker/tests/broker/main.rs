@@ -9,6 +9,7 @@ mod lag;
 mod loggers;
 mod long_texts;
 mod program;
+mod relocation;
 mod replication;
 mod server;
 mod starting;

@@ -65,6 +65,7 @@ fn check(stream: &mut TcpStream, route: &Route, version: i16, topic: &Topic) {
         ApiKey::AlterClientQuotas => admin::alter_client_quotas(stream, version),
         ApiKey::AlterConfigs => admin::alter_configs(stream, version),
         ApiKey::IncrementalAlterConfigs => admin::incremental_alter_configs(stream, version),
+        ApiKey::AlterReplicaLogDirs => admin::alter_replica_log_dirs(stream, version),
         ApiKey::DescribeLogDirs => admin::describe_log_dirs(stream, version),
         ApiKey::DescribeQuorum => admin::describe_quorum(stream, version),
         ApiKey::UpdateFeatures => admin::update_features(stream, version),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use milena_protocol::ErrorCode;
+use milena_tests::disk::may;
 use milena_tests::process::{Broker, Config, copy_directory};
 use milena_tests::wait;
 
@@ -13,7 +14,6 @@ use super::tracer::Traced;
 use super::writer::{SEGMENT_MS, Writer};
 use super::{CLEAN_LIMIT, bases, cleaned_upto, files, read_all, strays};
 use crate::client::{Client, Produced};
-use crate::disk::may;
 use crate::number;
 
 const TOPIC: &str = "keyed";

@@ -9,6 +9,7 @@ mod connection_quotas;
 mod disk;
 mod fetch;
 mod fetch_sessions;
+mod log_dirs;
 mod node;
 mod odd_requests;
 mod offsets;

@@ -4,6 +4,7 @@ mod bench;
 mod changes;
 mod groups;
 mod groups_consume;
+mod log_dirs;
 mod man;
 mod member;
 mod misuse;

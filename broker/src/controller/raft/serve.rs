@@ -36,7 +36,8 @@ impl Refused {
 }
 
 impl Quorum {
-    /// Whether a request of the cluster `cluster_id` for that voter is for us.
+    /// Whether a request of the cluster `cluster_id` for that voter is for us, and we still take any: openraft would log
+    /// each one that comes to a member that has stopped, some ten a second.
     pub(super) fn addressed(&self, cluster_id: &str, id: i32, directory: Uuid) -> Result<(), Refused> {
         let ours = &**self.cluster_id();
         if cluster_id != ours {
@@ -50,7 +51,10 @@ impl Quorum {
             let message = format!("request for controller {named} came to controller {us}");
             return Err(Refused { code: ErrorCode::InvalidVoterKey, message });
         }
-        Ok(())
+        match self.stopped() {
+            Some(reason) => Err(Refused::stopped(&reason)),
+            None => Ok(()),
+        }
     }
 
     /// RaftAppend: entries or a heartbeat of a leader.

@@ -5,6 +5,9 @@
 //! has one record without key; its value starts with a version and a kind byte. Written to a temporary name, synced,
 //! renamed, directory synced; the newest [`KEEP`] are kept. A file without its footer, or with a checksum that does
 //! not match, is not a snapshot.
+//!
+//! A broker that is no voter keeps its image in the same format ([`crate::metadata::checkpoint`]), under a header of its
+//! own: it knows of no membership, and no voter may take its file for a snapshot.
 
 use std::io;
 use std::path::PathBuf;
@@ -32,6 +35,7 @@ const VERSION: u8 = 1;
 const HEADER: u8 = 0;
 const RECORDS: u8 = 1;
 const FOOTER: u8 = 2;
+const OBSERVED: u8 = 3;
 
 /// A snapshot file; what openraft passes between the state machine and the network.
 #[derive(Debug, Clone)]
@@ -44,6 +48,13 @@ pub struct SnapshotFile {
 #[derive(Debug)]
 pub struct Contents {
     pub meta: SnapshotMeta,
+    pub image: Image,
+}
+
+/// What an observer's file says.
+#[derive(Debug)]
+pub struct Observed {
+    pub cluster_id: String,
     pub image: Image,
 }
 
@@ -79,7 +90,8 @@ impl Snapshots {
     pub fn write(&self, meta: &SnapshotMeta, image: &Image) -> io::Result<SnapshotFile> {
         let (index, term) = meta.last_log_id.map_or((0, 0), |last| (last.index, last.leader_id.term));
         let path = self.directory.join(format!("{index:020}-{term:010}{SUFFIX}"));
-        files::replace_file(&*self.files, &path, &encode(meta, image)?)?;
+        let encoded = encode(HEADER, &encode_header(meta), term, image)?;
+        files::replace_file(&*self.files, &path, &encoded)?;
         self.remove_old()?;
         Ok(SnapshotFile { files: Arc::clone(&self.files), path })
     }
@@ -133,7 +145,7 @@ impl SnapshotFile {
 
 /// Why a file is not a snapshot.
 #[derive(Debug, thiserror::Error)]
-enum SnapshotError {
+pub enum SnapshotError {
     #[error("batch at byte {position}: {reason}")]
     Batch { position: usize, reason: String },
     #[error("header is missing")]
@@ -146,6 +158,8 @@ enum SnapshotError {
     Version(u8),
     #[error("block of kind {0} is not expected here")]
     Kind(u8),
+    #[error("cluster id is not text")]
+    ClusterId,
     #[error(transparent)]
     Bytes(#[from] EntryError),
     #[error(transparent)]
@@ -154,8 +168,24 @@ enum SnapshotError {
     Misfit(#[from] metadata::image::Misfit),
 }
 
-fn encode(meta: &SnapshotMeta, image: &Image) -> io::Result<Vec<u8>> {
-    let term = meta.last_log_id.map_or(0, |last| last.leader_id.term);
+/// The image of an observer of a cluster, and where it stands.
+pub fn encode_observed(cluster_id: &str, image: &Image) -> io::Result<Vec<u8>> {
+    let metadata::Applied { index, term } = image.applied();
+    let header = [&index.to_be_bytes()[..], &term.to_be_bytes(), cluster_id.as_bytes()].concat();
+    encode(OBSERVED, &header, term as u64, image)
+}
+
+/// Errors: the bytes are not all of what [`encode_observed`] made.
+pub fn decode_observed(bytes: &[u8]) -> Result<Observed, SnapshotError> {
+    let mut blocks = Blocks { bytes, rest: bytes };
+    let Some((OBSERVED, header)) = blocks.next()? else { return Err(SnapshotError::NoHeader) };
+    let mut reader = Reader { rest: &header };
+    let applied = metadata::Applied { index: reader.u64()? as i64, term: reader.u64()? as i64 };
+    let cluster_id = String::from_utf8(reader.rest.to_vec()).map_err(|_| SnapshotError::ClusterId)?;
+    Ok(Observed { cluster_id, image: decode_image(&mut blocks, applied)? })
+}
+
+fn encode(header_kind: u8, header: &[u8], term: u64, image: &Image) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut sequence = 0;
     let mut block = |kind: u8, body: &[u8], out: &mut Vec<u8>| -> io::Result<()> {
@@ -166,7 +196,7 @@ fn encode(meta: &SnapshotMeta, image: &Image) -> io::Result<Vec<u8>> {
         sequence += 1;
         Ok(())
     };
-    block(HEADER, &encode_header(meta), &mut out)?;
+    block(header_kind, header, &mut out)?;
     let mut count = 0_u64;
     let mut records = image.snapshot().peekable();
     while records.peek().is_some() {
@@ -195,6 +225,11 @@ fn decode(bytes: &[u8]) -> Result<Contents, SnapshotError> {
     let Some((HEADER, header)) = blocks.next()? else { return Err(SnapshotError::NoHeader) };
     let meta = decode_header(&header)?;
     let applied = meta.last_log_id.as_ref().map(applied_of).unwrap_or_default();
+    Ok(Contents { meta, image: decode_image(&mut blocks, applied)? })
+}
+
+/// What comes after the header.
+fn decode_image(blocks: &mut Blocks<'_>, applied: metadata::Applied) -> Result<Image, SnapshotError> {
     let mut image = Image::from_snapshot(applied, [])?;
     let mut found = 0;
     loop {
@@ -210,7 +245,7 @@ fn decode(bytes: &[u8]) -> Result<Contents, SnapshotError> {
                 if footer != found {
                     return Err(SnapshotError::Count { footer, found });
                 }
-                return Ok(Contents { meta, image });
+                return Ok(image);
             }
             Some((kind, _)) => return Err(SnapshotError::Kind(kind)),
             None => return Err(SnapshotError::NoFooter),

@@ -9,6 +9,7 @@ mod assign_replicas;
 pub mod auto_join;
 mod link;
 pub mod quorum;
+mod register_controller;
 mod requests;
 
 use std::net::IpAddr;
@@ -112,6 +113,7 @@ impl Remote {
             Command::AlterPartition(command) => self.alter_partition(command, deadline).await,
             Command::AllocateProducerIds(command) => self.allocate_producer_ids(command, deadline).await,
             Command::AssignReplicasToDirs(command) => self.assign_replicas(command, deadline).await,
+            Command::RegisterController(command) => self.register_controller(command, deadline).await,
             Command::CreateTopics(command) => self.create_topics(command, deadline).await,
             // Whatever else there is comes from clients, whose requests are passed on as they are.
             _ => Err(Refused::ForGood(SubmitError::NotController)),

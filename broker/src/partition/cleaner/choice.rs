@@ -80,9 +80,10 @@ fn note_uncleanable(partition: &Partition, now_ms: i64, look: &mut Look) {
 
 impl Partition {
     /// The segments as of now; `None` when the log is closed, not compacted, or being compacted.
-    fn compaction_view(&self) -> Option<View> {
+    pub(in crate::partition) fn compaction_view(&self) -> Option<View> {
         let inner = self.lock();
-        let log = inner.log.as_ref()?;
+        // Nor while it is being moved.
+        let log = inner.log.as_ref().filter(|_| inner.future.is_none())?;
         log.compaction_view(log.last_stable_offset().min(self.high_watermark().get()))
     }
 
@@ -110,7 +111,7 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Compaction, Failure> {
         let mut inner = self.lock();
-        let Inner { log: Some(log), .. } = &mut *inner else { return Err(Failure::Overtaken) };
+        let Inner { log: Some(log), future: None, .. } = &mut *inner else { return Err(Failure::Overtaken) };
         log.begin_compaction(dirty, map, buffer_bytes, now_ms)
     }
 

@@ -53,6 +53,12 @@ pub struct Settings {
     pub follower_throttled_rate: i64,
     /// What both are measured in.
     pub throttle_window: Window,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`, `i64::MAX` for none.
+    pub relocation_rate: i64,
+    /// What it is measured in.
+    pub relocation_window: Window,
+    /// `num.replica.alter.log.dirs.threads`; none for one per log directory.
+    pub relocation_threads: Option<usize>,
 }
 
 /// Which replica consumers read from (KIP-392).
@@ -89,6 +95,12 @@ impl Settings {
             follower_throttled_rate: values.number("follower.replication.throttled.rate")?,
             throttle_window: values
                 .window("replication.quota.window.num", "replication.quota.window.size.seconds")?,
+            relocation_rate: values.number("replica.alter.log.dirs.io.max.bytes.per.second")?,
+            relocation_window: values.window(
+                "alter.log.dirs.replication.quota.window.num",
+                "alter.log.dirs.replication.quota.window.size.seconds",
+            )?,
+            relocation_threads: values.optional("num.replica.alter.log.dirs.threads")?,
         })
     }
 }
@@ -155,16 +167,31 @@ mod tests {
         let window = [("replication.quota.window.num", "3"), ("replication.quota.window.size.seconds", "2")];
         let settings = parse(&window).expect("sound");
         assert_eq!(settings.throttle_window, Window { samples_max: 3, sample_ms: 2000 });
-        let no_rates = (i64::MAX, i64::MAX);
-        assert_eq!((settings.leader_throttled_rate, settings.follower_throttled_rate), no_rates);
+        let rates =
+            |of: &Settings| [of.leader_throttled_rate, of.follower_throttled_rate, of.relocation_rate];
+        assert_eq!(rates(&settings), [i64::MAX; 3]);
 
-        let names = ["leader.replication.throttled.rate", "follower.replication.throttled.rate"];
-        for name in names {
+        for name in NEVER_STATIC {
             let refused = parse(&[(name, "1000")]).expect_err("not in the file");
             assert!(refused.contains(name) && refused.contains("while the broker runs"), "{refused}");
         }
-        let dynamic: BTreeMap<_, _> = names.map(|name| (name.to_owned(), "1000".to_owned())).into();
+        let dynamic: BTreeMap<_, _> =
+            NEVER_STATIC.iter().map(|name| ((*name).to_owned(), "1000".to_owned())).collect();
         let settings = broker::Settings::own_defaults().with_dynamic(&[&dynamic]).expect("sound").replication;
-        assert_eq!((settings.leader_throttled_rate, settings.follower_throttled_rate), (1000, 1000));
+        assert_eq!(rates(&settings), [1000; 3]);
+    }
+
+    #[test]
+    fn moves_between_directories_have_a_window_and_workers_of_their_own() {
+        let file = [
+            ("alter.log.dirs.replication.quota.window.num", "3"),
+            ("alter.log.dirs.replication.quota.window.size.seconds", "2"),
+            ("num.replica.alter.log.dirs.threads", "4"),
+        ];
+        let settings = parse(&file).expect("sound");
+        assert_eq!(settings.relocation_window, Window { samples_max: 3, sample_ms: 2000 });
+        assert_eq!(settings.relocation_threads, Some(4));
+        assert_eq!(parse(&[]).expect("sound").relocation_threads, None);
+        assert!(parse(&[("num.replica.alter.log.dirs.threads", "-1")]).is_err());
     }
 }

@@ -7,9 +7,9 @@
 use milena_protocol::ErrorCode;
 
 use super::image::Image;
-use super::record::Record;
+use super::record::{Record, RegisterController};
 use super::{
-    brokers, client_quotas, configs, directories, elections, features, partitions, producer_ids,
+    brokers, client_quotas, configs, controllers, directories, elections, features, partitions, producer_ids,
     reassignments, topics,
 };
 use crate::config::broker::Settings;
@@ -40,6 +40,7 @@ pub enum Command {
     AlterConfigs(configs::AlterConfigs),
     AlterClientQuotas(client_quotas::AlterClientQuotas),
     UpdateFeatures(features::UpdateFeatures),
+    RegisterController(RegisterController),
     /// The first entry of an empty cluster: its feature levels and the minimum ISR.
     Bootstrap,
 }
@@ -89,6 +90,7 @@ pub enum Reply {
     AlterConfigs(configs::Outcomes),
     AlterClientQuotas(client_quotas::Outcomes),
     UpdateFeatures(Result<(), ApiError>),
+    RegisterController(Result<(), ApiError>),
     Bootstrap,
 }
 
@@ -136,6 +138,7 @@ pub fn decide(image: &Image, command: &Command, context: Context<'_>) -> Decisio
         Command::AlterConfigs(c) => configs::alter(image, c, context),
         Command::AlterClientQuotas(c) => client_quotas::alter(image, c),
         Command::UpdateFeatures(c) => features::update(image, c, context),
+        Command::RegisterController(c) => controllers::register(image, c),
         Command::Bootstrap => features::bootstrap(image, context),
     }
 }

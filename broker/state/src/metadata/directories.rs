@@ -18,6 +18,11 @@ const UNASSIGNED_TOO: Uuid = Uuid::from_u128(1);
 /// A directory that is lost, when nobody knows which one it was.
 pub const LOST: Uuid = Uuid::from_u128(2);
 
+/// Whether the broker has not said where the replica is.
+pub fn is_unassigned(directory: Uuid) -> bool {
+    directory == UNASSIGNED || directory == UNASSIGNED_TOO
+}
+
 /// Where a broker's new replica is: a broker with one directory has no choice, with several it chooses itself.
 pub(super) fn of_new_replica(image: &Image, broker_id: i32) -> Uuid {
     match image.broker(broker_id).map(|broker| broker.log_dirs.as_slice()) {
@@ -34,8 +39,7 @@ pub(super) fn is_online(image: &Image, partition: &Partition, broker_id: i32) ->
 
 fn has(broker: &Broker, directory: Uuid) -> bool {
     // Nobody registers without a directory: who has none has lost them all.
-    let open = directory == UNASSIGNED || directory == UNASSIGNED_TOO;
-    (open && !broker.log_dirs.is_empty()) || broker.log_dirs.contains(&directory)
+    (is_unassigned(directory) && !broker.log_dirs.is_empty()) || broker.log_dirs.contains(&directory)
 }
 
 /// A broker says in which directory it keeps replicas.

@@ -3,7 +3,8 @@
 use milena_protocol::ErrorCode;
 
 use super::command::{ApiError, Context, Decision, Reply};
-use super::image::{Broker, ConfigResource, Image, ResourceKind};
+use super::controllers;
+use super::image::{ConfigResource, Image, ResourceKind};
 use super::record::{self, ClearElr, Record, SupportedFeature};
 
 /// A feature that this version knows: name, lowest and highest level, level of a new cluster.
@@ -33,6 +34,8 @@ const MIN_ISR: &str = "min.insync.replicas";
 pub struct UpdateFeatures {
     pub updates: Vec<FeatureUpdate>,
     pub validate_only: bool,
+    /// Node ids of the controllers that vote.
+    pub voters: Vec<i32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +65,19 @@ impl UpdateKind {
     }
 }
 
-/// What a broker of this version says it supports when it registers.
+/// What a broker or controller of this version says it supports when it registers.
 pub fn supported() -> Vec<SupportedFeature> {
     FEATURES.iter().map(|f| SupportedFeature { name: f.name.to_owned(), min: f.min, max: f.max }).collect()
+}
+
+/// What in `image` is beyond this version: a feature that it does not know, or a higher level of one.
+pub fn unknown(image: &Image) -> Option<String> {
+    let beyond = |name: &str, level: i16| {
+        let known = FEATURES.iter().find(|feature| feature.name == name);
+        level > known.map_or(0, |feature| feature.max)
+    };
+    let mut features = image.features().iter().filter(|(name, level)| beyond(name, **level));
+    features.next().map(|(name, level)| format!("{name} has level {level}"))
 }
 
 /// Levels of a cluster whose metadata log is empty; nothing for one that has levels.
@@ -81,7 +94,7 @@ pub fn bootstrap(image: &Image, context: Context<'_>) -> Decision {
 pub fn update(image: &Image, command: &UpdateFeatures, context: Context<'_>) -> Decision {
     let mut records = Vec::new();
     for update in &command.updates {
-        if let Err(error) = check(image, update, context) {
+        if let Err(error) = check(image, update, &command.voters, context) {
             return Decision::reply(Reply::UpdateFeatures(Err(error)));
         }
         records.push(level_record(&update.name, update.level));
@@ -114,9 +127,14 @@ fn one_min_isr_for_all(image: &Image, context: Context<'_>) -> Vec<Record> {
     records
 }
 
-fn check(image: &Image, update: &FeatureUpdate, context: Context<'_>) -> Result<(), ApiError> {
+fn check(
+    image: &Image,
+    update: &FeatureUpdate,
+    voters: &[i32],
+    context: Context<'_>,
+) -> Result<(), ApiError> {
     let FeatureUpdate { name, level, .. } = update;
-    why_not(image, update, context).map_or(Ok(()), |reason| {
+    why_not(image, update, voters, context).map_or(Ok(()), |reason| {
         // A release that is taken back has its own sentence.
         let invalid = match reason.starts_with("Unsupported") {
             true => String::new(),
@@ -130,7 +148,7 @@ fn check(image: &Image, update: &FeatureUpdate, context: Context<'_>) -> Result<
 }
 
 /// What is wrong with an update, in Kafka's order of looking.
-fn why_not(image: &Image, update: &FeatureUpdate, context: Context<'_>) -> Option<String> {
+fn why_not(image: &Image, update: &FeatureUpdate, voters: &[i32], context: Context<'_>) -> Option<String> {
     let FeatureUpdate { name, level, kind } = update;
     let current = image.feature_level(name);
     let controller = context.settings.node_id;
@@ -147,7 +165,12 @@ fn why_not(image: &Image, update: &FeatureUpdate, context: Context<'_>) -> Optio
         let (min, max) = (feature.min, feature.max);
         return Some(format!("Local controller {controller} only supports versions {min}-{max}"));
     }
-    if let Some(reason) = image.brokers().find_map(|broker| why_not_there(broker, name, *level)) {
+    let mut brokers = image.brokers().map(|b| (format!("Broker {}", b.broker_id), &b.features));
+    if let Some(reason) = brokers.find_map(|(who, features)| why_not_there(&who, features, name, *level)) {
+        return Some(reason);
+    }
+    let others: Vec<i32> = voters.iter().copied().filter(|voter| *voter != controller).collect();
+    if let Some(reason) = why_not_in_quorum(image, &others, name, *level) {
         return Some(reason);
     }
     if *level < current && kind == UpdateKind::Upgrade {
@@ -167,15 +190,33 @@ fn why_not(image: &Image, update: &FeatureUpdate, context: Context<'_>) -> Optio
     None
 }
 
-/// What keeps one broker from running that level; the level 0 of what it does not know it has already.
-fn why_not_there(broker: &Broker, name: &str, level: i16) -> Option<String> {
-    let supported = broker.features.iter().find(|feature| feature.name == name);
+/// What keeps the `others` of the quorum from running that level. One that has said nothing may be of a version from
+/// before controllers did: it keeps every feature where it is.
+///
+/// As in Kafka, but for controllers that registered and vote no more, which would hold a feature down for ever.
+fn why_not_in_quorum(image: &Image, others: &[i32], name: &str, level: i16) -> Option<String> {
+    if !controllers::register_in(image) {
+        // Nobody can have registered.
+        return None;
+    }
+    let mut registered = others.iter().filter_map(|id| image.controller(*id));
+    let unfit = registered.find_map(|controller| {
+        why_not_there(&format!("Controller {}", controller.controller_id), &controller.features, name, level)
+    });
+    unfit.or_else(|| {
+        let silent = others.iter().find(|id| image.controller(**id).is_none())?;
+        Some(format!("controller {silent} has not registered, and may not support this feature"))
+    })
+}
+
+/// What keeps one node from running that level; the level 0 of what it does not know it has already.
+fn why_not_there(who: &str, features: &[SupportedFeature], name: &str, level: i16) -> Option<String> {
+    let supported = features.iter().find(|feature| feature.name == name);
     let (min, max) = supported.map_or((0, 0), |feature| (feature.min, feature.max));
-    let who = broker.broker_id;
     match level {
         _ if (min..=max).contains(&level) => None,
-        _ if max == 0 => Some(format!("Broker {who} does not support this feature.")),
-        _ => Some(format!("Broker {who} only supports versions {min}-{max}")),
+        _ if max == 0 => Some(format!("{who} does not support this feature.")),
+        _ => Some(format!("{who} only supports versions {min}-{max}")),
     }
 }
 
@@ -188,13 +229,16 @@ mod tests {
     use super::*;
     use crate::config::broker::Settings;
     use crate::metadata::brokers::tests::image_with_brokers;
+    use crate::metadata::image::Broker;
+    use crate::metadata::record::RegisterController;
 
     fn check_update(level: i16, kind: UpdateKind, validate_only: bool, expected: Result<usize, ErrorCode>) {
         let image = image_with_brokers(&[1]);
         let one = FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level, kind: Some(kind) };
         let settings = Settings::own_defaults();
         let context = Context { now_ms: 0, settings: &settings };
-        let decision = update(&image, &UpdateFeatures { updates: vec![one], validate_only }, context);
+        let decision =
+            update(&image, &UpdateFeatures { updates: vec![one], validate_only, voters: vec![] }, context);
         let outcome = match decision.reply {
             Reply::UpdateFeatures(Ok(())) => Ok(decision.records.len()),
             Reply::UpdateFeatures(Err(error)) => Err(error.code),
@@ -223,8 +267,11 @@ mod tests {
             let one = FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level, kind };
             let settings = Settings::own_defaults();
             let context = Context { now_ms: 0, settings: &settings };
-            let decision =
-                update(&image, &UpdateFeatures { updates: vec![one], validate_only: false }, context);
+            let decision = update(
+                &image,
+                &UpdateFeatures { updates: vec![one], validate_only: false, voters: vec![] },
+                context,
+            );
             let Reply::UpdateFeatures(outcome) = decision.reply else { panic!("{:?}", decision.reply) };
             match (outcome, expected) {
                 (Ok(()), None) => {}
@@ -240,14 +287,76 @@ mod tests {
     }
 
     #[test]
+    fn a_level_must_be_within_the_range_of_every_controller_that_votes() {
+        let mut image = image_with_brokers(&[1]);
+        let settings = Settings::own_defaults();
+        let own = settings.node_id;
+        let range = |max| vec![SupportedFeature { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), min: 0, max }];
+        let register = |image: &mut Image, controller_id: i32, features: Vec<SupportedFeature>| {
+            let (incarnation_id, endpoints) = (milena_protocol::types::Uuid::from_u128(1), Vec::new());
+            let record = RegisterController { controller_id, incarnation_id, endpoints, features };
+            image.apply(&Record::RegisterController(record)).unwrap();
+        };
+        let check = |image: &Image, voters: &[i32], expected: Option<&str>| {
+            let kind = Some(UpdateKind::Upgrade);
+            let one = FeatureUpdate { name: ELIGIBLE_LEADER_REPLICAS.to_owned(), level: 1, kind };
+            let context = Context { now_ms: 0, settings: &settings };
+            let command =
+                UpdateFeatures { updates: vec![one], validate_only: false, voters: voters.to_vec() };
+            let Reply::UpdateFeatures(outcome) = update(image, &command, context).reply else {
+                panic!("another reply")
+            };
+            match (outcome, expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some(reason)) => assert!(error.message.ends_with(reason), "{}", error.message),
+                (outcome, _) => panic!("{voters:?}: {outcome:?}"),
+            }
+        };
+        check(&image, &[own], None);
+        let silent = "controller 101 has not registered, and may not support this feature";
+        check(&image, &[own, 101], Some(silent));
+        register(&mut image, 101, range(1));
+        check(&image, &[own, 101], None);
+        // One of an older version joins the quorum, or comes back in the middle of an upgrade.
+        register(&mut image, 102, vec![]);
+        check(&image, &[own, 101], None);
+        check(&image, &[own, 101, 102], Some("Controller 102 does not support this feature."));
+        register(&mut image, 102, vec![SupportedFeature { min: 2, max: 3, ..range(0)[0].clone() }]);
+        check(&image, &[own, 101, 102], Some("Controller 102 only supports versions 2-3"));
+        register(&mut image, 102, range(1));
+        check(&image, &[own, 101, 102], None);
+        // Before controllers registered nobody could know.
+        let level = record::FeatureLevel { name: METADATA_VERSION.to_owned(), level: 14 };
+        image.apply(&Record::FeatureLevel(level)).unwrap();
+        check(&image, &[own, 103], None);
+    }
+
+    #[test]
+    fn levels_beyond_this_version_are_told() {
+        let image = |name: &str, level| {
+            let mut image = Image::default();
+            image.apply(&level_record(METADATA_VERSION, 30)).unwrap();
+            image.apply(&level_record(name, level)).unwrap();
+            image
+        };
+        assert_eq!(unknown(&image(ELIGIBLE_LEADER_REPLICAS, 1)), None);
+        assert_eq!(unknown(&image("of.tomorrow", 0)), None);
+        assert_eq!(unknown(&image("of.tomorrow", 1)).as_deref(), Some("of.tomorrow has level 1"));
+        assert_eq!(unknown(&image(METADATA_VERSION, 31)).as_deref(), Some("metadata.version has level 31"));
+    }
+
+    #[test]
     fn the_metadata_version_is_not_taken_back() {
         let image = image_with_brokers(&[1]);
         for kind in [UpdateKind::SafeDowngrade, UpdateKind::UnsafeDowngrade] {
             let one = FeatureUpdate { name: METADATA_VERSION.to_owned(), level: 29, kind: Some(kind) };
             let settings = Settings::own_defaults();
             let context = Context { now_ms: 0, settings: &settings };
-            let decision =
-                update(&image, &UpdateFeatures { updates: vec![one], validate_only: false }, context);
+            let decision = update(
+                &image,
+                &UpdateFeatures { updates: vec![one], validate_only: false, voters: vec![] },
+                context,
+            );
             let Reply::UpdateFeatures(Err(error)) = decision.reply else { panic!("{:?}", decision.reply) };
             assert!(
                 error.message.contains("Unsupported metadata.version downgrade from 30 to 29"),
@@ -281,7 +390,11 @@ mod tests {
             level: 1,
             kind: Some(UpdateKind::Upgrade),
         };
-        let decision = update(&image, &UpdateFeatures { updates: vec![one], validate_only: false }, context);
+        let decision = update(
+            &image,
+            &UpdateFeatures { updates: vec![one], validate_only: false, voters: vec![] },
+            context,
+        );
         for record in &decision.records {
             image.apply(record).unwrap();
         }

@@ -16,7 +16,7 @@ pub use super::entities::{Broker, ConfigResource, Partition, ResourceKind, Topic
 use super::partition_index::{PartitionIndex, visited};
 use super::record::{
     BrokerRegistrationChange, ClientQuotaRecord, ConfigRecord, FeatureLevel, PartitionChange,
-    PartitionRecord, ProducerIds, Record, RegisterBroker, TopicRecord,
+    PartitionRecord, ProducerIds, Record, RegisterBroker, RegisterController, TopicRecord,
 };
 
 use crate::quota::{Entity, Key, Value};
@@ -55,6 +55,7 @@ pub struct Image {
     topics: CowMap<Uuid, Arc<Topic>>,
     topic_ids: CowMap<Arc<str>, Uuid>,
     brokers: CowMap<i32, Arc<Broker>>,
+    controllers: CowMap<i32, Arc<RegisterController>>,
     configs: CowMap<ConfigResource, Configs>,
     client_quotas: CowMap<Entity, Quotas>,
     features: Arc<BTreeMap<String, i16>>,
@@ -101,6 +102,16 @@ impl Image {
     /// All registered brokers, fenced ones too, in the order of their ids.
     pub fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
         self.brokers.iter().map(|(_, broker)| broker)
+    }
+
+    /// What a controller said when it started; none before it registered.
+    pub fn controller(&self, controller_id: i32) -> Option<&Arc<RegisterController>> {
+        self.controllers.get(&controller_id)
+    }
+
+    /// All controllers that ever registered, in the order of their ids.
+    pub fn controllers(&self) -> impl Iterator<Item = &Arc<RegisterController>> {
+        self.controllers.iter().map(|(_, controller)| controller)
     }
 
     /// Whether the broker is registered and neither fenced nor leaving: it may lead and join an ISR.
@@ -213,6 +224,9 @@ impl Image {
             Record::FeatureLevel(r) => self.apply_feature(r, delta),
             Record::ProducerIds(r) => self.apply_producer_ids(r, delta),
             Record::NoOp => {}
+            Record::RegisterController(r) => {
+                self.controllers.insert(r.controller_id, Arc::new(r.clone()));
+            }
             Record::ClearElr(r) => self.apply_clear_elr(&r.topic_name, delta),
         }
         Ok(())
@@ -393,6 +407,7 @@ impl Image {
             .iter()
             .map(|(name, level)| Record::FeatureLevel(FeatureLevel { name: name.clone(), level: *level }));
         let brokers = self.brokers().map(|broker| Record::RegisterBroker(broker.to_record()));
+        let controllers = self.controllers().map(|c| Record::RegisterController(c.as_ref().clone()));
         let topics = self.topics().flat_map(|topic| topic.to_records());
         let configs = self.configs().flat_map(|(resource, values)| {
             values.iter().map(|(name, value)| resource.record(name, Some(value.clone())))
@@ -412,7 +427,13 @@ impl Image {
             next_producer_id: self.next_producer_id,
         });
         let producer_ids = (self.next_producer_id > 0).then_some(producer_ids);
-        features.chain(brokers).chain(topics).chain(configs).chain(client_quotas).chain(producer_ids)
+        features
+            .chain(brokers)
+            .chain(controllers)
+            .chain(topics)
+            .chain(configs)
+            .chain(client_quotas)
+            .chain(producer_ids)
     }
 
     /// The image that a snapshot taken at `applied` describes.

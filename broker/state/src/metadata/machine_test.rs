@@ -284,6 +284,7 @@ impl Cluster {
                     }),
                 }],
                 validate_only: false,
+                voters: vec![],
             }),
         }]
     }

@@ -11,6 +11,7 @@ pub mod client_quotas;
 mod codec;
 pub mod command;
 pub mod configs;
+pub mod controllers;
 mod cow_map;
 mod create_partitions;
 mod delete_topics;

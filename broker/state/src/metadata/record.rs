@@ -29,6 +29,7 @@ pub enum Record {
     ProducerIds(ProducerIds),
     BrokerRegistrationChange(BrokerRegistrationChange),
     NoOp,
+    RegisterController(RegisterController),
     ClearElr(ClearElr),
 }
 
@@ -49,6 +50,15 @@ pub struct RegisterBroker {
     pub log_dirs: Vec<Uuid>,
 }
 
+/// A controller process that starts, and takes the place of the one before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterController {
+    pub controller_id: i32,
+    pub incarnation_id: Uuid,
+    pub endpoints: Vec<Endpoint>,
+    pub features: Vec<SupportedFeature>,
+}
+
 /// Where a broker's listener can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -67,7 +77,7 @@ impl Endpoint {
     }
 }
 
-/// The levels of one feature that a broker can run.
+/// The levels of one feature that a node can run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SupportedFeature {
     pub name: String,

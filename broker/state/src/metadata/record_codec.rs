@@ -17,7 +17,7 @@ use super::codec::{Decoder, Encoder};
 use super::record::{
     BATCH_RECORDS_MAX, BrokerRegistrationChange, ClearElr, ClientQuotaRecord, ConfigRecord, DecodeError,
     Endpoint, FeatureLevel, PartitionChange, PartitionRecord, ProducerIds, Record, RecoveryState,
-    RegisterBroker, RemoveTopic, SupportedFeature, TopicRecord, UnregisterBroker,
+    RegisterBroker, RegisterController, RemoveTopic, SupportedFeature, TopicRecord, UnregisterBroker,
 };
 
 use crate::quota::entity::EntityType;
@@ -72,6 +72,7 @@ impl Record {
             Record::ProducerIds(_) => 15,
             Record::BrokerRegistrationChange(_) => 17,
             Record::NoOp => 20,
+            Record::RegisterController(_) => 27,
             Record::ClearElr(_) => 28,
         }
     }
@@ -112,6 +113,7 @@ impl Record {
             }
             Record::BrokerRegistrationChange(r) => r.encode(&mut e),
             Record::NoOp => {}
+            Record::RegisterController(r) => r.encode(&mut e),
             Record::ClearElr(r) => e.string(&r.topic_name),
         }
         e.into_bytes()
@@ -147,6 +149,7 @@ impl Record {
             }),
             17 => Record::BrokerRegistrationChange(BrokerRegistrationChange::decode(&mut d)?),
             20 => Record::NoOp,
+            27 => Record::RegisterController(RegisterController::decode(&mut d)?),
             28 => Record::ClearElr(ClearElr { topic_name: d.string()? }),
             kind => return Err(DecodeError::UnknownType { kind }),
         };
@@ -162,19 +165,8 @@ impl RegisterBroker {
         e.i32(self.broker_id);
         e.uuid(self.incarnation_id);
         e.i64(self.broker_epoch);
-        e.length(self.endpoints.len());
-        for endpoint in &self.endpoints {
-            e.string(&endpoint.name);
-            e.string(&endpoint.host);
-            e.u16(endpoint.port);
-            e.i16(endpoint.security_protocol);
-        }
-        e.length(self.features.len());
-        for feature in &self.features {
-            e.string(&feature.name);
-            e.i16(feature.min);
-            e.i16(feature.max);
-        }
+        put_endpoints(&self.endpoints, e);
+        put_features(&self.features, e);
         e.option(self.rack.as_deref(), Encoder::string);
         e.bool(self.fenced);
         e.bool(self.in_controlled_shutdown);
@@ -186,20 +178,61 @@ impl RegisterBroker {
             broker_id: d.i32()?,
             incarnation_id: d.uuid()?,
             broker_epoch: d.i64()?,
-            endpoints: {
-                let count = d.count(6)?;
-                (0..count).map(|_| Endpoint::decode(d)).collect::<Result<_, _>>()?
-            },
-            features: {
-                let count = d.count(5)?;
-                (0..count).map(|_| SupportedFeature::decode(d)).collect::<Result<_, _>>()?
-            },
+            endpoints: endpoints(d)?,
+            features: features(d)?,
             rack: d.option(Decoder::string)?,
             fenced: d.bool()?,
             in_controlled_shutdown: d.bool()?,
             log_dirs: d.uuids()?,
         })
     }
+}
+
+impl RegisterController {
+    fn encode(&self, e: &mut Encoder) {
+        e.i32(self.controller_id);
+        e.uuid(self.incarnation_id);
+        put_endpoints(&self.endpoints, e);
+        put_features(&self.features, e);
+    }
+
+    fn decode(d: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            controller_id: d.i32()?,
+            incarnation_id: d.uuid()?,
+            endpoints: endpoints(d)?,
+            features: features(d)?,
+        })
+    }
+}
+
+fn put_endpoints(endpoints: &[Endpoint], e: &mut Encoder) {
+    e.length(endpoints.len());
+    for endpoint in endpoints {
+        e.string(&endpoint.name);
+        e.string(&endpoint.host);
+        e.u16(endpoint.port);
+        e.i16(endpoint.security_protocol);
+    }
+}
+
+fn endpoints(d: &mut Decoder<'_>) -> Result<Vec<Endpoint>, DecodeError> {
+    let count = d.count(6)?;
+    (0..count).map(|_| Endpoint::decode(d)).collect()
+}
+
+fn put_features(features: &[SupportedFeature], e: &mut Encoder) {
+    e.length(features.len());
+    for feature in features {
+        e.string(&feature.name);
+        e.i16(feature.min);
+        e.i16(feature.max);
+    }
+}
+
+fn features(d: &mut Decoder<'_>) -> Result<Vec<SupportedFeature>, DecodeError> {
+    let count = d.count(5)?;
+    (0..count).map(|_| SupportedFeature::decode(d)).collect()
 }
 
 impl Endpoint {

@@ -49,6 +49,18 @@ fn register() -> impl Strategy<Value = Record> {
         )
 }
 
+fn register_controller() -> impl Strategy<Value = Record> {
+    register().prop_map(|record| {
+        let Record::RegisterBroker(broker) = record else { unreachable!("that is what it makes") };
+        Record::RegisterController(RegisterController {
+            controller_id: broker.broker_id,
+            incarnation_id: broker.incarnation_id,
+            endpoints: broker.endpoints,
+            features: broker.features,
+        })
+    })
+}
+
 fn partition() -> impl Strategy<Value = Record> {
     (
         (uuid(), any::<i32>()),
@@ -137,6 +149,7 @@ pub(in crate::metadata) fn any_record() -> impl Strategy<Value = Record> {
     );
     prop_oneof![
         register(),
+        register_controller(),
         any::<(i32, i64)>().prop_map(|(broker_id, broker_epoch)| {
             Record::UnregisterBroker(UnregisterBroker { broker_id, broker_epoch })
         }),
@@ -289,6 +302,21 @@ fn golden() -> Vec<(Record, &'static str)> {
             "1100 00000001 0000000000000002 01 00 00 00",
         ),
         (Record::NoOp, "1400"),
+        (
+            Record::RegisterController(RegisterController {
+                controller_id: 1,
+                incarnation_id: id,
+                endpoints: vec![Endpoint {
+                    name: "CONTROLLER".to_owned(),
+                    host: "h".to_owned(),
+                    port: 9093,
+                    security_protocol: 0,
+                }],
+                features: vec![SupportedFeature { name: "f".to_owned(), min: 1, max: 2 }],
+            }),
+            "1b00 00000001 0102030405060708090a0b0c0d0e0f10 \
+             01 0a434f4e54524f4c4c4552 0168 2385 0000 01 0166 0001 0002",
+        ),
         (Record::ClearElr(ClearElr { topic_name: "t".to_owned() }), "1c00 0174"),
     ]
 }

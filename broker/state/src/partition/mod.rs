@@ -5,7 +5,7 @@
 //! the rules both need, [`follower`] decides where a follower truncates,
 //! [`fetch_plan`] what it asks its leader for, [`reads`] what a reader
 //! may see, [`validate`] checks what producers send, [`acks`] what their answers wait for; [`throttle`]
-//! says which followers wait so that others are not slowed, [`identity`] tells a folder whose name tag was damaged from one of another topic, [`each_once`] what a request repeats.
+//! says which followers wait so that others are not slowed, [`relocation`] how a replica moves between directories, [`identity`] tells a folder whose name tag was damaged from one of another topic, [`each_once`] what a request repeats.
 
 pub mod acks;
 pub mod each_once;
@@ -15,5 +15,6 @@ pub mod identity;
 pub mod isr;
 pub mod leader;
 pub mod reads;
+pub mod relocation;
 pub mod throttle;
 pub mod validate;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    api_versions, bench, cluster, completion, config, consume, down, dump_log, examples, group, man,
-    partition, produce, quota, topic, up,
+    api_versions, bench, cluster, completion, config, consume, down, dump_log, examples, group, log_dirs,
+    man, partition, produce, quota, topic, up,
 };
 
 /// Work with a Kafka cluster: topics, records, groups, brokers, log files.
@@ -50,6 +50,9 @@ pub enum Command {
     /// Move partitions to other brokers and elect their leaders
     #[command(subcommand)]
     Partition(partition::Command),
+    /// Show the log directories of brokers and move replicas between them
+    #[command(subcommand)]
+    LogDirs(log_dirs::Command),
     /// Show and change configuration while the cluster runs
     #[command(subcommand)]
     Config(config::Command),
@@ -137,6 +140,8 @@ mod tests {
             "milena partition reassign plan.json --cancel",
             "milena partition reassign plan.json --verify",
             "milena partition reassign --topic t:0,1 --brokers 1,2,3 --export",
+            "milena log-dirs list --broker 1,2 --topic t:0,1 --topic u",
+            "milena log-dirs move t:0,1 u --broker 1 --to /data/2 --wait",
             "milena partition elect --all",
             "milena partition elect --unclean --topic t:0 --topic u",
             "milena partition elect --from-file f",

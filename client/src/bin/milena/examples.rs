@@ -57,6 +57,18 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "milena partition elect --topic orders:0 --unclean",
         ],
     ),
+    (
+        "log-dirs list",
+        &["milena log-dirs list", "milena log-dirs list --broker 1 --topic orders --output json"],
+    ),
+    (
+        "log-dirs move",
+        &[
+            "milena log-dirs move orders:0,2 --broker 1 --to /data/2 --wait",
+            "# back: the move ends if it has not ended yet",
+            "milena log-dirs move orders:0 --broker 1 --to /data/1",
+        ],
+    ),
     ("config get", &["milena config get topic/orders retention.ms"]),
     (
         "config set",

@@ -19,6 +19,7 @@ mod examples;
 mod group;
 mod interrupt;
 mod json;
+mod log_dirs;
 mod man;
 mod output;
 mod partition;
@@ -70,6 +71,7 @@ async fn run(cli: Cli, interrupt: Interrupt) -> Result<(), Error> {
     match cli.command {
         Command::Topic(command) => topic::run(&context, command).await,
         Command::Partition(command) => partition::run(&context, command).await,
+        Command::LogDirs(command) => log_dirs::run(&context, command).await,
         Command::Config(command) => config::run(&context, command).await,
         Command::Group(command) => group::run(&context, command).await,
         Command::Quota(command) => quota::run(&context, command).await,

@@ -1,5 +1,6 @@
 //! `milena partition …`: one module per command.
 
+mod directories;
 mod elect;
 mod plan;
 mod reassign;

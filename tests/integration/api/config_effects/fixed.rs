@@ -59,6 +59,10 @@ const WINDOW: (&str, &str) = (
     "broker/state/src/config/replication.rs",
     "throttles_are_measured_in_windows_of_the_file_and_rates_are_set_while_running",
 );
+const RELOCATION: (&str, &str) = (
+    "broker/state/src/config/replication.rs",
+    "moves_between_directories_have_a_window_and_workers_of_their_own",
+);
 const SESSIONS: (&str, &str) = (
     "broker/state/src/metadata/sessions_test.rs",
     "sessions_end_after_the_timeout_and_start_full_on_a_new_controller",
@@ -68,6 +72,8 @@ const SESSIONS: (&str, &str) = (
 #[rustfmt::skip]
 pub const TESTS: &[(&str, &str, &str)] = &[
     ("advertised.listeners", BROKER, "listeners_are_checked"),
+    ("alter.log.dirs.replication.quota.window.num", RELOCATION.0, RELOCATION.1),
+    ("alter.log.dirs.replication.quota.window.size.seconds", RELOCATION.0, RELOCATION.1),
     ("auto.create.topics.enable", PRODUCE, "metadata_creates_a_topic_only_when_both_sides_allow_it"),
     ("auto.leader.rebalance.enable", ROUNDS, "leaderships_stay_where_they_are_when_they_are_told_to"),
     ("broker.heartbeat.interval.ms", BROKER, "impossible_combinations_name_both"),
@@ -124,6 +130,7 @@ pub const TESTS: &[(&str, &str, &str)] = &[
     ("num.network.threads", HERE, "a_node_is_as_its_file_says"),
     ("num.partitions", HERE, "topics_are_as_the_file_says"),
     ("num.recovery.threads.per.data.dir", RECOVERY, "logs_are_recovered_by_as_many_threads_as_was_said_before"),
+    ("num.replica.alter.log.dirs.threads", RELOCATION.0, RELOCATION.1),
     ("num.replica.fetchers", REPLICATION, "partitions_are_spread_over_as_many_connections_as_the_property_says"),
     ("offset.metadata.max.bytes", GROUPS, "groups_are_bounded_as_the_file_says"),
     ("offsets.commit.timeout.ms", COORDINATOR, "a_commit_that_is_not_replicated_in_time_is_no_commit_yet"),

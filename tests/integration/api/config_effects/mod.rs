@@ -16,6 +16,7 @@ mod produce;
 mod producers;
 mod recovery;
 mod refused;
+mod relocation;
 mod scene;
 mod segments;
 mod table;

@@ -99,11 +99,8 @@ pub const BROKERS: &[Refused] = &[
             remote.log.storage.system.enable",
     },
     Refused {
-        reason: "nothing is moved between log directories, and sockets of followers are as the system makes them",
-        names: "\
-            alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds \
-            num.replica.alter.log.dirs.threads replica.alter.log.dirs.io.max.bytes.per.second \
-            replica.socket.receive.buffer.bytes",
+        reason: "sockets of followers are as the system makes them",
+        names: "replica.socket.receive.buffer.bytes",
     },
     Refused {
         reason: "the quorum has times and bounds of its own (ADR 1), and leaderships are always handed over",

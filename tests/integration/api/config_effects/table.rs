@@ -8,7 +8,9 @@ use milena_state::config::definition::{Acts, Definition};
 use milena_state::config::{broker, client_metrics, group, topic};
 
 use super::Effect;
-use super::{cleaner, cleaning, connections, fixed, flush, harmless, produce, producers, refused, segments};
+use super::{
+    cleaner, cleaning, connections, fixed, flush, harmless, produce, producers, refused, relocation, segments,
+};
 
 /// What a property belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +43,7 @@ const EFFECTS: &[&[Effect]] = &[
     cleaning::RESTS,
     producers::EFFECTS,
     connections::EFFECTS,
+    relocation::EFFECTS,
 ];
 
 type Proofs = BTreeMap<(Place, &'static str), Vec<Proof>>;

@@ -337,5 +337,14 @@ fn log_dirs() -> Script {
     ] {
         s.each(step, ApiKey::DescribeLogDirs, &json!({"Topics": rows}));
     }
+    // No directory that both brokers have has one name.
+    let long = "t".repeat(249);
+    for (step, name) in
+        [("nowhere", "in-directories"), ("unknown to nowhere", "unknown"), ("too long", &long)]
+    {
+        let topics = json!([{"Name": name, "Partitions": [0, 99]}]);
+        s.each(step, ApiKey::AlterReplicaLogDirs, &json!({"Dirs": [{"Path": "/nowhere", "Topics": topics}]}));
+    }
+    s.each("no wish", ApiKey::AlterReplicaLogDirs, &json!({"Dirs": []}));
     s
 }

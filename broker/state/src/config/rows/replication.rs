@@ -10,9 +10,9 @@ use crate::config::definition::{Definition, row};
 
 #[rustfmt::skip]
 pub const ROWS: &[Definition] = &[
-    row("alter.log.dirs.replication.quota.window.num", Int, Some("11"), AtLeast(1), ReadOnly, NotYet,
+    row("alter.log.dirs.replication.quota.window.num", Int, Some("11"), AtLeast(1), ReadOnly, Yes,
         "Samples kept for measuring the copying of replicas between directories."),
-    row("alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1), ReadOnly, NotYet,
+    row("alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1), ReadOnly, Yes,
         "Length of each sample for measuring the copying of replicas between directories."),
     row("default.replication.factor", Int, Some("1"), Any, ReadOnly, Yes,
         "Replicas of a new topic whose creator did not say."),
@@ -22,11 +22,11 @@ pub const ROWS: &[Definition] = &[
         "Bytes per second that a broker gives as their leader to throttled replicas that are not in sync; never in the file."),
     row("min.insync.replicas", Int, Some("1"), AtLeast(1), ClusterWide, Yes,
         "Default for topics: in-sync replicas without which `acks=all` is refused."),
-    row("num.replica.alter.log.dirs.threads", Int, None, Any, ReadOnly, NotYet,
-        "Threads that move replicas between directories."),
+    row("num.replica.alter.log.dirs.threads", Int, None, Any, ReadOnly, Yes,
+        "Moves of replicas between directories that are worked on at once, at most 8; without a value as many as there are directories."),
     row("num.replica.fetchers", Int, Some("1"), AtLeast(1), ClusterWide, Yes,
         "Connections on which a broker copies from each other broker."),
-    row("replica.alter.log.dirs.io.max.bytes.per.second", Long, Some("9223372036854775807"), AtLeast(0), ClusterWide, NotYet,
+    row("replica.alter.log.dirs.io.max.bytes.per.second", Long, Some("9223372036854775807"), AtLeast(0), ClusterWide, Yes,
         "Bytes per second that a broker copies between its own directories; never in the file."),
     row("replica.fetch.backoff.ms", Int, Some("1000"), AtLeast(0), ReadOnly, Yes,
         "Pause of a follower after a failed fetch."),

@@ -10,6 +10,8 @@ use milena_client::admin::ByPartition;
 use milena_client::consumer::PartitionKey;
 use serde::{Deserialize, Serialize};
 
+use super::directories::Wanted;
+
 /// The only version that there is.
 const VERSION: i32 = 1;
 /// A directory of the broker's choice.
@@ -35,23 +37,38 @@ fn version() -> i32 {
     VERSION
 }
 
-/// The replicas of each partition of a plan, the preferred leader first.
+/// What is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The replicas of each partition, the preferred leader first.
+    pub replicas: ByPartition<Vec<i32>>,
+    /// Where in their brokers replicas are to be, without those whose broker may choose.
+    pub directories: Wanted,
+}
+
+/// Reads a plan.
 ///
-/// Errors: the first thing that Kafka's tool would not take either, and directories, which only it can choose.
-pub fn parse(text: &str) -> Result<ByPartition<Vec<i32>>, String> {
+/// Errors: the first thing that Kafka's tool would not take either.
+pub fn parse(text: &str) -> Result<Plan, String> {
     let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if file.version != VERSION {
         return Err(format!("version {} is not known, only {VERSION}", file.version));
     }
-    let mut plan = ByPartition::new();
+    let mut plan = Plan::default();
     for entry in file.partitions {
         let name = format!("{}-{}", entry.topic, entry.partition);
         check(&entry).map_err(|error| format!("{name}: {error}"))?;
-        if plan.insert((entry.topic, entry.partition), entry.replicas).is_some() {
+        let key = (entry.topic, entry.partition);
+        for (broker, directory) in entry.replicas.iter().zip(entry.log_dirs) {
+            if directory != ANY {
+                plan.directories.entry(*broker).or_default().insert(key.clone(), directory);
+            }
+        }
+        if plan.replicas.insert(key, entry.replicas).is_some() {
             return Err(format!("{name} stands twice"));
         }
     }
-    if plan.is_empty() { Err("there is no partition in it".to_owned()) } else { Ok(plan) }
+    if plan.replicas.is_empty() { Err("there is no partition in it".to_owned()) } else { Ok(plan) }
 }
 
 fn check(entry: &Entry) -> Result<(), String> {
@@ -68,21 +85,22 @@ fn check(entry: &Entry) -> Result<(), String> {
     if !entry.log_dirs.is_empty() && entry.log_dirs.len() != entry.replicas.len() {
         return Err("log_dirs and replicas have not the same length".to_owned());
     }
-    match entry.log_dirs.iter().find(|directory| *directory != ANY) {
-        Some(directory) => {
-            Err(format!("directory {directory}: brokers choose their directories; \"any\" is needed"))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// What [`parse`] and Kafka's tool read, in one line.
-pub fn text(plan: &ByPartition<Vec<i32>>) -> String {
-    let entries = plan.iter().map(|((topic, partition), replicas)| Entry {
-        topic: topic.clone(),
-        partition: *partition,
-        replicas: replicas.clone(),
-        log_dirs: vec![ANY.to_owned(); replicas.len()],
+pub fn text(plan: &Plan) -> String {
+    let entries = plan.replicas.iter().map(|(key, replicas)| {
+        let wanted = |broker| plan.directories.get(broker).and_then(|directories| directories.get(key));
+        Entry {
+            topic: key.0.clone(),
+            partition: key.1,
+            replicas: replicas.clone(),
+            log_dirs: replicas
+                .iter()
+                .map(|broker| wanted(broker).map_or(ANY, String::as_str).to_owned())
+                .collect(),
+        }
     });
     let file = File { version: VERSION, partitions: entries.collect() };
     serde_json::to_string(&file).expect("names and numbers are JSON")
@@ -169,10 +187,23 @@ mod tests {
     fn kafkas_plan_is_read_and_written() {
         let line = r#"{"version":1,"partitions":[{"topic":"__consumer_offsets","partition":0,"replicas":[1,2,3],"log_dirs":["any","any","any"]},{"topic":"t","partition":7,"replicas":[2],"log_dirs":["any"]}]}"#;
         let plan = parse(line).expect("as Kafka's tool prints it");
-        assert_eq!(plan, [(key("__consumer_offsets", 0), vec![1, 2, 3]), (key("t", 7), vec![2])].into());
+        let replicas = [(key("__consumer_offsets", 0), vec![1, 2, 3]), (key("t", 7), vec![2])].into();
+        assert_eq!(plan, Plan { replicas, directories: Wanted::new() });
         assert_eq!(text(&plan), line);
         let by_hand = r#"{"partitions": [{"topic": "t", "partition": 7, "replicas": [2]}], "version": 1}"#;
-        assert_eq!(parse(by_hand), Ok([(key("t", 7), vec![2])].into()));
+        let replicas = [(key("t", 7), vec![2])].into();
+        assert_eq!(parse(by_hand), Ok(Plan { replicas, directories: Wanted::new() }));
+    }
+
+    #[test]
+    fn directories_are_read_and_written_by_broker() {
+        let line = r#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[1,2],"log_dirs":["/a","any"]},{"topic":"t","partition":1,"replicas":[2,1],"log_dirs":["/b","/a"]}]}"#;
+        let plan = parse(line).expect("as Kafka's tool reads it");
+        let paths = |places: &[(i32, &str)]| {
+            places.iter().map(|(partition, path)| (key("t", *partition), (*path).to_owned())).collect()
+        };
+        assert_eq!(plan.directories, [(1, paths(&[(0, "/a"), (1, "/a")])), (2, paths(&[(1, "/b")]))].into());
+        assert_eq!(text(&plan), line);
     }
 
     #[test]
@@ -189,10 +220,6 @@ mod tests {
         let one = r#"{"topic":"t","partition":0,"replicas":[1]}"#;
         refuse(&format!("{one},{one}"), "t-0 stands twice");
         refuse(r#"{"topic":"t","partition":0,"replicas":[1],"log_dirs":["any","any"]}"#, "same length");
-        refuse(
-            r#"{"topic":"t","partition":0,"replicas":[1],"log_dirs":["/data"]}"#,
-            "choose their directories",
-        );
         assert!(parse(r#"{"version":2,"partitions":[]}"#).is_err_and(|error| error.contains("version 2")));
         assert!(parse("[1").is_err());
     }

@@ -12,7 +12,8 @@ use milena_client::consumer::PartitionKey;
 use milena_protocol::ErrorCode;
 use serde_json::json;
 
-use super::plan;
+use super::directories::{self, Place};
+use super::plan::{self, Plan};
 use super::throttle::{self, Move};
 use crate::context::Context;
 use crate::error::{Error, Result, together};
@@ -28,6 +29,7 @@ const NOTES: &str = "\
 Without a plan it shows what is under way.
 Without --execute nothing is changed: what would move is shown.
 A plan is a file as kafka-reassign-partitions reads it; --export prints one of what there is now, to go back to.
+With log_dirs in it replicas also move between the log directories of their brokers.
 --throttle bounds what each broker gives and copies; replicas in sync are never slowed. It lasts until it is removed:
 by --wait at its end, by --verify once all is moved, or by --cancel. Again with --execute it changes the rate.";
 
@@ -98,22 +100,22 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let action = &arguments.action;
     match () {
         () if action.export && is_file => {
-            let now = steps.iter().map(|(key, step)| (key.clone(), step.before())).collect();
-            output::line(&plan::text(&now))
+            let places = directories::places(&admin, &plan.directories).await?;
+            output::line(&plan::text(&before(&steps, &places)))
         }
         () if action.export => output::line(&plan::text(&plan)),
-        () if action.verify => verify(context, &admin, &steps).await,
-        () if action.cancel => cancel(context, &admin, &steps).await,
+        () if action.verify => verify(context, &admin, (&steps, &plan)).await,
+        () if action.cancel => cancel(context, &admin, (&steps, &plan)).await,
         () if action.execute => {
             if let Some(bytes_per_second) = arguments.throttle {
                 let moves = steps.iter().map(|(key, step)| (key.clone(), step.movement())).collect();
                 let setting = throttle::set(&admin, moves, bytes_per_second);
                 progress::during("setting the throttle", setting).await?;
             }
-            execute(context, &admin, &steps, (arguments.wait, arguments.throttle)).await
+            execute(context, &admin, (&steps, &plan), (arguments.wait, arguments.throttle)).await
         }
         () => {
-            show(context, &steps)?;
+            show(context, &steps, &directories::places(&admin, &plan.directories).await?)?;
             if !context.is_json() {
                 output::line("nothing was changed; --execute begins it")?;
             }
@@ -122,13 +124,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     }
 }
 
-fn read(path: &Path) -> Result<ByPartition<Vec<i32>>> {
+fn read(path: &Path) -> Result<Plan> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
     plan::parse(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
 }
 
 /// The plan that topics and brokers come to.
-async fn made(admin: &Admin, topics: &[TopicScope], brokers: &[i32]) -> Result<ByPartition<Vec<i32>>> {
+async fn made(admin: &Admin, topics: &[TopicScope], brokers: &[i32]) -> Result<Plan> {
     let wanted: BTreeSet<i32> = brokers.iter().copied().collect();
     let known = admin.describe_cluster().await?.brokers;
     let racks: Vec<(i32, Option<String>)> = known
@@ -150,14 +152,14 @@ async fn made(admin: &Admin, topics: &[TopicScope], brokers: &[i32]) -> Result<B
         }
         present.insert(key, count);
     }
-    Ok(plan::spread(&present, &racks))
+    Ok(Plan { replicas: plan::spread(&present, &racks), ..Plan::default() })
 }
 
-async fn steps(admin: &Admin, plan: &ByPartition<Vec<i32>>) -> Result<Steps> {
-    let keys: BTreeSet<PartitionKey> = plan.keys().cloned().collect();
+async fn steps(admin: &Admin, plan: &Plan) -> Result<Steps> {
+    let keys: BTreeSet<PartitionKey> = plan.replicas.keys().cloned().collect();
     let mut ongoing = admin.list_partition_reassignments(Some(&keys)).await?;
     let mut steps = Steps::new();
-    for (key, target) in plan {
+    for (key, target) in &plan.replicas {
         let topic = match steps.keys().next_back() {
             Some((last, _)) if *last == key.0 => admin.cluster().topic(&key.0, false).await?,
             _ => admin.describe_topic(&key.0).await?,
@@ -172,6 +174,18 @@ async fn steps(admin: &Admin, plan: &ByPartition<Vec<i32>>) -> Result<Steps> {
         steps.insert(key.clone(), step);
     }
     Ok(steps)
+}
+
+/// The plan that leads back.
+fn before(steps: &Steps, places: &[Place]) -> Plan {
+    let replicas = steps.iter().map(|(key, step)| (key.clone(), step.before())).collect();
+    let mut before = Plan { replicas, ..Plan::default() };
+    for place in places {
+        if let (Some(now), true) = (&place.now, steps.contains_key(&place.key)) {
+            before.directories.entry(place.broker).or_default().insert(place.key.clone(), now.clone());
+        }
+    }
+    before
 }
 
 impl Step {
@@ -201,16 +215,16 @@ fn leads_to(ongoing: &Reassignment, target: &[i32]) -> bool {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Complete,
     Moving,
-    /// To other replicas than the plan says.
+    /// To other replicas, or another directory, than the plan says.
     MovingElsewhere,
     NotBegun,
 }
 
 impl State {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             State::Complete => "complete",
             State::Moving => "moving",
@@ -220,16 +234,18 @@ impl State {
     }
 }
 
-fn show(context: &Context, steps: &Steps) -> Result<()> {
+fn show(context: &Context, steps: &Steps, places: &[Place]) -> Result<()> {
     if context.is_json() {
-        let partitions = steps.iter().map(|((topic, partition), step)| {
+        let partitions = steps.iter().map(|(key, step)| {
+            let own = places.iter().filter(|place| place.key == *key).map(Place::as_json);
             json!({
-                "topic": topic,
-                "partition": partition,
+                "topic": key.0,
+                "partition": key.1,
                 "replicas": step.now,
                 "target": step.target,
                 "isr": step.isr,
                 "state": step.state().name(),
+                "directories": own.collect::<Vec<_>>(),
             })
         });
         return output::json(&partitions.collect::<Vec<_>>());
@@ -245,7 +261,12 @@ fn show(context: &Context, steps: &Steps) -> Result<()> {
         ]
     });
     let headers = ["TOPIC", "PARTITION", "REPLICAS", "TARGET", "ISR", "STATE"];
-    output::table(&headers, &rows.collect::<Vec<_>>())
+    output::table(&headers, &rows.collect::<Vec<_>>())?;
+    if places.is_empty() {
+        return Ok(());
+    }
+    output::line("")?;
+    directories::show(places)
 }
 
 async fn list(context: &Context, admin: &Admin) -> Result<()> {
@@ -274,9 +295,14 @@ async fn list(context: &Context, admin: &Admin) -> Result<()> {
     output::table(&["TOPIC", "PARTITION", "REPLICAS", "ADDING", "REMOVING"], &rows.collect::<Vec<_>>())
 }
 
-async fn verify(context: &Context, admin: &Admin, steps: &Steps) -> Result<()> {
-    show(context, steps)?;
-    let left = steps.values().filter(|step| step.state() != State::Complete).count();
+async fn verify(context: &Context, admin: &Admin, (steps, plan): (&Steps, &Plan)) -> Result<()> {
+    let places = directories::places(admin, &plan.directories).await?;
+    show(context, steps, &places)?;
+    let is_left = |key: &PartitionKey, step: &Step| {
+        let mut own = places.iter().filter(|place| place.key == *key);
+        step.state() != State::Complete || own.any(|place| place.state() != State::Complete)
+    };
+    let left = steps.iter().filter(|(key, step)| is_left(key, step)).count();
     if left == 0 {
         return remove_throttle(context, admin, steps).await;
     }
@@ -302,23 +328,30 @@ async fn remove_throttle(context: &Context, admin: &Admin, steps: &Steps) -> Res
 async fn execute(
     context: &Context,
     admin: &Admin,
-    steps: &Steps,
+    (steps, plan): (&Steps, &Plan),
     (wait, throttle): (bool, Option<i64>),
 ) -> Result<()> {
+    let places = directories::places(admin, &plan.directories).await?;
+    let has = |key: &PartitionKey, broker| steps.get(key).is_some_and(|step| step.now.contains(&broker));
+    directories::announce(admin, &plan.directories, has).await;
     let targets = steps.iter().map(|(key, step)| (key.clone(), Some(step.target.clone()))).collect();
     let beginning = admin.alter_partition_reassignments(&targets);
     let results = progress::during("reassigning partitions", beginning).await?;
-    let (done, failures) = parted(results);
+    let (done, mut failures) = parted(results);
+    let wanted = directories::only(&plan.directories, &done);
+    let beginning = directories::begin(admin, &wanted);
+    let (directories, others) = progress::during("moving between directories", beginning).await;
+    failures.extend(others);
     let begun: Steps = done.iter().filter_map(|key| Some((key.clone(), steps.get(key)?.clone()))).collect();
-    let targets: ByPartition<Vec<i32>> =
-        begun.iter().map(|(key, step)| (key.clone(), step.target.clone())).collect();
+    let replicas = begun.iter().map(|(key, step)| (key.clone(), step.target.clone())).collect();
+    let moving = Plan { replicas, directories };
     if throttle.is_some() && begun.is_empty() {
         remove_throttle(context, admin, steps).await?;
     }
-    if wait && !targets.is_empty() {
-        let moving = format!("{} partitions move", targets.len());
-        let moved = progress::during(&moving, until_moved(admin, &targets)).await?;
-        show(context, &moved)?;
+    if wait && !begun.is_empty() {
+        let title = format!("{} partitions move", begun.len());
+        let (moved, places) = progress::during(&title, until_moved(admin, &moving)).await?;
+        show(context, &moved, &places)?;
         if throttle.is_some() {
             remove_throttle(context, admin, steps).await?;
         }
@@ -326,8 +359,7 @@ async fn execute(
     }
     say(context, &done, "moving", "is moving")?;
     if !context.is_json() && !begun.is_empty() {
-        let before = begun.iter().map(|(key, step)| (key.clone(), step.before())).collect();
-        output::line(&format!("the way back: {}", plan::text(&before)))?;
+        output::line(&format!("the way back: {}", plan::text(&before(&begun, &places))))?;
         if let Some(bytes_per_second) = throttle {
             output::line(&format!(
                 "{bytes_per_second} bytes per second at most, until --verify removes that"
@@ -337,14 +369,20 @@ async fn execute(
     together(failures)
 }
 
-/// Errors: a reassignment that somebody took back or replaced meanwhile.
-async fn until_moved(admin: &Admin, targets: &ByPartition<Vec<i32>>) -> Result<Steps> {
+/// Errors: a reassignment, or a move between directories, that somebody took back or replaced meanwhile, or that a broker
+/// gave up.
+async fn until_moved(admin: &Admin, plan: &Plan) -> Result<(Steps, Vec<Place>)> {
     let mut polls_without = 0;
     loop {
-        let now = steps(admin, targets).await?;
-        let of = |wanted: State| now.iter().find(|(_, step)| step.state() == wanted).map(|(key, _)| key);
-        if now.values().all(|step| step.state() == State::Complete) {
-            return Ok(now);
+        let steps = steps(admin, plan).await?;
+        let places = directories::places(admin, &plan.directories).await?;
+        let states = || {
+            let of_places = places.iter().map(|place| (&place.key, place.state()));
+            steps.iter().map(|(key, step)| (key, step.state())).chain(of_places)
+        };
+        let of = |wanted: State| states().find(|(_, state)| *state == wanted).map(|(key, _)| key);
+        if states().all(|(_, state)| state == State::Complete) {
+            return Ok((steps, places));
         }
         polls_without = if of(State::NotBegun).is_some() { polls_without + 1 } else { 0 };
         let lost = of(State::MovingElsewhere)
@@ -360,7 +398,7 @@ async fn until_moved(admin: &Admin, targets: &ByPartition<Vec<i32>>) -> Result<S
     }
 }
 
-async fn cancel(context: &Context, admin: &Admin, steps: &Steps) -> Result<()> {
+async fn cancel(context: &Context, admin: &Admin, (steps, plan): (&Steps, &Plan)) -> Result<()> {
     let targets = steps.keys().map(|key| (key.clone(), None)).collect();
     let cancelling = admin.alter_partition_reassignments(&targets);
     let results = progress::during("taking reassignments back", cancelling).await?;
@@ -371,6 +409,15 @@ async fn cancel(context: &Context, admin: &Admin, steps: &Steps) -> Result<()> {
     say(context, &done, "cancelled", "goes back to its replicas")?;
     if failures.is_empty() {
         remove_throttle(context, admin, steps).await?;
+    }
+    // Last: a broker that does not answer keeps nobody from taking the rest back.
+    let (stay, others) = directories::end(admin, &plan.directories).await?;
+    failures.extend(others);
+    if !context.is_json() {
+        for Place { key: (topic, partition), broker, now, .. } in &stay {
+            let at = now.as_deref().unwrap_or_default();
+            output::line(&format!("{topic}-{partition} stays in {at} on broker {broker}"))?;
+        }
     }
     together(failures)
 }
