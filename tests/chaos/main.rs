@@ -54,6 +54,23 @@ fn a_leader_that_hangs_costs_nothing() {
 }
 
 #[test]
+fn a_leader_that_hangs_and_is_taken_for_gone_costs_nothing() {
+    let scene = Scene::start(3);
+    let victim = scene.leader_of(0);
+    scene.progress(300, KILL_LIMIT);
+    let began = Instant::now();
+    scene.cluster.pause(victim);
+    scene.progress(600, PAUSE_LIMIT);
+    scene.unregister(victim, PAUSE_LIMIT);
+    scene.progress(300, KILL_LIMIT);
+    scene.cluster.resume(victim);
+    // It hears that it is nobody and registers again.
+    scene.until_whole();
+    scene.progress(300, KILL_LIMIT);
+    scene.finish(&[("SIGSTOP and UnregisterBroker of a leader", began)], PAUSE_LIMIT);
+}
+
+#[test]
 fn a_leader_that_stops_in_order_costs_nothing() {
     let mut scene = Scene::start(3);
     let victim = scene.leader_of(0);

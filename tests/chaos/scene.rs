@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use milena_client::admin::Admin;
 use milena_client::cluster::Topic;
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::UnregisterBrokerRequest;
 use milena_tests::cluster::{Cluster, Setup};
 use tokio::runtime::Runtime;
 
@@ -61,6 +63,22 @@ impl Scene {
     pub fn leader_of(&self, partition: i32) -> i32 {
         let topic = self.runtime.block_on(self.admin.describe_topic(TOPIC)).expect("it is there");
         topic.leader(partition).expect("it has a leader")
+    }
+
+    /// Says that a broker is gone for good, which is refused until it is fenced.
+    pub fn unregister(&self, broker_id: i32, limit: Duration) {
+        let client = load::client(&self.cluster.bootstrap());
+        let began = Instant::now();
+        loop {
+            let request = UnregisterBrokerRequest { broker_id };
+            let response = self.runtime.block_on(client.call_any(&request)).expect("an answer");
+            let response = response.decode::<UnregisterBrokerRequest>().expect("a response");
+            if response.error_code == ErrorCode::None.as_i16() {
+                return;
+            }
+            assert!(began.elapsed() < limit, "not unregistered after {limit:?}: {response:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits until every replica of the topic is in sync and led.
