@@ -38,7 +38,8 @@ struct Plan {
 }
 
 impl Log {
-    /// Appends whole batches with one write, inline. On an error nothing was appended.
+    /// Appends whole batches with one write, inline. On an error nothing was appended. A replica's empty log may start
+    /// within the first of them, which is stored whole.
     ///
     /// Errors: `Batch`, `OutOfOrder`, `EpochWentBack`, `TooLarge` and `Refused` say what is wrong with the
     /// batches; after `Storage` the directory is offline (or descriptors were short, and it may be retried).
@@ -51,12 +52,17 @@ impl Log {
         self.change(|log| log.append_all(batches, append_as, now_ms))
     }
 
-    fn append_all(
+    pub(crate) fn append_all(
         &mut self,
         batches: &[u8],
         append_as: AppendAs,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
+        if let AppendAs::Replica = append_as
+            && let Some(base_offset) = self.begins_within(batches)
+        {
+            return self.append_around_start(base_offset, batches, now_ms);
+        }
         let plan = self.plan(batches, append_as)?;
         if let Some(batch) = plan.duplicate {
             return Ok(self.duplicate(&batch));

@@ -27,6 +27,7 @@ pub mod leader_epochs;
 mod log;
 mod lookup;
 pub mod memory_files;
+mod mid_batch;
 mod missing;
 mod names;
 mod noted_offsets;

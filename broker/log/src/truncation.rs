@@ -56,7 +56,7 @@ impl Log {
         self.change(|log| log.empty_at(offset))
     }
 
-    fn empty_at(&mut self, offset: i64) -> Result<(), Error> {
+    pub(crate) fn empty_at(&mut self, offset: i64) -> Result<(), Error> {
         tracing::info!(log = self.name(), offset, log_end_offset = self.log_end_offset, "log begins again");
         self.start_again(offset)?;
         self.finish_truncation().map_err(|error| self.disk.give_up(error))

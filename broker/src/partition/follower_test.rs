@@ -182,6 +182,22 @@ fn what_the_leader_deleted_is_deleted_here_once_it_is_committed() {
     assert_eq!(deleted(&[], 3, 6), 4, "never back");
 }
 
+/// The leader deleted records up to the middle of a batch: what it sends from there is the batch whole.
+#[test]
+fn a_replica_that_begins_within_a_batch_takes_it_whole_and_starts_where_its_leader_does() {
+    let partition = follower(5);
+    assert_eq!(ends(partition.restart(5, (6, 20))), (6, -1, 6));
+    let records = [batch(3, 0, 10), batch(5, 10, 10)].concat();
+    let brought = Brought { leader_epoch: 5, records: &records, high_watermark: 15, log_start_offset: 6 };
+    let position = partition.replicate(brought, NOW_MS).expect("is taken").position;
+    assert_eq!((position.log_start_offset, position.fetch_offset, position.high_watermark), (6, 20, 15));
+    assert_eq!(partition.log_start_offset(), 6);
+    let marks = (partition.log_end_offset().get(), partition.high_watermark().get());
+    assert_eq!(marks, (20, 15));
+    let refused = |offset| partition.read_any(read(offset, 5)).is_err();
+    assert!(refused(5) && !refused(6));
+}
+
 #[test]
 fn a_history_that_parts_from_the_leaders_is_cut_where_they_part() {
     let partition = follower(5);

@@ -135,6 +135,31 @@ fn a_broker_that_comes_back_empty_catches_up() {
     assert_eq!(consume(&bootstrap, "t").len(), RECORDS + 1);
 }
 
+/// What a leader sends from the middle of a batch is the batch whole, which begins below its log's start.
+#[test]
+fn a_replica_begins_in_the_middle_of_a_batch_whose_first_records_were_deleted() {
+    const DELETED: usize = 777;
+    let mut cluster = Cluster::start(3);
+    let bootstrap = cluster.bootstrap();
+    ask(&bootstrap, "topic create t --partitions 1").ok();
+    produce(&bootstrap, "t", RECORDS);
+    ask(&bootstrap, &format!("topic delete-records t --before {DELETED}")).ok();
+    cluster.kill(3);
+    cluster.wipe(3);
+    cluster.start_again(3);
+    until_whole(&bootstrap, 3);
+    let files = std::fs::read_dir(cluster.node(3).data().join("t-0")).expect("its replica");
+    let mut names = files.map(|file| file.expect("an entry").file_name().into_string().expect("text"));
+    let first = names.find_map(|name| name.strip_suffix(".log")?.parse::<usize>().ok());
+    assert!(first.is_some_and(|offset| offset < DELETED), "a batch that begins there: {first:?}");
+    for other in 1..=2 {
+        ask(&bootstrap, &format!("cluster drain {other}")).ok();
+    }
+    let leads = &status(&bootstrap).expect("it is whole")["brokers"][2]["leads"];
+    assert_eq!(*leads, 1, "partitions that the third broker leads");
+    assert_eq!(consume(&bootstrap, "t"), all(RECORDS)[DELETED..], "and nothing that was deleted");
+}
+
 #[test]
 fn an_id_that_is_taken_is_refused_while_the_other_lives() {
     let mut cluster = Cluster::start(3);

@@ -268,11 +268,6 @@ fn copy(partition: &Partition, copy: &mut Log, look: Look) -> Result<usize, Stop
         partition.slice_failed(&slice, &error);
         Stop::Again(error.to_string())
     })?;
-    let (start, end) = ends(copy);
-    if start == end && slice.first_base_offset < end {
-        // The log begins within a batch, which is copied whole.
-        copy.truncate_fully_and_start_at(slice.first_base_offset).map_err(failed)?;
-    }
     copy.take_config(roomy(look.config, bytes.len()));
     relocation::append(copy, &bytes, now_ms())
 }
