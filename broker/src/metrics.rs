@@ -153,6 +153,7 @@ pub struct Metrics {
     raft_applied_index: IntGauge,
     metadata_fetched_bytes: IntCounter,
     metadata_checkpoint_index: IntGauge,
+    metadata_confirmed: Mutex<Option<std::time::Instant>>,
     log_directories_offline: IntGauge,
     groups: groups::Counters,
     quotas: quotas::Counters,
@@ -186,6 +187,7 @@ impl Metrics {
             raft_applied_index: gauge(&definitions::RAFT_APPLIED_INDEX),
             metadata_fetched_bytes: counter(&definitions::METADATA_FETCHED_BYTES),
             metadata_checkpoint_index: gauge(&definitions::METADATA_CHECKPOINT_INDEX),
+            metadata_confirmed: Mutex::default(),
             log_directories_offline: gauge(&definitions::LOG_DIRECTORIES_OFFLINE),
             groups: groups::Counters::new(),
             quotas: quotas::Counters::new(),
@@ -239,6 +241,16 @@ impl Metrics {
     /// Bytes of such records, since the start.
     pub fn metadata_fetched_bytes(&self) -> u64 {
         self.metadata_fetched_bytes.get()
+    }
+
+    /// A controller that knows what is committed has answered.
+    pub fn metadata_confirmed(&self) {
+        *self.metadata_confirmed.lock() = Some(std::time::Instant::now());
+    }
+
+    /// How long ago that was last.
+    pub fn metadata_confirmed_ago(&self) -> Option<std::time::Duration> {
+        self.metadata_confirmed.lock().map(|at| at.elapsed())
     }
 
     /// The checkpoint of the metadata stands there.

@@ -5,6 +5,7 @@
 //! back so far, the first records of an image, which it then reads piece by piece. Every answer names the active
 //! controller and all the others.
 //!
+//! NOT_CONTROLLER from one that has not heard of a live quorum lately: what it has may be long past, and another knows better.
 //! INCONSISTENT_CLUSTER_ID for a broker of another cluster, SNAPSHOT_NOT_FOUND for an image that is not kept any more,
 //! FENCED_LEADER_EPOCH for a broker that stands at an entry which was never committed.
 
@@ -31,10 +32,7 @@ enum Found {
 }
 
 pub async fn handle(cx: &RequestContext, request: FetchMetadataRequest<'_>) -> Reply {
-    // One that does not know who votes has nothing to give, and will not for as long as nobody adds it.
-    let Some(quorum) = cx.node.quorum.as_ref().filter(|quorum| quorum.has_membership()) else {
-        return refuse(cx, ErrorCode::NotController);
-    };
+    let Some(quorum) = cx.node.quorum.as_ref() else { return refuse(cx, ErrorCode::NotController) };
     if *request.cluster_id != *cx.node.cluster_id {
         let its_cluster = quiet::printable(&request.cluster_id);
         tracing::warn!(
@@ -48,11 +46,17 @@ pub async fn handle(cx: &RequestContext, request: FetchMetadataRequest<'_>) -> R
             ..Default::default()
         });
     }
+    // One that is cut off, was removed, or was not added yet, does not know what is committed.
+    if !quorum.is_current() {
+        return refuse(cx, ErrorCode::NotController);
+    }
     let found = match request.snapshot_index >= 0 {
         true => continued(cx, &request).await,
         false => begun(cx, quorum, &request).await,
     };
     match found {
+        // It may have been cut off while it waited.
+        Ok(_) if !quorum.is_current() => refuse(cx, ErrorCode::NotController),
         Ok(found) => answer(cx, quorum, &found),
         Err(error) => refuse(cx, error),
     }

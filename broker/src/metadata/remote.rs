@@ -96,7 +96,11 @@ impl Feed {
                     self.failures = 0;
                     return Ok(update);
                 }
-                Err(Failed::ForGood(error)) => return Err(error),
+                Err(Failed::ForGood(error)) => {
+                    // What leads there does not lead this broker, and is not asked for anything.
+                    self.leader.send_replace(None);
+                    return Err(error);
+                }
                 Err(Failed::Here(reason)) => self.ask_another(&reason).await,
             }
         }
@@ -234,6 +238,7 @@ impl Feed {
             }
             code => return Err(Failed::Here(code.to_string())),
         }
+        self.metrics.metadata_confirmed();
         self.learn(&response);
         Ok(response)
     }
@@ -311,3 +316,7 @@ mod tests {
         assert_eq!(feed.controllers, ["a:1", "b:1", "c:1", "f:1"]);
     }
 }
+
+#[cfg(test)]
+#[path = "remote_feed_test.rs"]
+mod feed_tests;

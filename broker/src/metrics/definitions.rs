@@ -169,6 +169,8 @@ definitions! {
         "Bytes of records of the metadata log that this broker fetched from controllers; 0 in a controller that votes.";
     METADATA_CHECKPOINT_INDEX = "milena_metadata_checkpoint_index" Gauge []
         "Index of the metadata log at which the next start of this broker goes on; 0 without a checkpoint, and in a controller.";
+    METADATA_AGE_SECONDS = "milena_metadata_age_seconds" Gauge []
+        "How long ago this node last heard of a metadata quorum that works, by itself or from a controller; up to 1 s while all is well. Missing before the first time.";
     METADATA_FOLLOWED = "milena_metadata_followed" Gauge []
         "1 while this broker follows the committed metadata log; 0 needs a restart.";
     QUORUM_MEMBER_RUNNING = "milena_quorum_member_running" Gauge []

@@ -12,6 +12,7 @@ use super::requests::{BUCKETS_NS, VERSIONS_MAX};
 use super::{Metrics, Shard};
 use crate::api::ROUTES;
 use crate::broker::Node;
+use crate::controller::raft::quorum::Quorum;
 use crate::health::Signs;
 
 /// All metrics of the node in Prometheus' text format.
@@ -24,6 +25,7 @@ pub fn render(node: &Node, connections: usize, signs: Signs) -> Result<String, p
     let cached_partitions = node.fetch_sessions.cached_partitions();
     families.push(plain(&table::FETCH_SESSION_PARTITIONS, cached_partitions as f64));
     families.push(plain(&table::METADATA_PUBLISHED_INDEX, node.metadata.published_index() as f64));
+    families.extend(metadata_age(node));
     families.push(super::quotas::measured(&node.quotas));
     families.extend(groups(node));
     families.extend(health(signs));
@@ -154,6 +156,12 @@ fn replicas(node: &Node) -> [MetricFamily; 3] {
         plain(&table::UNDER_MIN_ISR, under_min_isr as f64),
         plain(&table::FOLLOWER_LAG_MAX, lag_max as f64),
     ]
+}
+
+fn metadata_age(node: &Node) -> Option<MetricFamily> {
+    let by_itself = node.quorum.as_ref().and_then(Quorum::silence);
+    let age = [by_itself, node.metrics.metadata_confirmed_ago()].into_iter().flatten().min()?;
+    Some(plain(&table::METADATA_AGE_SECONDS, age.as_secs_f64()))
 }
 
 fn lags(node: &Node) -> [MetricFamily; 3] {

@@ -24,6 +24,7 @@ use openraft::raft::{
 use parking_lot::Mutex;
 
 use super::link::{Link, LinkError};
+use super::pulse::Pulse;
 use super::snapshot::SnapshotFile;
 use super::state_machine::blocking;
 use super::types::{LogId, TypeConfig, Vote, VoterAddress, VoterId};
@@ -66,15 +67,20 @@ pub struct Network {
     cluster_id: Arc<str>,
     dialer: Dialer,
     links: Arc<Mutex<Links>>,
+    pulse: Pulse,
 }
 
 impl Network {
     pub fn new(voter: VoterId, cluster_id: Arc<str>, dialer: Dialer) -> Self {
-        Self { voter, cluster_id, dialer, links: Arc::default() }
+        Self { voter, cluster_id, dialer, links: Arc::default(), pulse: Pulse::default() }
     }
 
     pub fn cluster_id(&self) -> &Arc<str> {
         &self.cluster_id
+    }
+
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     pub fn dialer(&self) -> &Dialer {
@@ -102,6 +108,7 @@ impl Network {
             target,
             control: self.link(target, address, Lane::Control),
             appends: self.link(target, address, appends),
+            pulse: self.pulse.clone(),
         }
     }
 }
@@ -126,6 +133,7 @@ pub struct Peer {
     target: VoterId,
     control: Arc<Link>,
     appends: Arc<Link>,
+    pulse: Pulse,
 }
 
 /// What a voter said instead of an answer.
@@ -266,6 +274,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             previous: WireLogId::of(rpc.prev_log_id.as_ref()),
             leader_commit: WireLogId::of(rpc.leader_commit.as_ref()),
             entries: Some(Records::Bytes(entries.into())),
+            quorum_silence_ms: self.pulse.silence().map_or(-1, |silence| silence.as_millis() as i64),
         };
         let response = self.ask(&self.appends, &request, ttl, RPCTypes::AppendEntries).await?;
         let response = response.decode::<RaftAppendRequest<'_>>().map_err(malformed)?;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::log_store::{LogReader, LogStore};
 use super::network::Network;
 use super::observers::Observers;
+use super::pulse::Pulse;
 use super::receive::Incoming;
 use super::roles::{self, Leader};
 use super::snapshot::Snapshots;
@@ -146,6 +147,7 @@ impl Quorum {
         });
         let (voters, term) = voters.await.map_err(|e| fatal(&e))?;
         let is_sole_voter = voters == [voter];
+        shared.network.pulse().attach(raft.metrics());
         let leader = roles::watch(&raft);
         let mut quorum = Self { raft, state, log: reader, leader, shared };
         if is_sole_voter {
@@ -207,6 +209,10 @@ impl Quorum {
 
     pub fn cluster_id(&self) -> &Arc<str> {
         self.shared.network.cluster_id()
+    }
+
+    pub(super) fn pulse(&self) -> &Pulse {
+        self.shared.network.pulse()
     }
 
     pub(super) fn snapshots(&self) -> &Snapshots {

@@ -3,6 +3,8 @@
 //! A request must name our cluster and us, with the directory: a voter whose disk was wiped has another, and what was
 //! meant for its predecessor must not reach it. Both sides learn both ids from the message.
 
+use std::time::Duration;
+
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::{
     RaftAppendRequest, RaftAppendResponse, RaftTransferRequest, RaftTransferResponse, RaftVoteRequest,
@@ -59,6 +61,7 @@ impl Quorum {
 
     /// RaftAppend: entries or a heartbeat of a leader.
     pub async fn append(&self, request: &RaftAppendRequest<'_>) -> RaftAppendResponse<'static> {
+        let received = tokio::time::Instant::now();
         let appended = async {
             self.addressed(&request.cluster_id, request.voter_id, request.voter_directory_id)?;
             let prev_log_id = request.previous.log_id();
@@ -73,7 +76,15 @@ impl Quorum {
             self.raft.append_entries(rpc).await.map_err(|error| Refused::stopped(&error))
         };
         let response = RaftAppendResponse::default();
-        match appended.await {
+        let appended = appended.await;
+        let is_accepted =
+            matches!(appended, Ok(AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)));
+        if let Ok(silence_ms) = u64::try_from(request.quorum_silence_ms)
+            && is_accepted
+        {
+            self.pulse().told(received, Duration::from_millis(silence_ms));
+        }
+        match appended {
             Ok(AppendEntriesResponse::Success) => RaftAppendResponse { outcome: APPENDED, ..response },
             Ok(AppendEntriesResponse::PartialSuccess(matched)) => RaftAppendResponse {
                 outcome: PARTIALLY_APPENDED,
