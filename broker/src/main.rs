@@ -78,7 +78,9 @@ fn run(arguments: &Arguments) -> Result<(), StartError> {
     }
     let background = broker::background()?;
     // Before anything that may wait for others.
-    let mut stop = background.block_on(async { Stop::on_signals() }).map_err(StartError::Thread)?;
+    let caught =
+        background.block_on(async { Stop::not_at_file_size_limit().and_then(|()| Stop::on_signals()) });
+    let mut stop = caught.map_err(StartError::Thread)?;
     let limits = Limits::of(&settings);
     let mut broker =
         match Broker::start_unless(background, Arc::new(RealFiles), settings, limits, stop.clone()) {

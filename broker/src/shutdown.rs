@@ -36,6 +36,13 @@ impl Stop {
         Ok(stop)
     }
 
+    /// A write beyond the limit of file sizes (`ulimit -f`) fails from now on as one on a full disk does, where the signal
+    /// SIGXFSZ ended the process. Must be called within a runtime.
+    pub fn not_at_file_size_limit() -> io::Result<()> {
+        // The handler stays when nobody listens: without one the signal would end the process again.
+        signal(SignalKind::from_raw(libc::SIGXFSZ)).map(drop)
+    }
+
     pub fn is_asked_for(&self) -> bool {
         self.0.borrow().is_some()
     }

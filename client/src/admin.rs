@@ -7,6 +7,7 @@ mod groups;
 mod log_dirs;
 mod offsets;
 mod quorum;
+mod quorum_view;
 mod quotas;
 mod reassignments;
 mod records;
@@ -30,6 +31,7 @@ pub use groups::{
 pub use log_dirs::{LogDir, LogDirReplica};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use quorum::{QuorumDescription, QuorumReplica};
+pub use quorum_view::QuorumView;
 pub use quotas::{Quota, QuotaChange, QuotaEntity, QuotaFilter, QuotaName};
 pub use reassignments::Reassignment;
 pub use topics::{CreatedTopic, NewTopic};

@@ -90,6 +90,21 @@ fn a_full_disk_with_the_metadata_on_it_does_no_worse() {
     full_disk(false, "a full disk with the metadata");
 }
 
+#[test]
+fn a_limit_of_file_sizes_takes_the_directory_offline_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // The next start has no limit; units are 512 or 1024 bytes.
+    let limited = format!(
+        "test -e {0} || ulimit -f 3000; : > {0}; exec \"$0\" \"$@\"",
+        folder.path().join("limited").display()
+    );
+    let config = config(folder.path(), true).under(&["sh", "-c", &limited]);
+    let mut broker = config.start().expect("the broker starts");
+    let load = Load::start(broker.port(), 1, &[], 16 << 10, &mut Random(3));
+    assert_offline(&mut broker, &load, "a limit of file sizes");
+    assert_recovered(&mut broker, load, "a limit of file sizes");
+}
+
 /// The files that the two partitions of the load write to now.
 fn active_files(broker: &Broker) -> Vec<PathBuf> {
     ["once-0", "plain-0"]

@@ -4,8 +4,9 @@
 //! for a moment.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use milena_client::admin::QuorumReplica;
+use milena_client::admin::{QuorumReplica, QuorumView};
 use milena_protocol::messages::api_versions_response::ApiVersion;
 use milena_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use milena_protocol::messages::describe_quorum_response::{PartitionData, ReplicaState, TopicData};
@@ -22,6 +23,12 @@ struct State {
     newest: Option<i16>,
     /// What the next questions for the quorum fail with.
     quorum_errors: VecDeque<ErrorCode>,
+    /// What all of them fail with.
+    lasting_error: Option<ErrorCode>,
+    /// Whether nobody answers them.
+    is_silent: bool,
+    /// When the voters fetched last, after each question as they are then; the last ones stay.
+    fetched: VecDeque<Vec<i64>>,
     requests: Vec<ApiKey>,
 }
 
@@ -29,7 +36,10 @@ type Fake = Stateful<State>;
 
 impl Brokers for Fake {
     fn answer(&self, _: i32, request: &[u8]) -> Answer {
-        Answer::Frame(answer(&mut self.state(), request))
+        let mut state = self.state();
+        let frame = answer(&mut state, request);
+        let is_last = state.requests.last() == Some(&ApiKey::DescribeQuorum);
+        if state.is_silent && is_last { Answer::None } else { Answer::Frame(frame) }
     }
 }
 
@@ -46,8 +56,12 @@ fn answer(state: &mut State, request: &[u8]) -> Vec<u8> {
             frame(&mut body, head.api, version, id, &cluster(&request, version));
         }
         ApiKey::DescribeQuorum => {
-            let error = state.quorum_errors.pop_front().unwrap_or(ErrorCode::None);
-            frame(&mut body, head.api, version, id, &quorum(error));
+            let error = state.quorum_errors.pop_front().or(state.lasting_error).unwrap_or(ErrorCode::None);
+            let fetched = state.fetched.front().cloned().unwrap_or(vec![100, -1]);
+            if state.fetched.len() > 1 {
+                state.fetched.pop_front();
+            }
+            frame(&mut body, head.api, version, id, &quorum(error, &fetched));
         }
         other => panic!("no test needs {other}"),
     }
@@ -88,7 +102,8 @@ fn cluster(request: &DescribeClusterRequest, version: i16) -> DescribeClusterRes
     }
 }
 
-fn quorum(error: ErrorCode) -> DescribeQuorumResponse<'static> {
+/// Voters from 1 on, who fetched last at these times.
+fn quorum(error: ErrorCode, fetched: &[i64]) -> DescribeQuorumResponse<'static> {
     let replica = |replica_id: i32, last_fetch_timestamp: i64| ReplicaState {
         replica_id,
         log_end_offset: 7,
@@ -101,7 +116,7 @@ fn quorum(error: ErrorCode) -> DescribeQuorumResponse<'static> {
         leader_id: 1,
         leader_epoch: 3,
         high_watermark: 6,
-        current_voters: vec![replica(1, 100), replica(2, -1)],
+        current_voters: (1..).zip(fetched).map(|(id, fetched_ms)| replica(id, *fetched_ms)).collect(),
         observers: vec![replica(3, 90)],
         ..Default::default()
     };
@@ -134,5 +149,51 @@ async fn a_quorum_without_a_leader_is_asked_again() {
     assert_eq!(asked, 3);
     fake.state().quorum_errors.push_back(ErrorCode::ClusterAuthorizationFailed);
     let refused = fake.admin().describe_quorum().await.expect_err("it does not pass");
+    assert_eq!(refused.code(), Some(ErrorCode::ClusterAuthorizationFailed));
+}
+
+/// Longer than any answer takes; in virtual time.
+const TIME_MAX: Duration = Duration::from_secs(5);
+
+async fn seen(fetched: &[&[i64]]) -> QuorumView {
+    let fake = Fake::default();
+    fake.state().fetched.extend(fetched.iter().map(|times| times.to_vec()));
+    fake.admin().view_quorum(TIME_MAX).await.expect("an answer")
+}
+
+fn heard(view: &QuorumView) -> Option<usize> {
+    match view {
+        QuorumView::NoMajority { heard, .. } => Some(*heard),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_without_a_majority_is_told_from_one_that_has_one() {
+    let whole = |view: QuorumView| matches!(view, QuorumView::Whole(_));
+    assert!(whole(seen(&[&[20_000, 19_900, 4_000]]).await), "two of three are a majority");
+    assert!(whole(seen(&[&[20_000]]).await), "a quorum of one");
+    assert!(whole(seen(&[&[-1, -1, -1]]).await), "nothing is known where no times are told");
+    assert_eq!(heard(&seen(&[&[20_000, 4_000, 4_000]]).await), Some(1));
+    assert_eq!(heard(&seen(&[&[20_000, 19_000, 4_000, 4_000]]).await), Some(2), "half is no majority");
+    // One that has only just begun to lead has not heard of anybody yet.
+    assert!(whole(seen(&[&[20_000, -1, -1], &[20_100, -1, 20_090]]).await));
+    assert_eq!(heard(&seen(&[&[20_000, -1, -1]]).await), Some(1), "not without end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quorum_without_a_leader_is_waited_for_a_bounded_time() {
+    let fake = Fake::default();
+    fake.state().lasting_error = Some(ErrorCode::NotLeaderOrFollower);
+    let began = tokio::time::Instant::now();
+    let no_leader = |view: QuorumView| matches!(view, QuorumView::NoLeader(_));
+    assert!(no_leader(fake.admin().view_quorum(TIME_MAX).await.expect("an answer")));
+    fake.state().is_silent = true;
+    assert!(no_leader(fake.admin().view_quorum(TIME_MAX).await.expect("an answer")));
+    assert!(began.elapsed() <= 2 * TIME_MAX + Duration::from_secs(1), "{:?}", began.elapsed());
+    // What does not pass is no matter of the quorum.
+    let fake = Fake::default();
+    fake.state().lasting_error = Some(ErrorCode::ClusterAuthorizationFailed);
+    let refused = fake.admin().view_quorum(TIME_MAX).await.expect_err("it does not pass");
     assert_eq!(refused.code(), Some(ErrorCode::ClusterAuthorizationFailed));
 }

@@ -9,7 +9,7 @@ use milena_state::metadata::Applied as Position;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, Fatal};
 use openraft::impls::ProgressResponder;
-use openraft::{Config, Raft, ServerState};
+use openraft::{Config, Instant as _, Raft, ServerState};
 use tokio::sync::watch;
 
 use super::log_store::{LogReader, LogStore};
@@ -35,7 +35,9 @@ const FIRST_ELECTION_PAUSE: Duration = Duration::from_millis(20);
 /// Writes refused for want of a lease are tried again this often.
 const LEASE_RETRY: Duration = Duration::from_millis(1);
 /// A leader that its quorum has not answered for this long, several elections, answers that it is none.
-const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
+pub(super) const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long openraft lets a leader append after a majority has acknowledged it: its longest election timeout.
+const LEASE: Duration = Duration::from_millis(400);
 
 /// This node's member of the Raft quorum; cheap to clone.
 #[derive(Clone)]
@@ -294,6 +296,15 @@ impl Quorum {
         }
     }
 
+    /// Whether a majority of the voters has acknowledged this leader just now. A sole voter needs nobody.
+    pub(super) fn has_lease(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        let is_sole_voter = voters.all(|voter| voter == self.voter());
+        is_sole_voter || metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < LEASE)
+    }
+
     /// Why this member has stopped for good, when it has.
     pub fn stopped(&self) -> Option<String> {
         let metrics = self.raft.metrics();
@@ -389,7 +400,7 @@ fn settings() -> Config {
         cluster_name: "metadata".to_owned(),
         heartbeat_interval: 80,
         election_timeout_min: 200,
-        election_timeout_max: 400,
+        election_timeout_max: LEASE.as_millis() as u64,
         enable_pre_vote: Some(true),
         quorum_loss_probe_interval: Some(1_000),
         install_snapshot_timeout: 60_000,

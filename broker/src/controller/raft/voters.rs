@@ -9,10 +9,10 @@ use std::time::Duration;
 use milena_protocol::ErrorCode;
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::{ClientWriteError, ForwardReason, RaftError};
 use tokio::time::Instant;
 
-use super::quorum::Quorum;
+use super::quorum::{LEASE_WAIT_MAX, Quorum};
 use super::serve::Refused;
 use super::types::{TypeConfig, VoterAddress, VoterId};
 
@@ -23,6 +23,8 @@ const CHANGE_TIME_MAX: Duration = Duration::from_secs(300);
 /// Time for taking back what was not completed.
 const REVERT_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// Pause before it is looked again whether a majority acknowledges the leader.
+const LEASE_PAUSE: Duration = Duration::from_millis(20);
 /// Pause before the completion of an earlier change is looked at again.
 const FINISH_PAUSE: Duration = Duration::from_millis(200);
 
@@ -133,6 +135,7 @@ impl Quorum {
 
     /// Commits a change; a joint one in its two steps.
     async fn change(&self, change: Change, retain: bool, deadline: Instant) -> Result<(), Refused> {
+        self.majority_acknowledges(deadline).await?;
         let raft = self.raft.clone();
         // On its own: given up between its two steps it would leave two sets of voters that must both agree.
         let changing = tokio::spawn(async move { raft.change_membership(change, retain).await });
@@ -142,9 +145,25 @@ impl Quorum {
             Ok(Err(error)) => Err(Refused::stopped(&error)),
             Err(_) => Err(Refused {
                 code: ErrorCode::RequestTimedOut,
-                message: "the change of voters was not committed in time".to_owned(),
+                message: "the change of voters was not committed in time, and may be later".to_owned(),
             }),
         }
+    }
+
+    /// Waits for a majority of voters that acknowledges this leader, for a moment only: without one openraft refuses, and
+    /// logs an error, each time it is asked. So nothing has been changed when this fails.
+    async fn majority_acknowledges(&self, deadline: Instant) -> Result<(), Refused> {
+        let deadline = deadline.min(Instant::now() + LEASE_WAIT_MAX);
+        while !self.has_lease() {
+            if self.leadership().is_none() {
+                return Err(not_leader());
+            }
+            if Instant::now() >= deadline {
+                return Err(no_majority());
+            }
+            tokio::time::sleep(LEASE_PAUSE).await;
+        }
+        Ok(())
     }
 
     async fn caught_up(&self, voter: VoterId, deadline: Instant) -> Result<(), Refused> {
@@ -201,9 +220,20 @@ pub(super) fn not_leader() -> Refused {
     }
 }
 
+/// Not passed off as a lack of leadership: whoever is told that asks again at once, and the same leader.
+fn no_majority() -> Refused {
+    Refused {
+        code: ErrorCode::RequestTimedOut,
+        message: "the voters were not changed: no majority of them acknowledges this leader".to_owned(),
+    }
+}
+
 fn refused(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> Refused {
     let code = match &error {
-        RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => return not_leader(),
+        RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => {
+            let is_ours = to.reason == ForwardReason::LeaseExpired;
+            return if is_ours { no_majority() } else { not_leader() };
+        }
         RaftError::APIError(ClientWriteError::ChangeMembershipError(_)) => ErrorCode::RequestTimedOut,
         RaftError::APIError(_) => ErrorCode::RequestTimedOut,
         RaftError::Fatal(_) => ErrorCode::KafkaStorageError,

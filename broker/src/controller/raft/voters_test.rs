@@ -112,6 +112,54 @@ async fn a_voter_that_cannot_be_reached_is_not_added() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_without_a_majority_is_refused_in_time_and_not_made() {
+    let mut cluster = Cluster::of([1, 2]).await;
+    let leader = cluster.leader().await;
+    commit(&leader, 1).await;
+    let other = *cluster.running.keys().find(|voter| **voter != leader.voter()).expect("two");
+    cluster.kill(other, Loss::Unsynced).await;
+    // The lease of the leader ends.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let began = tokio::time::Instant::now();
+    let refused = within(leader.remove_voter(other, LONG)).await.expect_err("one of two is no majority");
+    assert_eq!(refused.code, ErrorCode::RequestTimedOut, "{}", refused.message);
+    assert!(refused.message.contains("were not changed"), "{}", refused.message);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!((ids(&leader), leader.is_joint()), (vec![1, 2], false));
+    // Nothing was left behind that would be in the way when the other is back.
+    cluster.start(other).await;
+    cluster.commit(2).await;
+    let leader = cluster.leader().await;
+    let follower = *cluster.running.keys().find(|voter| **voter != leader.voter()).expect("two");
+    within(leader.remove_voter(follower, LONG)).await.expect("is removed");
+    assert_eq!(ids(&leader), [leader.voter().id]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_loses_its_majority_is_answered_in_time_and_may_be_made_later() {
+    let cluster = Cluster::of([1, 2]).await;
+    let leader = cluster.leader().await;
+    commit(&leader, 1).await;
+    let other = *cluster.running.keys().find(|voter| **voter != leader.voter()).expect("two");
+    // The leader still has its lease when it is asked.
+    cluster.cut(other);
+    let timeout = Duration::from_secs(10);
+    let began = tokio::time::Instant::now();
+    let refused = within(leader.remove_voter(other, timeout)).await.expect_err("nobody acknowledges it");
+    assert_eq!(refused.code, ErrorCode::RequestTimedOut, "{}", refused.message);
+    assert!(refused.message.contains("may be later"), "{}", refused.message);
+    assert!(began.elapsed() <= timeout + Duration::from_secs(1), "{:?}", began.elapsed());
+    let again = within(leader.remove_voter(other, timeout)).await.expect_err("still nobody");
+    assert_eq!(again.code, ErrorCode::RequestTimedOut, "{}", again.message);
+    // Half done it is completed as soon as there is a majority.
+    cluster.heal(other);
+    let us = leader.voter();
+    let alone = leader.raft.wait(Some(LONG)).voter_ids([us], "the change is completed").await;
+    alone.expect("it leads on");
+    commit(&leader, 2).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_the_leader_changes_voters_and_says_where_they_are() {
     let cluster = Cluster::of([1, 2, 3]).await;
     let leader = cluster.leader().await;

@@ -48,7 +48,7 @@ pub struct Arguments {
     /// Kills these nodes at once, as a crash does
     #[arg(long, value_name = "NODE,…", value_delimiter = ',', conflicts_with_all = ["brokers", "port", "overrides"])]
     kill: Vec<i32>,
-    /// Starts these nodes again; those that run are stopped in order before, one after the other
+    /// Starts these nodes again: first those that do not run, together, then those that run, one after the other
     #[arg(long, value_name = "NODE,…", value_delimiter = ',', conflicts_with_all = ["brokers", "port", "overrides"])]
     restart: Vec<i32>,
 }
@@ -65,15 +65,29 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<()> {
         kill(&mut cluster, id).await?;
     }
     let began = Instant::now();
-    for id in &arguments.restart {
-        launch::stop(&mut cluster, *id).await?;
-        launch::start(&mut cluster, &[*id]).await?;
-    }
+    let restarted = restart(&mut cluster, arguments.restart).await?;
     show::nodes(context, &cluster)?;
-    if !arguments.restart.is_empty() {
-        show::ready(arguments.restart.len(), began.elapsed());
+    if restarted > 0 {
+        show::ready(restarted, began.elapsed());
     }
     Ok(())
+}
+
+/// Those that do not run are started together: each may need the others for a quorum before it is ready. Those that run
+/// follow one after the other, so that the cluster serves meanwhile.
+async fn restart(cluster: &mut Cluster, mut ids: Vec<i32>) -> Result<usize> {
+    ids.sort_unstable();
+    ids.dedup();
+    let runs = |id: &i32| cluster.node(*id).is_ok_and(Node::is_running);
+    let (running, missing): (Vec<i32>, Vec<i32>) = ids.iter().partition(|id| runs(id));
+    if !missing.is_empty() {
+        launch::start(cluster, &missing).await?;
+    }
+    for id in running {
+        launch::stop(cluster, id).await?;
+        launch::start(cluster, &[id]).await?;
+    }
+    Ok(ids.len())
 }
 
 /// Starts a new cluster, or what does not run of one that is there.

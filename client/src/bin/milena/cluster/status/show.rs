@@ -1,6 +1,6 @@
 //! `milena cluster status` as tables and as JSON.
 
-use milena_client::admin::{QuorumDescription, QuorumReplica};
+use milena_client::admin::{QuorumDescription, QuorumReplica, QuorumView};
 use serde_json::{Value, json as value};
 
 use super::Status;
@@ -13,9 +13,13 @@ const SHOWN_MAX: usize = 20;
 
 pub fn print(status: &Status) -> Result<()> {
     output::line(&format!("cluster     {}", status.cluster.cluster_id))?;
-    match &status.quorum {
-        Some(quorum) => print_quorum(quorum)?,
-        None => output::line(&format!("controller  {}", output::or_dash(status.cluster.controller_id)))?,
+    match (&status.quorum, status.described()) {
+        (_, Some(quorum)) => print_quorum(quorum)?,
+        (QuorumView::NoLeader(_), None) => output::line("controller  unknown")?,
+        // Of a cluster with a quorum this would be any broker.
+        (_, None) => {
+            output::line(&format!("controller  {}", output::or_dash(status.cluster.controller_id)))?;
+        }
     }
     output::line("")?;
     print_brokers(status)?;
@@ -140,7 +144,8 @@ pub fn json(status: &Status) -> Result<()> {
     let counts = counts(status).map(|(what, count)| (what.replace([' ', '-'], "_"), value!(count)));
     output::json(&value!({
         "cluster_id": status.cluster.cluster_id,
-        "quorum": status.quorum.as_ref().map(quorum_json),
+        "quorum": status.described().map(quorum_json),
+        "quorum_trouble": status.quorum_trouble(),
         "brokers": brokers.collect::<Vec<_>>(),
         "counts": counts.into_iter().collect::<serde_json::Map<_, _>>(),
         "troubles": health.troubles.iter().map(trouble_json).collect::<Vec<_>>(),
