@@ -1,6 +1,6 @@
 //! A cluster of broker processes on this machine: made, hurt, healed.
 //!
-//! Each node is broker and controller. One cluster runs at a time in a process of tests: several of them on a few cores would
+//! Each node is broker and controller, unless a test wants brokers besides. One cluster runs at a time in a process of tests: several of them on a few cores would
 //! measure each other.
 
 use std::fs;
@@ -19,7 +19,10 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A cluster to start.
 pub struct Setup {
+    /// Of nodes that are both.
     size: usize,
+    /// Of nodes that are brokers alone.
+    brokers: usize,
     properties: Vec<(String, String)>,
     has_fixed_voters: bool,
     network: Option<Network>,
@@ -29,7 +32,20 @@ pub struct Setup {
 impl Setup {
     /// Nodes numbered from 1 on.
     pub fn new(size: usize) -> Self {
-        Self { size, properties: Vec::new(), has_fixed_voters: true, network: None, disk_megabytes: None }
+        Self {
+            size,
+            brokers: 0,
+            properties: Vec::new(),
+            has_fixed_voters: true,
+            network: None,
+            disk_megabytes: None,
+        }
+    }
+
+    /// Adds nodes that are no controllers, numbered after the others.
+    pub fn brokers(mut self, count: usize) -> Self {
+        self.brokers = count;
+        self
     }
 
     /// Sets a property of every node.
@@ -68,21 +84,24 @@ impl Setup {
         let (mut nodes, mut fronts) = (Vec::with_capacity(self.size), Vec::with_capacity(self.size));
         let mut disks = Vec::new();
         let began = Instant::now();
-        for ((id, controller), named_controller) in (1..).zip(&own).zip(&controllers) {
+        for (id, place) in (1..).zip(0..self.size + self.brokers) {
             let mut config = Config::at(&temporary.path().join(format!("node-{id}")));
             disks.extend(self.disk_megabytes.map(|megabytes| SmallDisk::mount(&config.data(), megabytes)));
             let clients = ports::address(config.port());
             fronts.push(self.front(id, config.port()));
-            let (front, controller_front) =
-                (ports::address(fronts[fronts.len() - 1]), ports::address(*named_controller));
+            let mut roles = "broker";
+            let mut listeners = format!("PLAINTEXT://{clients}");
+            let mut advertised = format!("PLAINTEXT://{}", ports::address(fronts[place]));
+            if let (Some(controller), Some(front)) = (own.get(place), controllers.get(place)) {
+                roles = "broker,controller";
+                listeners += &format!(",CONTROLLER://{}", ports::address(*controller));
+                advertised += &format!(",CONTROLLER://{}", ports::address(*front));
+            }
             config = config
                 .property("node.id", id)
-                .property("process.roles", "broker,controller")
-                .property("listeners", format!("PLAINTEXT://{clients},CONTROLLER://127.0.0.1:{controller}"))
-                .property(
-                    "advertised.listeners",
-                    format!("PLAINTEXT://{front},CONTROLLER://{controller_front}"),
-                )
+                .property("process.roles", roles)
+                .property("listeners", listeners)
+                .property("advertised.listeners", advertised)
                 .property("controller.listener.names", "CONTROLLER")
                 .property("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT")
                 .property(named_by, &named)

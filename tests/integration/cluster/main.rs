@@ -1,5 +1,6 @@
 //! Clusters of several nodes as users have them: made by `milena up`, looked at, hurt and mended with the command line.
 
+mod cut_off;
 mod log_dirs;
 mod nodes;
 mod properties;

@@ -141,7 +141,7 @@ impl Link {
             response_bytes_max: RESPONSE_BYTES_MAX,
         };
         let dialed = move |opened: &Dialed| link.dialed(opened);
-        dial(&Handle::current(), &self.dialer, self.address.to_string(), options, dialed)
+        dial(&Handle::current(), &self.dialer, self.address.to_string(), options, None, dialed)
     }
 
     fn dialed(&self, opened: &Dialed) {

@@ -32,8 +32,8 @@ async fn a_member_that_is_cut_off_is_not_current_and_is_again_when_it_is_back() 
         for quorum in cluster.running.values() {
             becomes_current(quorum).await;
         }
-        // Idle for long, they stay it.
-        tokio::time::sleep(LONG).await;
+        // Idle, they stay it.
+        tokio::time::sleep(NOTICED).await;
         assert!(cluster.running.values().all(Quorum::is_current));
         cluster.cut(cut_off.voter());
         assert!(cut_off.is_current(), "a moment is nothing");
@@ -77,7 +77,7 @@ async fn the_only_voter_is_current_and_one_that_was_removed_or_never_added_is_no
     let mut cluster = Cluster::of([1]).await;
     let first = cluster.leader().await;
     commit(&first, 1).await;
-    tokio::time::sleep(LONG).await;
+    tokio::time::sleep(NOTICED).await;
     assert!(first.is_current());
     let second = cluster.start(voter(2)).await;
     tokio::time::sleep(NOTICED).await;

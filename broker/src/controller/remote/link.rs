@@ -48,12 +48,12 @@ impl Held {
 }
 
 impl Link {
-    /// The connection to `address`, a new one if there is none.
+    /// The connection to the controller of our cluster at `address`, a new one if there is none.
     ///
     /// Its tasks run on `background`: whoever asks first may be a reactor, which ends before others do.
     pub async fn to(
         &self,
-        dialer: &Dialer,
+        (dialer, cluster_id): (&Dialer, &Arc<str>),
         address: &str,
         background: &Handle,
         deadline: Instant,
@@ -63,7 +63,10 @@ impl Link {
             match held.as_ref().filter(|held| held.address == address && held.is_of_use()) {
                 Some(held) => held.dialing.clone(),
                 None => {
-                    let dialing = dial(background, dialer, address.to_owned(), options(), tell);
+                    let dialing = {
+                        let cluster_id = Some(Arc::clone(cluster_id));
+                        dial(background, dialer, address.to_owned(), options(), cluster_id, tell)
+                    };
                     *held = Some(Held { address: address.to_owned(), dialing: dialing.clone() });
                     dialing
                 }

@@ -161,7 +161,8 @@ impl Remote {
         deadline: Instant,
     ) -> Result<Response, Refused> {
         let leader = self.leader().ok_or(Refused::ForNow)?;
-        let connection = link.to(&self.dialer, &leader.address, &self.background, deadline).await?;
+        let connection =
+            link.to((&self.dialer, &self.cluster_id), &leader.address, &self.background, deadline).await?;
         let left = deadline.saturating_duration_since(Instant::now());
         let version =
             connection.version_of::<R>(i16::MAX).map_err(|error| not_served(&connection, &error))?;

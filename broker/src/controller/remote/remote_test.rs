@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::BytesMut;
 use milena_client::net::{Dial, Dialing, Stream};
+use milena_protocol::messages::DescribeControllerResponse;
 use milena_protocol::messages::alter_partition_response::AlterPartitionResponse;
 use milena_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use milena_protocol::{ApiKey, Reader, Writer, frame, header};
@@ -57,12 +58,18 @@ async fn answer(frame: &[u8]) -> Vec<u8> {
                 max_version,
                 ..Default::default()
             };
-            let api_keys = [(ApiKey::Envelope, 0), (ApiKey::AlterPartition, 3)].map(served).into();
+            let known = [(ApiKey::Envelope, 0), (ApiKey::AlterPartition, 3), (ApiKey::DescribeController, 0)];
+            let api_keys = known.map(served).into();
             let versions = ApiVersionsResponse { api_keys, ..Default::default() };
             header::response_frame(&mut w, api, version, id, &versions)
         }
         ApiKey::AlterPartition => {
             header::response_frame(&mut w, api, version, id, &AlterPartitionResponse::default())
+        }
+        ApiKey::DescribeController => {
+            let described =
+                DescribeControllerResponse { cluster_id: Some("cluster".into()), ..Default::default() };
+            header::response_frame(&mut w, api, version, id, &described)
         }
         ApiKey::Envelope => std::future::pending().await,
         other => panic!("{other} is not asked here"),
@@ -72,10 +79,14 @@ async fn answer(frame: &[u8]) -> Vec<u8> {
 }
 
 fn remote(dialer: Arc<Slow>) -> Arc<Remote> {
+    remote_of("cluster", dialer)
+}
+
+fn remote_of(cluster_id: &str, dialer: Arc<Slow>) -> Arc<Remote> {
     let leader = ActiveController { id: 1, address: "controller-1:9093".to_owned() };
     // What is told last stays to be read when nobody tells any more.
     let (_told, leads) = watch::channel(Some(leader));
-    Remote::new("cluster".into(), leads, dialer)
+    Remote::new(cluster_id.into(), leads, dialer)
 }
 
 fn alter_partition() -> Command {
@@ -115,4 +126,11 @@ async fn all_who_want_a_connection_share_one_attempt() {
     remote.close();
     remote.submit(&command, deadline).await.expect("answered");
     assert_eq!(dialer.dialed.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_of_another_cluster_at_the_same_address_is_asked_for_nothing() {
+    let remote = remote_of("another", Arc::default());
+    let refused = remote.submit(&alter_partition(), Instant::now() + LONG).await;
+    assert!(matches!(refused, Err(Refused::ForNow)), "{refused:?}");
 }
