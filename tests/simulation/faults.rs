@@ -31,8 +31,6 @@ enum Fault {
     Checkpoint,
     /// A broker that is fenced is unregistered; it may be alive.
     Unregister,
-    /// The leader of a partition deletes records.
-    DeleteRecords,
 }
 
 const ALL: [Fault; 12] = [
@@ -67,9 +65,6 @@ impl Nemesis {
         }
         if parameters.unregisters {
             known.push(Fault::Unregister);
-        }
-        if parameters.deletes_records {
-            known.push(Fault::DeleteRecords);
         }
         Self { random, known, mean_ms: parameters.fault_ms, crashes: parameters.crashes }
     }
@@ -148,7 +143,6 @@ impl World {
                 return self.settle_controller(outcome);
             }
             Fault::Unregister => return self.unregister(id),
-            Fault::DeleteRecords => return self.delete_records(),
             Fault::Checkpoint => {
                 if let Some(process) = &self.brokers[&id].process {
                     process.checkpoint();
@@ -201,20 +195,6 @@ impl World {
         self.brokers.get_mut(&id).expect("one of them").was_clean = false;
         let outcome = self.controller.unregister(id, self.now_ms);
         self.settle_controller(outcome)
-    }
-
-    /// The broker that the controller has for the leader of a partition deletes records, if it leads and is not paused.
-    fn delete_records(&mut self) -> Checked {
-        let index = self.nemesis.random.below(self.parameters.partitions as u64) as i32;
-        let mut random = self.nemesis.random.fork();
-        let Some(leader) = self.controller.partition(index).and_then(|partition| partition.leader) else {
-            return Ok(());
-        };
-        let broker = &self.brokers[&leader];
-        if broker.process.is_none() || broker.paused_until_ms > self.now_ms {
-            return Ok(());
-        }
-        self.act(leader, |process, _| process.delete_records(index, &mut random))
     }
 
     /// Within the promise fewer than the minimum ISR may have crashed and not be in sync again (KIP-966). A process that

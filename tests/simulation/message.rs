@@ -101,7 +101,6 @@ pub struct FetchPartition {
     pub fetch_offset: i64,
     /// −1 when the follower's log is empty.
     pub last_fetched_epoch: i32,
-    pub log_start_offset: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -113,12 +112,8 @@ pub struct FetchedPartition {
 #[derive(Debug, Clone)]
 pub struct Records {
     pub bytes: Bytes,
-    /// Start and end of the leader's log.
-    pub ends: (i64, i64),
     pub high_watermark: i64,
     pub diverging: Option<DivergingEpoch>,
-    /// OFFSET_OUT_OF_RANGE; the ends are then what ListOffsets would say.
-    pub is_out_of_range: bool,
 }
 
 #[derive(Debug, Clone)]

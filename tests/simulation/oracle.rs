@@ -205,8 +205,6 @@ impl Truth {
         // What was given up may have been committed anew, with other records.
         let known = if replica.agreed_in == self.given_up { replica.agreed } else { 0 };
         (replica.agreed, replica.agreed_in) = (known.min(upto), self.given_up);
-        // What was deleted was committed: whoever lacks it lacks nothing.
-        replica.agreed = replica.agreed.max(upto.min(replica.log.log_start_offset() as usize));
         while replica.agreed < upto && replica.shadow[replica.agreed] == self.committed[replica.agreed] {
             replica.agreed += 1;
         }

@@ -7,9 +7,6 @@ use crate::random::Random;
 /// None of the kept seeds that are older than this fault knows it.
 const UNREGISTERS_SALT: u64 = 0x0e61_57f9;
 
-/// As above.
-const DELETES_RECORDS_SALT: u64 = 0x0de1_f752;
-
 /// How brokers end when they crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crashes {
@@ -86,9 +83,6 @@ pub struct Parameters {
     pub fences_on_disconnect: bool,
     /// An administrator unregisters brokers that are fenced, whether they live or not.
     pub unregisters: bool,
-    /// An administrator deletes records, up to offsets that may lie inside batches. Only where what is committed stays:
-    /// elsewhere a log might start above what an unclean election left.
-    pub deletes_records: bool,
     pub request_timeout_ms: i64,
     pub producers: u32,
     pub consumers: u32,
@@ -115,7 +109,7 @@ impl Parameters {
         let heartbeat_ms = random.between(50, 300);
         // Drawn by a generator of its own: the kept seeds are older.
         let late_proposals_per_mille = *Random::new(seed ^ 0x1a7e_1a7e).pick(&[0, 0, 300, 900]);
-        let parameters = Self {
+        Self {
             seed,
             mutation,
             brokers,
@@ -141,14 +135,11 @@ impl Parameters {
             fences_on_disconnect: random.coin(),
             // As above.
             unregisters: Random::new(seed ^ UNREGISTERS_SALT).per_mille(250),
-            deletes_records: false,
             request_timeout_ms: random.between(100, 600),
             producers: random.between(1, 4) as u32,
             consumers: random.between(1, 2) as u32,
             writeback_per_mille: *random.pick(&[0, 30, 300]),
-        };
-        let deletes_records = Random::new(seed ^ DELETES_RECORDS_SALT).per_mille(300);
-        Self { deletes_records: deletes_records && parameters.is_strict(), ..parameters }
+        }
     }
 
     /// Whether nothing that was acknowledged may ever be lost.

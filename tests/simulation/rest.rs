@@ -73,10 +73,8 @@ impl World {
             for (index, replica) in &mut process.replicas {
                 let committed = &self.oracle.truths[index].committed;
                 let found = read_all(&mut replica.log);
-                let start = replica.log.log_start_offset() as usize;
-                if found.get(start..) != committed.get(start..) {
-                    let differs = |at: &usize| found.get(*at) != committed.get(*at);
-                    let at = (start..committed.len()).find(differs).unwrap_or(committed.len());
+                if found != *committed {
+                    let at = found.iter().zip(committed).position(|(a, b)| a != b).unwrap_or(committed.len());
                     let (has, of) = (found.len(), committed.len());
                     let what =
                         format!("partition {index}: the files of broker {id} differ at {at}: {has} of {of}");

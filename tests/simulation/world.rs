@@ -209,11 +209,7 @@ impl World {
         self.trace.say(format_args!("{} ms: {from:?} → {to:?}: {message:?}", self.now_ms));
     }
 
-    pub fn act(
-        &mut self,
-        id: i32,
-        act: impl FnOnce(&mut crate::broker::process::Process, &mut Out),
-    ) -> Checked {
+    fn act(&mut self, id: i32, act: impl FnOnce(&mut crate::broker::process::Process, &mut Out)) -> Checked {
         let mut out = Out { now_ms: self.now_ms, ..Out::default() };
         let broker = self.brokers.get_mut(&id).expect("it lives");
         act(broker.process.as_mut().expect("it lives"), &mut out);

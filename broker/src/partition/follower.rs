@@ -59,8 +59,13 @@ impl Partition {
             .map_err(|unfit| FollowError::Unfit(unfit.to_string()))?;
         let (is_durable, flush_messages) = (self.is_durable(), self.flush_messages());
         let mut inner = self.lock();
-        let (log, _) = inner.following(brought.leader_epoch)?;
+        let (log, follower) = inner.following(brought.leader_epoch)?;
         if !records.is_empty() {
+            if brought.log_start_offset >= log.log_end_offset() {
+                // Nothing of what is here is left there. What is next may begin below, where the histories may even
+                // differ: the leader has forgotten the epochs of what it deleted.
+                know_ends(log, follower, &brought);
+            }
             let before = log.log_end_offset();
             log.append(records, AppendAs::Replica, now_ms).map_err(|error| self.unfit(error))?;
             let count = log.log_end_offset() - before;
@@ -68,10 +73,7 @@ impl Partition {
             synced.map_err(|error| self.lost(&error))?;
         }
         let (log, follower) = inner.following(brought.leader_epoch)?;
-        if let Some(high_watermark) = follower.appended(log.log_end_offset(), brought.high_watermark) {
-            log.high_watermark_reached(high_watermark);
-        }
-        log.set_log_start_offset(follower.log_start_offset(brought.log_start_offset));
+        know_ends(log, follower, &brought);
         let (standing, log_start_offset) = (standing(log, *follower, is_durable), log.log_start_offset());
         let outcome = inner.shown();
         drop(inner);
@@ -168,6 +170,14 @@ fn standing(log: &Log, follower: Follower, is_durable: bool) -> Standing {
         position: follower.position((start, end), |offset| log.epoch_at(offset)),
         is_unsynced: is_durable && log.durable_offset() < end,
     }
+}
+
+/// Takes over what the leader says about the ends of its log, as far as ours goes.
+fn know_ends(log: &mut Log, follower: &mut Follower, brought: &Brought<'_>) {
+    if let Some(high_watermark) = follower.appended(log.log_end_offset(), brought.high_watermark) {
+        log.high_watermark_reached(high_watermark);
+    }
+    log.set_log_start_offset(follower.log_start_offset(brought.log_start_offset));
 }
 
 fn ends(log: &Log) -> (i64, i64) {

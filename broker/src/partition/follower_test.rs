@@ -198,6 +198,20 @@ fn a_replica_that_begins_within_a_batch_takes_it_whole_and_starts_where_its_lead
     assert!(refused(5) && !refused(6));
 }
 
+/// The leader's epochs begin where its log does, so ours was cut there: inside its batch, with a batch of another history.
+#[test]
+fn a_replica_of_which_nothing_is_left_at_the_leader_takes_the_batch_that_it_ends_within() {
+    let partition = follower(5);
+    let records = [batch(3, 0, 4), batch(3, 4, 2), batch(3, 6, 3)].concat();
+    let _ = partition.replicate(brought(5, &records, 4), NOW_MS);
+    let diverging = DivergingEpoch { epoch: 3, end_offset: 6 };
+    assert_eq!(ends(partition.cut(5, diverging, 6)), (6, 3, 4));
+    let records = batch(5, 4, 6);
+    let brought = Brought { leader_epoch: 5, records: &records, high_watermark: 10, log_start_offset: 6 };
+    let position = partition.replicate(brought, NOW_MS).expect("is taken").position;
+    assert_eq!((position.log_start_offset, position.fetch_offset, position.high_watermark), (6, 10, 10));
+}
+
 #[test]
 fn a_history_that_parts_from_the_leaders_is_cut_where_they_part() {
     let partition = follower(5);

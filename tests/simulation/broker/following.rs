@@ -1,6 +1,7 @@
 //! The follower's side: where to fetch from, and what to do with the answer.
 
 use milena_log::AppendAs;
+use milena_protocol::ErrorCode;
 use milena_state::partition::follower::{self, DivergingEpoch, EpochStart, Restart};
 
 use super::replica::{Replica, Role};
@@ -26,7 +27,6 @@ impl Replica {
             current_leader_epoch: position.leader_epoch,
             fetch_offset: position.fetch_offset,
             last_fetched_epoch,
-            log_start_offset: position.log_start_offset,
         })
     }
 
@@ -39,38 +39,23 @@ impl Replica {
             return false;
         }
         match &answer.result {
-            Ok(records) if records.is_out_of_range => self.begin_anew(asked, records.ends, out),
             Ok(records) => match records.diverging {
-                Some(diverging) => self.cut(diverging, records.ends.0),
+                Some(diverging) => self.cut(diverging),
                 None => self.append_replicated(records, follower.leader_epoch(), out),
             },
+            Err(ErrorCode::OffsetOutOfRange) => {
+                out.notes.push(Note::Impossible(format!(
+                    "fetch of partition {} at {} with epoch {} is out of the leader's range",
+                    self.partition, asked.fetch_offset, asked.last_fetched_epoch
+                )));
+                false
+            }
             // The leader has not heard of this epoch yet, or this broker of the next: the image will tell.
             Err(_) => false,
         }
     }
 
-    /// Where nothing was deleted every log begins at 0, and holds whatever was committed.
-    fn begin_anew(&mut self, asked: FetchPartition, leader: (i64, i64), out: &mut Out) -> bool {
-        if leader.0 == 0 && self.log.log_start_offset() == 0 {
-            out.notes.push(Note::Impossible(format!(
-                "fetch of partition {} at {} with epoch {} is out of the leader's range",
-                self.partition, asked.fetch_offset, asked.last_fetched_epoch
-            )));
-            return false;
-        }
-        let restart = follower::out_of_range(self.ends(), leader);
-        self.restart(restart);
-        true
-    }
-
-    fn restart(&mut self, restart: Restart) {
-        match restart {
-            Restart::CutTo(offset) => self.truncate(offset),
-            Restart::BeginAt(offset) => self.begin_at(offset),
-        }
-    }
-
-    fn cut(&mut self, diverging: DivergingEpoch, leader_log_start: i64) -> bool {
+    fn cut(&mut self, diverging: DivergingEpoch) -> bool {
         let history: Vec<EpochStart> = self
             .log
             .epochs()
@@ -78,10 +63,12 @@ impl Replica {
             .map(|start| EpochStart { epoch: start.epoch, start_offset: start.start_offset })
             .collect();
         let own = self.ends();
-        if self.setup.mutation == Mutation::TakesLeadersEnd {
-            self.truncate(diverging.end_offset.min(own.1));
-        } else {
-            self.restart(follower::diverged(&history, own, diverging, leader_log_start));
+        // Nothing is deleted here: every log begins at 0.
+        match follower::diverged(&history, own, diverging, 0) {
+            _ if self.setup.mutation == Mutation::TakesLeadersEnd => {
+                self.truncate(diverging.end_offset.min(own.1));
+            }
+            Restart::CutTo(offset) | Restart::BeginAt(offset) => self.truncate(offset),
         }
         true
     }
@@ -96,11 +83,7 @@ impl Replica {
         };
         if !whole.is_empty() {
             match self.log.append(whole, AppendAs::Replica, out.now_ms) {
-                Ok(appended) => {
-                    // The first batch may begin below where the log starts.
-                    self.shadow.truncate(appended.base_offset as usize);
-                    self.appended(whole, None);
-                }
+                Ok(_) => self.appended(whole, None),
                 Err(error) => {
                     let what = format!("follower cannot append: {error}, epochs {:?}", self.log.epochs());
                     out.notes.push(Note::Impossible(what));
@@ -114,7 +97,6 @@ impl Replica {
             self.high_watermark = high_watermark;
             self.log.high_watermark_reached(high_watermark);
         }
-        self.log.set_log_start_offset(follower.log_start_offset(records.ends.0));
         !whole.is_empty() || risen.is_some()
     }
 }

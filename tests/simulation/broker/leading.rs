@@ -12,7 +12,6 @@ use super::replica::{Replica, Role, Waiting, cells};
 use super::{Note, Out};
 use crate::message::{Bytes, Consumed, FetchPartition, Message, Node, Produce, Records, RequestId};
 use crate::parameters::Mutation;
-use crate::random::Random;
 
 impl Replica {
     /// Appends, and answers now or later.
@@ -76,15 +75,12 @@ impl Replica {
         if !ignores_epoch {
             leader.check_leader_epoch(asked.current_leader_epoch)?;
         }
-        let FetchPartition { fetch_offset, log_start_offset, .. } = asked;
-        let fetched = Fetched { broker_id, broker_epoch, fetch_offset, log_start_offset };
+        let fetched =
+            Fetched { broker_id, broker_epoch, fetch_offset: asked.fetch_offset, log_start_offset: 0 };
         if asked.last_fetched_epoch >= 0 {
             let ours = self.log.end_offset_for_epoch(asked.last_fetched_epoch);
             let ours = ours.map(|end| DivergingEpoch { epoch: end.epoch, end_offset: end.end_offset });
-            let Ok(diverging) = reads::diverging(asked.last_fetched_epoch, fetch_offset, ours) else {
-                return Ok(self.out_of_range());
-            };
-            if let Some(diverging) = diverging {
+            if let Some(diverging) = reads::diverging(asked.last_fetched_epoch, asked.fetch_offset, ours)? {
                 if self.setup.mutation == Mutation::CountsDivergingFetch {
                     let fetch_offset = asked.fetch_offset.min(leader.log_end_offset());
                     let effects = leader.fetched(Fetched { fetch_offset, ..fetched }, out.now_ms)?;
@@ -93,33 +89,20 @@ impl Replica {
                 return Ok(self.records(Vec::new(), Some(diverging)));
             }
         }
-        let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
-        if !(start..=end).contains(&fetch_offset) {
-            return Ok(self.out_of_range());
-        }
         if counts {
             let effects = leader.fetched(fetched, out.now_ms)?;
             self.settle(effects, out);
+        }
+        let end = self.log_end_offset();
+        if asked.fetch_offset > end {
+            return Err(ErrorCode::OffsetOutOfRange);
         }
         let bytes = self.read(asked.fetch_offset, end, max_bytes);
         Ok(self.records(bytes, None))
     }
 
     fn records(&self, bytes: Vec<u8>, diverging: Option<DivergingEpoch>) -> Records {
-        let (ends, high_watermark) = (self.ends(), self.high_watermark);
-        Records { bytes: Bytes::new(bytes), ends, high_watermark, diverging, is_out_of_range: false }
-    }
-
-    fn out_of_range(&self) -> Records {
-        Records { is_out_of_range: true, ..self.records(Vec::new(), None) }
-    }
-
-    /// DeleteRecords: the log starts later, at an offset that may lie inside a batch.
-    pub fn delete_records(&mut self, random: &mut Random) {
-        if self.leader().is_some() {
-            let upto = random.between(self.log.log_start_offset(), self.high_watermark);
-            self.log.set_log_start_offset(upto);
-        }
+        Records { bytes: Bytes::new(bytes), high_watermark: self.high_watermark, diverging }
     }
 
     /// A consumer reads, from the leader or (KIP-392) from a follower.
@@ -141,11 +124,6 @@ impl Replica {
         if offset > visible_end {
             // Kafka says OFFSET_NOT_AVAILABLE or waits; a follower may be behind.
             return Err(ErrorCode::OffsetNotAvailable);
-        }
-        let log_start_offset = self.log.log_start_offset();
-        if offset < log_start_offset {
-            // The records are deleted, and the consumer goes on from the earliest that are there.
-            return Ok(Consumed { next_offset: log_start_offset, leader_epoch, latest });
         }
         let bytes = self.read(offset, visible_end, self.setup.fetch_bytes);
         // The first batch may begin below what was asked for.

@@ -56,11 +56,6 @@ pub struct Cell {
     pub value: u64,
 }
 
-impl Cell {
-    /// Below the start of a log that never held the record.
-    pub const DELETED: Self = Self { leader_epoch: -1, value: u64::MAX };
-}
-
 /// What does not change from process to process.
 #[derive(Debug, Clone)]
 pub struct Setup {

@@ -12,7 +12,7 @@ use super::alter_partition::InFlight;
 use super::replica::{Myself, Replica, Role};
 use super::{Out, Setup};
 use crate::controller::TOPIC_ID;
-use crate::message::{Entry, Fetch, FetchedPartition, Message, Node, Produce, Records, RequestId};
+use crate::message::{Entry, Fetch, FetchedPartition, Message, Node, Produce, RequestId};
 use crate::parameters::Mutation;
 use crate::random::Random;
 use crate::schedule::Timer;
@@ -373,10 +373,7 @@ impl Process {
             answers.push(FetchedPartition { asked: *asked, result });
         }
         let is_empty = answers.iter().all(|answer| {
-            let nothing = |found: &Records| {
-                found.bytes.is_empty() && found.diverging.is_none() && !found.is_out_of_range
-            };
-            answer.result.as_ref().is_ok_and(nothing)
+            answer.result.as_ref().is_ok_and(|found| found.bytes.is_empty() && found.diverging.is_none())
         });
         if is_empty && is_new {
             let id = self.next_request();
@@ -385,13 +382,6 @@ impl Process {
             return;
         }
         out.sends.push((Node::Broker(follower), Message::Fetched(request, answers)));
-    }
-
-    /// DeleteRecords, asked of the leader.
-    pub fn delete_records(&mut self, partition: i32, random: &mut Random) {
-        if let Some(replica) = self.replicas.get_mut(&partition) {
-            replica.delete_records(random);
-        }
     }
 
     fn produce(&mut self, from: Node, request: RequestId, produce: &Produce, out: &mut Out) {

@@ -67,14 +67,13 @@ impl Replica {
         let (mut log, _) = Log::open(directory, &name, setup.log.clone(), now_ms)
             .unwrap_or_else(|error| panic!("{name} of broker {}: {error}", setup.broker_id));
         let shadow = read_all(&mut log);
-        let high_watermark = log.log_start_offset();
         Self {
             setup,
             partition,
             log,
             shadow,
             role: Role::Follower { follower: Follower::new(-1, 0, 0), leader: None },
-            high_watermark,
+            high_watermark: 0,
             agreed: 0,
             agreed_in: 0,
             waiting: Vec::new(),
@@ -254,26 +253,14 @@ impl Replica {
 
     pub fn truncate(&mut self, offset: i64) {
         self.log.truncate_to(offset).expect("no fault of the disk is simulated here");
-        self.shadow.truncate(self.log_end_offset() as usize);
-        self.was_cut();
-    }
-
-    fn was_cut(&mut self) {
         let (start, end) = self.ends();
+        self.shadow.truncate(end as usize);
         self.agreed = self.agreed.min(self.shadow.len());
         if let Role::Follower { follower, .. } = &mut self.role {
             follower.cut((start, end));
             self.high_watermark = follower.high_watermark();
         }
         assert_eq!(self.shadow.len() as i64, end, "a log ends where its last batch does");
-    }
-
-    /// Drops everything, to begin where the leader's log does.
-    pub fn begin_at(&mut self, offset: i64) {
-        let begun = self.log.truncate_fully_and_start_at(offset);
-        begun.expect("no fault of the disk is simulated here");
-        self.shadow = vec![Cell::DELETED; offset as usize];
-        self.was_cut();
     }
 
     /// Notes records that were appended at the end of the log.
@@ -299,13 +286,11 @@ fn read(log: &mut Log, from_offset: i64, upto_offset: i64, max_bytes: usize) -> 
 
 /// Everything that is in the files of the log.
 pub fn read_all(log: &mut Log) -> Vec<Cell> {
-    let mut found = vec![Cell::DELETED; log.log_start_offset() as usize];
+    let mut found = Vec::new();
     let end = log.log_end_offset();
     while (found.len() as i64) < end {
         let bytes = read(log, found.len() as i64, end, 1 << 20);
         assert!(!bytes.is_empty(), "a log without gaps has records up to its end");
-        let first = Batches::maybe_truncated(&bytes).next().expect("something");
-        found.truncate(first.expect("the log gives whole batches").base_offset as usize);
         found.extend(cells(&bytes, None));
     }
     found
