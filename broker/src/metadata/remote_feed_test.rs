@@ -57,7 +57,7 @@ impl Controllers {
         let mut w = Writer::new();
         if api == ApiKey::ApiVersions {
             let served = ApiVersion { api_key: ApiKey::FetchMetadata.as_i16(), ..Default::default() };
-            let versions = ApiVersionsResponse { api_keys: [served].to_vec().into(), ..Default::default() };
+            let versions = ApiVersionsResponse { api_keys: vec![served], ..Default::default() };
             header::response_frame(&mut w, api, version, id, &versions).expect("encodes");
         } else {
             assert_eq!(api, ApiKey::FetchMetadata);
