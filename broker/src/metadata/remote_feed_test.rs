@@ -57,11 +57,7 @@ impl Controllers {
         let mut w = Writer::new();
         if api == ApiKey::ApiVersions {
             let served = ApiVersion { api_key: ApiKey::FetchMetadata.as_i16(), ..Default::default() };
-<<<<<<< HEAD
-            let versions = ApiVersionsResponse { api_keys: [served].to_vec(), ..Default::default() };
-=======
             let versions = ApiVersionsResponse { api_keys: vec![served], ..Default::default() };
->>>>>>> f2
             header::response_frame(&mut w, api, version, id, &versions).expect("encodes");
         } else {
             assert_eq!(api, ApiKey::FetchMetadata);
