@@ -1,10 +1,10 @@
 //! The mover: moves replicas between the directories of this broker while they are served (KIP-113, ADR 54).
 //!
-//! A request ([`Partition::relocate`]) puts a job into the queue; each worker takes one after the other, does a step of it
+//! A request ([`relocate`](super::Partition::relocate)) puts a job into the queue; each worker takes one after the other, does a step of it
 //! on the blocking pool and puts it back, so that many moves go on side by side. What is copied is bounded by
 //! `replica.alter.log.dirs.io.max.bytes.per.second`. Where nothing is moved nothing wakes up.
 //!
-//! Whoever ends a move only says so to the partition ([`Partition::stay`]): the worker finds out at the next step, and
+//! Whoever ends a move only says so to the partition ([`stay`](super::Partition::stay)): the worker finds out at the next step, and
 //! removes the copy.
 
 mod job;
