@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 use milena_tests::cluster::Setup;
 use milena_tests::network::Network;
 
+use crate::KILL_LIMIT;
 use crate::scene::Scene;
-use crate::{KILL_LIMIT, PAUSE_LIMIT};
 
+/// A node that is cut off is noticed when its session ends, after 9 s, and by a client that can reach it and waits for its
+/// answer at the next of its own timeouts, every 5 s; it may then ask for metadata in vain once.
+const CUT_LIMIT: Duration = Duration::from_secs(30);
 /// Less than Apache Kafka's 30 s, so that a test need not wait for them.
 const LAG_TIME_MAX: Duration = Duration::from_secs(5);
 /// What each piece takes over a slow link: two continents.
@@ -39,11 +42,11 @@ fn active_controller(scene: &Scene) -> i32 {
 
 /// The cluster goes on without `node`, and with it once the network is whole.
 fn goes_on(network: &Network, scene: Scene, what: &str, began: Instant) {
-    scene.progress(600, PAUSE_LIMIT);
+    scene.progress(600, CUT_LIMIT);
     network.heal();
     scene.until_whole();
     scene.progress(300, KILL_LIMIT);
-    scene.finish(&[(what, began)], PAUSE_LIMIT);
+    scene.finish(&[(what, began)], CUT_LIMIT);
 }
 
 #[test]
@@ -103,9 +106,9 @@ fn a_link_that_comes_and_goes_costs_nothing() {
     let began = Instant::now();
     for _ in 0..3 {
         network.cut(one, other);
-        scene.progress(50, PAUSE_LIMIT);
+        scene.progress(50, CUT_LIMIT);
         network.heal();
-        scene.progress(50, PAUSE_LIMIT);
+        scene.progress(50, CUT_LIMIT);
     }
     goes_on(&network, scene, "a link comes and goes", began);
 }

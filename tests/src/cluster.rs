@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::disk::SmallDisk;
 use crate::network::Network;
 use crate::ports;
-use crate::process::{Broker, Config};
+use crate::process::{self, Broker, Config};
 
 /// Lines of each node's output that a failed test shows.
 const TAIL_LINES: usize = 25;
@@ -83,6 +83,8 @@ impl Setup {
         let copies = self.size.min(3);
         let (mut nodes, mut fronts) = (Vec::with_capacity(self.size), Vec::with_capacity(self.size));
         let mut disks = Vec::new();
+        // It may have to be built first.
+        process::program();
         let began = Instant::now();
         for (id, place) in (1..).zip(0..self.size + self.brokers) {
             let mut config = Config::at(&temporary.path().join(format!("node-{id}")));
