@@ -198,14 +198,29 @@ fn a_replica_that_begins_within_a_batch_takes_it_whole_and_starts_where_its_lead
     assert!(refused(5) && !refused(6));
 }
 
-/// The leader's epochs begin where its log does, so ours was cut there: inside its batch, with a batch of another history.
+/// The leader has deleted all that is here, up to the middle of a batch of another history, and knows of no epoch by which
+/// to tell.
 #[test]
 fn a_replica_of_which_nothing_is_left_at_the_leader_takes_the_batch_that_it_ends_within() {
+    let partition = follower(5);
+    let records = [batch(3, 0, 4), batch(3, 4, 2)].concat();
+    assert_eq!(ends(partition.replicate(brought(5, &records, 4), NOW_MS)), (6, 3, 4));
+    takes_the_batch_around_6(&partition);
+}
+
+/// The leader's epochs begin where its log does, so ours is cut there: of what was here before nothing stays, not even below.
+#[test]
+fn a_replica_that_is_cut_where_its_leader_starts_begins_there_anew() {
     let partition = follower(5);
     let records = [batch(3, 0, 4), batch(3, 4, 2), batch(3, 6, 3)].concat();
     let _ = partition.replicate(brought(5, &records, 4), NOW_MS);
     let diverging = DivergingEpoch { epoch: 3, end_offset: 6 };
-    assert_eq!(ends(partition.cut(5, diverging, 6)), (6, 3, 4));
+    assert_eq!(ends(partition.cut(5, diverging, 6)), (6, -1, 6));
+    takes_the_batch_around_6(&partition);
+}
+
+/// Of a leader whose log starts within that batch.
+fn takes_the_batch_around_6(partition: &Partition) {
     let records = batch(5, 4, 6);
     let brought = Brought { leader_epoch: 5, records: &records, high_watermark: 10, log_start_offset: 6 };
     let position = partition.replicate(brought, NOW_MS).expect("is taken").position;

@@ -164,6 +164,9 @@ pub enum Restart {
 
 /// What follows from a diverging epoch, with a log of the start and end `own` and a leader whose log begins at
 /// `leader_log_start`. The next answer of the leader may cut further.
+///
+/// What a cut at the leader's start or below would leave is of another history and deleted there: nobody could tell it from
+/// committed records if this replica forgot in a crash where its log starts.
 pub fn diverged(
     history: &[EpochStart],
     own: (i64, i64),
@@ -171,7 +174,10 @@ pub fn diverged(
     leader_log_start: i64,
 ) -> Restart {
     match truncation(history, own.0, own.1, diverging) {
-        Truncation::To(offset) | Truncation::ToAndAskAgain(offset) => Restart::CutTo(offset),
+        Truncation::To(offset) | Truncation::ToAndAskAgain(offset) if offset > leader_log_start => {
+            Restart::CutTo(offset)
+        }
+        Truncation::To(_) | Truncation::ToAndAskAgain(_) => Restart::BeginAt(leader_log_start),
         Truncation::Fully => Restart::BeginAt(leader_log_start.max(0)),
     }
 }
@@ -241,6 +247,10 @@ mod tests {
         assert_eq!(on(5, 110, 7), Restart::CutTo(110));
         assert_eq!(on(3, 100, 7), Restart::CutTo(100));
         assert_eq!(on(3, 40, 7), Restart::BeginAt(7));
+        // What a cut would leave is deleted at the leader.
+        assert_eq!(on(5, 110, 110), Restart::BeginAt(110));
+        assert_eq!(on(5, 110, 115), Restart::BeginAt(115));
+        assert_eq!(on(3, 100, 109), Restart::BeginAt(109));
         assert_eq!(on(-1, -1, -1), Restart::BeginAt(0), "the leader did not say where it begins");
     }
 
