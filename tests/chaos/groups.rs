@@ -1,11 +1,14 @@
 //! A consumer group whose coordinator dies goes on where it was.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use milena_client::config::{ConsumerConfig, GroupConfig, OffsetReset};
 use milena_client::group::{Event, GroupConsumer};
 use milena_tests::history::{Placed, Record};
+use tokio::task::JoinHandle;
 
 use crate::KILL_LIMIT;
 use crate::load::{self, TOPIC};
@@ -27,6 +30,97 @@ fn member(bootstrap: &str) -> GroupConsumer {
         GroupConsumer::new(load::client(bootstrap), ConsumerConfig::default(), group).expect("a member");
     member.subscribe([TOPIC]);
     member
+}
+
+/// Members of one group that read and commit until they are told to end.
+pub struct Members {
+    stop: Arc<AtomicBool>,
+    read: Arc<AtomicU64>,
+    tasks: Vec<JoinHandle<Seen>>,
+}
+
+/// What one member saw.
+#[derive(Default)]
+struct Seen {
+    records: Vec<Placed>,
+    assignments: u64,
+    losses: u64,
+}
+
+impl Members {
+    pub fn start(bootstrap: &str, count: usize) -> Self {
+        let (stop, read) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let tasks = (0..count)
+            .map(|_| tokio::spawn(read_on(member(bootstrap), Arc::clone(&stop), Arc::clone(&read))));
+        Self { tasks: tasks.collect(), stop, read }
+    }
+
+    /// Waits until the group has read so many more records.
+    pub async fn progress(&self, records: u64, limit: Duration) {
+        let (target, deadline) = (self.read.load(Ordering::Relaxed) + records, Instant::now() + limit);
+        while self.read.load(Ordering::Relaxed) < target {
+            let read = self.read.load(Ordering::Relaxed);
+            assert!(Instant::now() < deadline, "the group read {read} of {target} records within {limit:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends the group when it has read all of `acked`, which no member may have missed. Twice is only what was
+    /// read before a member lost its partitions.
+    pub async fn finish(self, acked: &[Placed]) {
+        self.progress_to(acked.len() as u64).await;
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Seen::default();
+        for task in self.tasks {
+            let seen = task.await.expect("no member gives up");
+            all.records.extend(seen.records);
+            all.assignments += seen.assignments;
+            all.losses += seen.losses;
+        }
+        let read: BTreeSet<Placed> = all.records.iter().copied().collect();
+        let twice = all.records.len() - read.len();
+        println!(
+            "the group read {} records, {twice} of them again; {} assignments, {} losses of partitions",
+            all.records.len(),
+            all.assignments,
+            all.losses
+        );
+        let missed: Vec<&Placed> = acked.iter().filter(|placed| !read.contains(placed)).collect();
+        assert!(
+            missed.is_empty(),
+            "{} records were never read by the group: {:?}",
+            missed.len(),
+            missed.first()
+        );
+        assert!(twice == 0 || all.losses > 0, "{twice} records were read again, and nobody lost a partition");
+    }
+
+    async fn progress_to(&self, records: u64) {
+        let left = records.saturating_sub(self.read.load(Ordering::Relaxed));
+        self.progress(left, GROUP_LIMIT).await;
+    }
+}
+
+async fn read_on(mut member: GroupConsumer, stop: Arc<AtomicBool>, read: Arc<AtomicU64>) -> Seen {
+    let mut seen = Seen::default();
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(event) = tokio::time::timeout(Duration::from_millis(100), member.poll()).await else {
+            continue;
+        };
+        match event.expect("the group goes on") {
+            Event::Records(fetched) => {
+                let before = seen.records.len();
+                load::take(&fetched, &mut seen.records);
+                read.fetch_add((seen.records.len() - before) as u64, Ordering::Relaxed);
+                member.commit().await.expect("the coordinator takes it");
+            }
+            Event::Assigned(_) => seen.assignments += 1,
+            Event::Revoked(_) => {}
+            Event::Lost(_) => seen.losses += 1,
+        }
+    }
+    member.close().await.expect("it leaves");
+    seen
 }
 
 /// Reads and commits until `count` more records came.

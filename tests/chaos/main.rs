@@ -2,7 +2,7 @@
 //! twice, and nobody waits for longer than it takes to notice.
 //!
 //! `MILENA_CHAOS_ROUNDS=100 cargo test --release -p milena-tests --features librdkafka --test chaos again -- --nocapture` is
-//! the long run; it prints how long producers waited.
+//! the long run; it prints how long producers waited. `MILENA_CHAOS_KEEP=DIR` keeps the output of the nodes there.
 
 mod controller;
 mod disk;
@@ -83,13 +83,15 @@ fn a_leader_that_stops_in_order_costs_nothing() {
 #[test]
 fn one_node_after_the_other_is_killed_again_and_again() {
     let rounds = std::env::var("MILENA_CHAOS_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
-    let mut scene = Scene::start(3);
+    let mut scene = Scene::start(3).with_group(2);
+    scene.group_progress(100, KILL_LIMIT);
     let mut kills = Vec::new();
     for round in 0..rounds {
         let victim = scene.leader_of(round % scene::PARTITIONS);
         kills.push(("kill -9", Instant::now()));
         scene.cluster.kill(victim);
         scene.progress(300, KILL_LIMIT);
+        scene.group_progress(300, KILL_LIMIT);
         scene.cluster.start_again(victim);
         scene.until_whole();
         scene.progress(100, KILL_LIMIT);

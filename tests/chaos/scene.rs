@@ -1,6 +1,6 @@
 //! A cluster of three with a topic, producers and a reader; in the end what they saw is judged.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use milena_client::admin::Admin;
 use milena_client::cluster::Topic;
@@ -9,11 +9,15 @@ use milena_protocol::messages::UnregisterBrokerRequest;
 use milena_tests::cluster::{Cluster, Setup};
 use tokio::runtime::Runtime;
 
+use crate::groups::Members;
 use crate::load::{self, Load, Reader, TOPIC};
 
 pub const PARTITIONS: i32 = 3;
 const PRODUCERS: u32 = 2;
 const RECORDS_PER_SECOND: u32 = 150;
+
+/// A gap that is told with its time, to be found in the output of the nodes (`MILENA_CHAOS_KEEP`).
+const SLOW: Duration = Duration::from_millis(1_500);
 
 /// A node that comes back copies what it missed; here that is little.
 const WHOLE_LIMIT: Duration = Duration::from_secs(60);
@@ -24,6 +28,7 @@ pub struct Scene {
     pub admin: Admin,
     loads: Vec<Load>,
     reader: Reader,
+    members: Option<Members>,
 }
 
 impl Scene {
@@ -48,7 +53,21 @@ impl Scene {
             let admin = Admin::new(load::client(&bootstrap));
             (admin, loads.collect(), Reader::start(&bootstrap, PARTITIONS))
         });
-        Self { cluster, runtime, admin, loads, reader }
+        Self { cluster, runtime, admin, loads, reader, members: None }
+    }
+
+    /// Lets a group of so many members read and commit beside the load; in the end it must have read everything.
+    pub fn with_group(mut self, members: usize) -> Self {
+        let guard = self.runtime.enter();
+        self.members = Some(Members::start(&self.cluster.bootstrap(), members));
+        drop(guard);
+        self
+    }
+
+    /// Waits until the group has read so many more records.
+    pub fn group_progress(&self, records: u64, limit: Duration) {
+        let members = self.members.as_ref().expect("there is a group");
+        self.runtime.block_on(members.progress(records, limit));
     }
 
     /// Waits until each producer has so many more records acknowledged.
@@ -101,11 +120,15 @@ impl Scene {
 
     /// As [`finish`](Self::finish), where others wrote too: producers, and how many records each of them sent.
     pub fn finish_beside(self, others: &[(u32, u64)], faults: &[(&str, Instant)], limit: Duration) {
-        let Self { cluster, runtime, loads, reader, .. } = self;
+        let Self { cluster, runtime, loads, reader, members, .. } = self;
         runtime.block_on(async {
             let mut told = Vec::new();
             for (producer, load) in (0..).zip(loads) {
                 told.push((producer, load.finish().await));
+            }
+            if let Some(members) = members {
+                let acked: Vec<_> = told.iter().flat_map(|(_, told)| told.acked.iter().copied()).collect();
+                members.finish(&acked).await;
             }
             let followed = reader.finish().await;
             let judged: Vec<_> = told.iter().map(|(producer, told)| (*producer, told)).collect();
@@ -116,7 +139,12 @@ impl Scene {
             let mut gaps = Vec::new();
             for (index, (_, from)) in faults.iter().enumerate() {
                 let to = faults.get(index + 1).map_or(end, |(_, next)| *next);
-                gaps.push(told.iter().map(|(_, told)| told.longest_gap(*from, to)).max().unwrap_or_default());
+                let gap = told.iter().map(|(_, told)| told.longest_gap(*from, to)).max().unwrap_or_default();
+                if gap > SLOW {
+                    let at = time_of_day(SystemTime::now() - from.elapsed());
+                    println!("fault {index} at {at} cost {gap:?}");
+                }
+                gaps.push(gap);
             }
             report(faults, gaps, limit, history.acked.len());
             for (producer, told) in &told {
@@ -124,6 +152,13 @@ impl Scene {
             }
         });
     }
+}
+
+/// The second of the day in UTC, as the nodes' output has it.
+fn time_of_day(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let of_day = since.as_secs() % 86_400;
+    format!("{:02}:{:02}:{:02}.{:03}Z", of_day / 3600, of_day / 60 % 60, of_day % 60, since.subsec_millis())
 }
 
 fn is_whole(topic: &Topic) -> bool {

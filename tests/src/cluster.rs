@@ -242,6 +242,14 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if let Some(folder) = std::env::var_os("MILENA_CHAOS_KEEP") {
+            for (id, node) in (1..).zip(&self.nodes) {
+                let path = std::path::Path::new(&folder).join(format!("node-{id}.log"));
+                if let Err(error) = fs::write(&path, node.output()) {
+                    eprintln!("{} is not kept: {error}", path.display());
+                }
+            }
+        }
         if !std::thread::panicking() {
             return;
         }

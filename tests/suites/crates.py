@@ -25,11 +25,14 @@ class Suite:
     newer: tuple = ()  # packages that the crate's own lock file has in a version which our compiler refuses
     skipped: tuple = ()  # tests that wait without end for what an exception names
 
-    def run(self, work, environment, limit_s):
-        """Outcome of each test as `program::test`."""
+    def run(self, work, environment, limit_s, names=()):
+        """Outcome of each test, or of these, as `program::test`."""
         results = {}
         for program, path in self.build(work):
-            words = [path, "--test-threads", "2", "--exact"]
+            asked = [name.removeprefix(f"{program}::") for name in names if name.startswith(f"{program}::")]
+            if names and not asked:
+                continue
+            words = [path, "--test-threads", "2", "--exact", *asked]
             words += [word for test in self.skipped for word in ("--skip", test)]
             try:
                 done = subprocess.run(words, cwd=work / self.folder, env=os.environ | environment, timeout=limit_s,
