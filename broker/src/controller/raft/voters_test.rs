@@ -172,6 +172,8 @@ async fn only_the_leader_changes_voters_and_says_where_they_are() {
     knows_leader(follower, |known| known.address == moved).await;
     let unknown = within(leader.update_voter(voter(9), moved, LONG)).await.expect_err("unknown");
     assert_eq!(unknown.code, ErrorCode::VoterNotFound);
+    // A majority has answered by now; heartbeats go to all.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let progress = leader.voter_progress();
     assert!(progress.iter().all(|voter| voter.answered_ago.is_some()), "{progress:?}");
     assert!(progress.iter().filter(|voter| voter.log_end_offset > index).count() >= 2, "{progress:?}");
